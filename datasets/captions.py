@@ -1,0 +1,117 @@
+"""Tables of captions: a CSV or JSONL file with one row a picture, found by the picture's name."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.csv
+
+from .types import InputError
+
+Row = Mapping[str, Any]
+
+# Columns that may name the picture, in order of preference, matched without regard to case.
+FILE_COLUMNS = ("file", "file_name", "filename", "image", "image_path", "path", "key")
+TABLE_EXTENSIONS = (".csv", ".jsonl")
+
+
+def read_table(uri: str) -> Mapping[str, Row]:
+    """Reads a table of captions as rows by picture name; numbers in a CSV become numbers.
+
+    Raises:
+        InputError: if it cannot be read, has no column that names pictures, or names one twice.
+    """
+    filesystem, path = fsspec.core.url_to_fs(uri)
+    try:
+        info = filesystem.info(path)
+    except OSError as error:
+        raise InputError(f"the table of captions {uri} cannot be read: {error}") from error
+    return _read_table(uri, info.get("size"), info.get("mtime"))
+
+
+def find_row(table: Mapping[str, Row], member: str) -> Row:
+    """The row of a picture, found by its path below the folder, its file name, or either less the ending; else {}."""
+    name = member.rpartition("/")[2]
+    for candidate in (member, name, member.rpartition(".")[0], name.rpartition(".")[0]):
+        if candidate in table:
+            return table[candidate]
+    return {}
+
+
+def find_table(folder: str, members: Sequence[str]) -> str | None:
+    """The one table at the top of a folder that names most of its pictures, if there is one.
+
+    Raises:
+        InputError: if several do, since guessing between them could give pictures the wrong captions.
+    """
+    filesystem, root = fsspec.core.url_to_fs(folder)
+    fitting = []
+    for path in sorted(filesystem.ls(root, detail=False)):
+        if not path.lower().endswith(TABLE_EXTENSIONS):
+            continue
+        uri = f"{folder}/{path.rpartition('/')[2]}"
+        try:
+            table = read_table(uri)
+        except InputError:
+            continue
+        if 2 * sum(bool(find_row(table, member)) for member in members) > len(members):
+            fitting.append(uri)
+    if len(fitting) > 1:
+        names = ", ".join(fitting)
+        raise InputError(f"{folder} holds several tables that name its pictures ({names}); name one with --captions")
+    return fitting[0] if fitting else None
+
+
+@lru_cache(maxsize=4)
+def _read_table(uri: str, size: int | None, mtime: float | None) -> Mapping[str, Row]:
+    del size, mtime  # they are in the key, so that a table that changed is read again
+    with fsspec.open(uri, "rb") as file:
+        data: bytes = file.read()  # type: ignore[union-attr]
+    try:
+        rows = _parse_csv(data) if uri.lower().endswith(".csv") else _parse_jsonl(data)
+    except (ValueError, pa.ArrowException) as error:
+        raise InputError(f"the table of captions {uri} is not a UTF-8 CSV or JSONL file: {error}") from error
+    column = _file_column(list(rows[0]) if rows else [])
+    if column is None:
+        allowed = ", ".join(FILE_COLUMNS)
+        raise InputError(f"the table of captions {uri} has no column that names pictures; call it one of: {allowed}")
+    table = {str(row.get(column)): {k: v for k, v in row.items() if k != column} for row in rows}
+    if len(table) < len(rows):
+        raise InputError(f"the table of captions {uri} names some pictures twice in its column {column!r}")
+    return table
+
+
+def _parse_csv(data: bytes) -> list[dict[str, Any]]:
+    header = next(csv.reader(io.StringIO(data.decode("utf-8-sig"))), [])
+    # Names and captions stay text even where all of them look like numbers or dates.
+    text = {name: pa.string() for name in header if name.lower() in FILE_COLUMNS or "caption" in name.lower()}
+    table = pyarrow.csv.read_csv(
+        pa.BufferReader(data),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=text, strings_can_be_null=True, null_values=[""]),
+    )
+    return [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
+
+
+def _parse_jsonl(data: bytes) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError("every line must be a JSON object")
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    """Dates and times, which pyarrow makes of text that looks like them, back to text."""
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _file_column(columns: Sequence[str]) -> str | None:
+    by_name = {name.lower(): name for name in columns}
+    return next((by_name[name] for name in FILE_COLUMNS if name in by_name), None)

@@ -1,0 +1,128 @@
+"""The values that leave this stage: shards, entries, samples, failures, and the errors that users read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
+
+
+class InputError(ValueError):
+    """Something the caller gave cannot be used; the message says what was given, what is allowed, what to do."""
+
+
+class ShardError(RuntimeError):
+    """A shard cannot be read at all, so none of its samples can be."""
+
+
+class Reason(str, Enum):
+    """Why a sample (or the rest of a shard) was left out."""
+
+    EMPTY = "empty"
+    UNREADABLE = "unreadable"
+    UNDECODABLE = "undecodable"
+    TRUNCATED = "truncated"
+    TOO_LARGE = "too_large"
+    UNSUPPORTED_MODE = "unsupported_mode"
+    NO_IMAGE = "no_image"
+    DUPLICATE_KEY = "duplicate_key"
+    BAD_METADATA = "bad_metadata"
+    NOT_FINITE = "not_finite"
+    SHARD_TRUNCATED = "shard_truncated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One unit of work: a tar, or some files of a folder.
+
+    `members` are the paths, relative to `uri`, of a folder's pictures; a tar has none, its members are found when it
+    is scanned. `captions` is the URI of a table of captions and further columns for those files.
+    """
+
+    uri: str
+    format: str
+    size_bytes: int
+    members: tuple[str, ...] = ()
+    captions: str | None = None
+
+    @property
+    def id(self) -> str:
+        """16 hex digits that stay the same as long as the place and the members do (not the size)."""
+        text = "\0".join((self.format, self.uri, *self.members))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def without(self, members: set[str]) -> Shard:
+        """The same folder less some of its members."""
+        return replace(self, members=tuple(m for m in self.members if m not in members))
+
+    def split(self, num_members: int) -> Iterator[Shard]:
+        """The same shard in pieces of at most `num_members` files; a tar stays whole."""
+        if not self.members:
+            yield self
+        for start in range(0, len(self.members), num_members):
+            yield replace(self, members=self.members[start : start + num_members])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Where some bytes lie: a whole file, or `length` bytes from `offset` of an uncompressed tar."""
+
+    uri: str
+    offset: int | None = None
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A sample that a scan of a shard has found, not yet read. `row` is its position in the shard."""
+
+    key: str
+    row: int
+    image_path: str
+    image: Span
+    caption: Span | None = None
+    fields: Span | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One picture with all that is known of it: the encoded bytes and its metadata travel as one record."""
+
+    key: str
+    row: int
+    image: bytes
+    image_path: str
+    offset: int | None
+    length: int | None
+    caption: str | None
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A sample that was left out, and why. `detail` is a sentence for people."""
+
+    key: str
+    shard: str
+    reason: Reason
+    detail: str
+
+
+class SampleError(ValueError):
+    """A sample cannot be used; becomes a `Failure` where its key is known."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What a look at a shard's headers found."""
+
+    entries: tuple[Entry, ...]
+    failures: tuple[Failure, ...]
