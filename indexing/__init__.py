@@ -1,0 +1,1 @@
+"""Pixels to parts, parts to an index."""

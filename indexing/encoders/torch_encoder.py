@@ -1,0 +1,122 @@
+"""What all encoders that run in torch share: device, precision, normalising, unit vectors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from ...datasets.types import InputError
+from .preprocess import preprocess
+from .spec import EncoderSpec
+
+PRECISIONS = ("auto", "fp32", "bf16")
+_TEXT_BATCH = 256
+
+
+class TorchImageEncoder:
+    """An image encoder whose model is a function from normalised pixels to features."""
+
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        image_features: Callable[[torch.Tensor], torch.Tensor],
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.spec = spec
+        self._image_features = image_features
+        self._device = device
+        self._dtype = dtype
+        self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
+
+    def preprocess(self, rgb_HWC: np.ndarray) -> np.ndarray:
+        """See `ImageEncoder`."""
+        return preprocess(rgb_HWC, self.spec)
+
+    @torch.inference_mode()
+    def encode_images(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
+        """See `ImageEncoder`."""
+        pixels = pixels_BCHW.to(self._device, non_blocking=True).float().div_(255)
+        pixels = pixels.sub_(self._mean).div_(self._std)
+        pixels = pixels.to(self._dtype).contiguous(memory_format=torch.channels_last)
+        return unit_norm(self._image_features(pixels).float()).cpu().numpy()
+
+
+class TorchDualEncoder(TorchImageEncoder):
+    """An image encoder that encodes texts too."""
+
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        image_features: Callable[[torch.Tensor], torch.Tensor],
+        text_features: Callable[[list[str]], torch.Tensor],
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__(spec, image_features, device=device, dtype=dtype)
+        self._text_features = text_features
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        """See `TextEncoder`."""
+        if not texts:
+            return np.zeros((0, self.spec.dim), np.float32)
+        batches = (texts[start : start + _TEXT_BATCH] for start in range(0, len(texts), _TEXT_BATCH))
+        return np.concatenate([unit_norm(self._text_features(batch).float()).cpu().numpy() for batch in batches])
+
+
+def unit_norm(emb_BD: torch.Tensor) -> torch.Tensor:
+    """Rows scaled to length 1; a row of zeros stays one."""
+    return torch.nn.functional.normalize(emb_BD, dim=-1)
+
+
+def weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
+    """sha256 over names, shapes, types and bytes of a state dict, whatever file format it was read from."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` → the first GPU, else the CPU; anything else as torch names it.
+
+    Raises:
+        InputError: if torch does not know the device or it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {name!r} cannot be used ({reason}); give auto, cpu, cuda or cuda:<number>") from error
+    return device
+
+
+def resolve_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """`auto` → bf16 on GPUs and on CPUs that multiply it in hardware (AVX512-BF16, AMX), else fp32.
+
+    Raises:
+        InputError: if the precision is not one of `PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision {precision!r} is not known; give one of: {', '.join(PRECISIONS)}")
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" or _cpu_has_bf16() else "fp32"
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def _cpu_has_bf16() -> bool:
+    # Older releases of torch have no such table: fp32 there, which is right everywhere.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
