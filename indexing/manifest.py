@@ -1,0 +1,116 @@
+"""`gallery.json`: which encoders a gallery has, and the ordered list of its parts, by which rows are numbered."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets.types import InputError
+from .encoders.spec import EncoderSpec
+from .files import write_json
+from .parts import read_part
+
+FORMAT = "diantu-gallery"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A gallery's encoders and parts. Row ids are positions in the list of parts, which only grows."""
+
+    encoders: tuple[EncoderSpec, ...]
+    parts: tuple[tuple[int, int], ...] = ()  # (number, rows), in the order of numbers
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all parts."""
+        return sum(rows for _, rows in self.parts)
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The encoder of the gallery's main space."""
+        return self.encoders[0]
+
+    def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Row ids → which part (a position in `parts`), and the row within it; both int64, of the same shape.
+
+        Raises:
+            IndexError: if a row id is not one of this gallery's (−1 pads short results of a search: drop it first).
+        """
+        if rows.size and not (rows.min() >= 0 and rows.max() < self.num_rows):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} asked for, the gallery has 0 to {self.num_rows - 1}")
+        ends = np.cumsum([count for _, count in self.parts])
+        positions = np.searchsorted(ends, rows, side="right")
+        return positions, rows - np.concatenate([[0], ends])[positions]
+
+    def save(self, root: Path) -> None:
+        """Writes `gallery.json`."""
+        spaces = [{"name": spec.slug, "encoder": spec.to_json()} for spec in self.encoders]
+        parts = [{"part": number, "rows": rows} for number, rows in self.parts]
+        write_json(root / "gallery.json", {"format": FORMAT, "version": VERSION, "spaces": spaces, "parts": parts})
+
+    def with_committed(self, root: Path) -> Manifest:
+        """The manifest with the parts that were committed since, as far as no number before them is open.
+
+        A part that was quarantined stays in the list with no rows, so that those behind it can follow.
+        """
+        parts = list(self.parts)
+        while (part := read_part(root, parts[-1][0] + 1 if parts else 0)) is not None:
+            parts.append((part.number, part.num_rows))
+        return replace(self, parts=tuple(parts))
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Reads a gallery's manifest.
+
+    Raises:
+        InputError: if there is no gallery, or one of another format or a newer version.
+    """
+    path = root / "gallery.json"
+    if not path.is_file():
+        raise InputError(f"there is no gallery at {root} (no gallery.json); make one with: diantu embed --output {root}")
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        if fields["format"] != FORMAT or fields["version"] > VERSION:
+            raise InputError(
+                f"{path} is of format {fields['format']} {fields['version']}; this diantu reads {FORMAT} up to {VERSION}"
+            )
+        encoders = tuple(EncoderSpec.from_json(space["encoder"]) for space in fields["spaces"])
+        parts = tuple((part["part"], part["rows"]) for part in fields["parts"])
+    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); restore it, or embed anew") from error
+    return Manifest(encoders=encoders, parts=parts)
+
+
+def open_or_create(root: Path, spec: EncoderSpec) -> Manifest:
+    """The manifest of a gallery that a job adds to, new if there is none yet.
+
+    Raises:
+        InputError: if the gallery was made with another encoder, or the folder holds something else.
+    """
+    if not (root / "gallery.json").exists():
+        if root.exists() and any(path.name != "gallery.lock" for path in root.iterdir()):
+            raise InputError(f"{root} is not empty and no gallery; give a new folder, or one that a gallery is in")
+        manifest = Manifest(encoders=(spec,))
+        manifest.save(root)
+        return manifest
+    manifest = read_manifest(root)
+    refuse_other(manifest.spec, spec, root)
+    return manifest
+
+
+def refuse_other(theirs: EncoderSpec, given: EncoderSpec, root: Path) -> None:
+    """Checks that an encoder is the gallery's, by what decides its vectors.
+
+    Raises:
+        InputError: if it is not, with both in the message.
+    """
+    if theirs.fingerprint != given.fingerprint:
+        raise InputError(
+            f"the gallery {root} was made with {theirs.name} ({theirs.dim} dimensions, fingerprint {theirs.fingerprint}), "
+            f"not with {given.name} ({given.dim} dimensions, fingerprint {given.fingerprint}): use the same encoder, or "
+            "another gallery"
+        )

@@ -1,0 +1,222 @@
+"""A part: what one shard became. Vectors, metadata and failures, and a commit record that is written last.
+
+Row i of the metadata belongs to row i of the vectors. Folder and file names are those of `clip-retrieval inference`,
+so that autofaiss, embedding-reader and clip-retrieval read a gallery unchanged.
+
+Shapes: N rows, D dimension.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..datasets.types import Failure, Reason, Shard
+from .files import sha256, write_atomic, write_json
+
+Record = Mapping[str, Any]
+
+# Part names have five digits, so that the order of names is the order of parts.
+MAX_PARTS = 100_000
+# Reading one row costs one row group: small enough for a hit's metadata, large enough to compress.
+_ROW_GROUP = 1024
+
+# The columns that every part has, in this order, before the fields of the samples.
+COLUMNS = {
+    "key": pa.string(),
+    "shard": pa.string(),
+    "offset": pa.int64(),
+    "length": pa.int64(),
+    "image_path": pa.string(),
+    "caption": pa.string(),
+    "url": pa.string(),
+    "width": pa.int64(),
+    "height": pa.int64(),
+}
+_FAILURE_COLUMNS = pa.schema([(name, pa.string()) for name in ("key", "shard", "reason", "detail")])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The commit record of a part. It has no times in it: the same shard gives the same bytes.
+
+    `quarantined` is why the shard could not be read at all, in which case there are no rows.
+    """
+
+    number: int
+    num_rows: int
+    dim: int
+    dtype: str
+    encoder_fingerprint: str
+    shard: Mapping[str, Any]
+    num_samples: int
+    failures: Mapping[str, int]
+    files: Mapping[str, Mapping[str, Any]]
+    quarantined: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The part's number as files are named by it."""
+        return part_name(self.number)
+
+
+def part_name(number: int) -> str:
+    """Five digits."""
+    return f"{number:05d}"
+
+
+def vectors_path(root: Path, number: int) -> Path:
+    """The file of a part's vectors."""
+    return root / "img_emb" / f"img_emb_{part_name(number)}.npy"
+
+
+def metadata_path(root: Path, number: int) -> Path:
+    """The file of a part's metadata."""
+    return root / "metadata" / f"metadata_{part_name(number)}.parquet"
+
+
+def failures_path(root: Path, number: int) -> Path:
+    """The file of a part's failures."""
+    return root / "failures" / f"failures_{part_name(number)}.parquet"
+
+
+def record_path(root: Path, number: int) -> Path:
+    """The file of a part's commit record."""
+    return root / "parts" / f"{part_name(number)}.json"
+
+
+def write_part(
+    root: Path,
+    number: int,
+    shard: Shard,
+    fingerprint: str,
+    emb_ND: np.ndarray,
+    records: Sequence[Record],
+    failures: Sequence[Failure],
+    *,
+    quarantined: str | None = None,
+) -> Part:
+    """Writes a part's files and then its commit record; without the record the part does not exist."""
+    assert len(emb_ND) == len(records), f"{len(emb_ND)} vectors, {len(records)} rows of metadata"
+    contents = {
+        vectors_path(root, number): _npy_bytes(emb_ND.astype(np.float16)),
+        metadata_path(root, number): _parquet_bytes(metadata_table(records)),
+        failures_path(root, number): _parquet_bytes(_failure_table(failures)),
+    }
+    for path, data in contents.items():
+        write_atomic(path, data)
+    left_out = [failure for failure in failures if failure.reason != Reason.SHARD_TRUNCATED]
+    part = Part(
+        number=number,
+        num_rows=len(emb_ND),
+        dim=emb_ND.shape[1],
+        dtype="float16",
+        encoder_fingerprint=fingerprint,
+        shard={"id": shard.id, "uri": shard.uri, "format": shard.format, "size_bytes": shard.size_bytes},
+        num_samples=len(records) + len(left_out),
+        failures={reason: sum(f.reason == reason for f in failures) for reason in sorted({f.reason.value for f in failures})},
+        files={
+            path.relative_to(root).as_posix(): {"bytes": len(data), "sha256": sha256(data)}
+            for path, data in contents.items()
+        },
+        quarantined=quarantined,
+    )
+    write_json(record_path(root, number), asdict(part))
+    return part
+
+
+def read_part(root: Path, number: int) -> Part | None:
+    """A part's commit record, or None where there is none: then there is no such part."""
+    try:
+        return Part(**json.loads(record_path(root, number).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def committed(root: Path) -> set[int]:
+    """The numbers of all parts that have a commit record."""
+    return {int(path.stem) for path in (root / "parts").glob("[0-9]*.json")}
+
+
+def verify_part(root: Path, part: Part) -> list[str]:
+    """What is wrong with a part's files, one sentence each; reads all of them."""
+    problems = []
+    for name, expected in part.files.items():
+        path = root / name
+        if not path.exists():
+            problems.append(f"{name} is missing")
+        elif sha256(path.read_bytes()) != expected["sha256"]:
+            problems.append(f"{name} has changed since it was written")
+    return problems
+
+
+def read_failures(root: Path, number: int) -> list[dict[str, str]]:
+    """The samples that a part left out: key, shard, reason, detail."""
+    return pq.read_table(failures_path(root, number)).to_pylist()
+
+
+def metadata_names(root: Path, number: int) -> list[str]:
+    """The columns of a part's metadata."""
+    return pq.read_schema(metadata_path(root, number)).names
+
+
+def read_metadata(root: Path, number: int, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a part's metadata; those that it does not have are left out."""
+    here = metadata_names(root, number)
+    return pq.read_table(metadata_path(root, number), columns=[name for name in columns if name in here])
+
+
+def metadata_table(records: Sequence[Record]) -> pa.Table:
+    """Records as a table: the fixed columns, then every further field in order of first appearance.
+
+    A field's type is the narrowest that holds all its values (bool, int64, float64, else text), since JSON fields may
+    differ from sample to sample.
+    """
+    names = dict.fromkeys([*COLUMNS, *(name for record in records for name in record)])
+    columns = {name: [record.get(name) for record in records] for name in names}
+    arrays = [pa.array(values, COLUMNS[name]) if name in COLUMNS else _array(values) for name, values in columns.items()]
+    return pa.Table.from_arrays(arrays, names=list(columns))
+
+
+def _array(values: Sequence[Any]) -> pa.Array:
+    kinds = {type(value) for value in values if value is not None}
+    try:
+        if kinds == {bool}:
+            return pa.array(values, pa.bool_())
+        if kinds == {int}:
+            return pa.array(values, pa.int64())
+        if kinds and kinds <= {int, float}:
+            return pa.array([None if value is None else float(value) for value in values], pa.float64())
+    except (OverflowError, pa.ArrowInvalid):
+        pass  # an integer beyond 64 bits: text keeps every digit
+    return pa.array([None if value is None else _text(value) for value in values], pa.string())
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text.encode("utf-8", "replace").decode("utf-8")  # JSON may hold half of a surrogate pair
+
+
+def _failure_table(failures: Sequence[Failure]) -> pa.Table:
+    rows = [{**asdict(failure), "reason": failure.reason.value} for failure in failures]
+    return pa.Table.from_pylist([{name: _text(value) for name, value in row.items()} for row in rows], _FAILURE_COLUMNS)
+
+
+def _npy_bytes(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _parquet_bytes(table: pa.Table) -> bytes:
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd", row_group_size=_ROW_GROUP)
+    return buffer.getvalue().to_pybytes()
