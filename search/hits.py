@@ -1,0 +1,110 @@
+"""What a search gives: hits in order, each with its score, its metadata and a way to its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+from PIL import Image
+
+from ..datasets import Span, decode, read_span
+from ..datasets.types import SampleError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One row of the gallery that answers a query.
+
+    `score` is the inner product of unit vectors, higher is better. `zscore` is how many standard deviations it lies
+    above the scores of random pairs in this gallery; None before `diantu index` has measured them.
+    """
+
+    row: int
+    rank: int
+    score: float
+    zscore: float | None
+    key: str
+    caption: str | None
+    metadata: Mapping[str, Any] = field(repr=False)
+
+    def image(self) -> Image.Image:
+        """The picture, RGB, turned as its EXIF says: out of the tar, or from its file.
+
+        Raises:
+            FileNotFoundError: if the shard or file is no longer where it was embedded from, or holds something else.
+        """
+        try:
+            return Image.fromarray(decode(read_span(self._span())))
+        except (OSError, SampleError) as error:
+            raise FileNotFoundError(
+                f"the pixels of {self.key} cannot be read from {self.metadata['shard']} ({error}); put the shard back to "
+                "where it was embedded from"
+            ) from error
+
+    def _span(self) -> Span:
+        shard, offset, length = (self.metadata[name] for name in ("shard", "offset", "length"))
+        if offset is None:
+            return Span(uri=f"{shard}/{self.metadata['image_path']}")
+        return Span(uri=shard, offset=offset, length=length)
+
+    def to_json(self) -> dict[str, Any]:
+        """The hit as JSON values; metadata fields that are empty are left out."""
+        named = {"rank", "row", "key", "score", "zscore", "caption"}
+        further = {name: value for name, value in self.metadata.items() if name not in named and value is not None}
+        return {
+            "rank": self.rank,
+            "row": self.row,
+            "key": self.key,
+            "score": round(self.score, 6),
+            "zscore": None if self.zscore is None else round(self.zscore, 3),
+            "caption": self.caption,
+            "metadata": further,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What was asked, for people: a text, the name of a picture, or a vector's size. `image` is the picture shown."""
+
+    kind: str
+    label: str
+    image: Image.Image | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hits(Sequence[Hit]):
+    """The hits of one query, best first."""
+
+    query: Query
+    hits: tuple[Hit, ...]
+    took_ms: float
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
+        return self.hits[index]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def to_json(self) -> dict[str, Any]:
+        """Query, milliseconds and hits as JSON values."""
+        return {
+            "query": {self.query.kind: self.query.label},
+            "took_ms": round(self.took_ms, 3),
+            "hits": [hit.to_json() for hit in self.hits],
+        }
+
+    def sheet(self, path: str | Path) -> Path:
+        """Writes a contact sheet: a page that stands alone for `.html`, a picture for `.png`.
+
+        Raises:
+            InputError: if the name ends otherwise.
+        """
+        from .sheet import write_sheet
+
+        return write_sheet([self], Path(path))

@@ -1,0 +1,167 @@
+"""Contact sheets: hits as one HTML page that stands alone, or as one PNG."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+
+from PIL import Image, ImageDraw, ImageFont
+
+from ..datasets import InputError
+from .hits import Hit, Hits
+
+_THUMBNAIL = 320  # pixels of the long side, twice what the page shows: sharp on dense screens
+
+_PAGE = Template("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<style>
+:root { color-scheme: light dark; --line: #8884; --dim: #888; --bar: #2a7de1; }
+body { font: 15px/1.45 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif;
+  margin: 2rem auto; max-width: 72rem; padding: 0 1.25rem; }
+h1 { font-size: 1.35rem; font-weight: 600; margin: 0 0 .25rem; }
+section { margin: 2.25rem 0; } section > header { display: flex; align-items: center; gap: .75rem; margin-bottom: .75rem; }
+h2 { font-size: 1.1rem; font-weight: 600; margin: 0; } header img { height: 56px; border-radius: 6px; }
+.dim { color: var(--dim); font-size: .85rem; }
+.hits { display: grid; grid-template-columns: repeat(auto-fill, minmax(160px, 1fr)); gap: 1rem; }
+figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
+figure > img, figure > .gone { display: block; width: 100%; aspect-ratio: 4/3; object-fit: contain; background: #8881; }
+.gone { display: grid; place-items: center; color: var(--dim); font-size: .85rem; padding: .5rem; box-sizing: border-box; }
+figcaption { padding: .5rem .6rem .6rem; overflow-wrap: anywhere; }
+.score { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums; font-size: .85rem; }
+.bar { height: 3px; margin: .3rem 0 .4rem; background: var(--line); border-radius: 2px; }
+.bar i { display: block; height: 100%; background: var(--bar); border-radius: 2px; }
+</style></head><body>
+<h1>$title</h1>
+$sections
+</body></html>
+""")
+
+
+def write_sheet(sections: Sequence[Hits], path: Path, *, title: str | None = None) -> Path:
+    """Writes the hits of one or several queries, as HTML or PNG by the ending of `path`.
+
+    A hit whose pixels are gone keeps its place, with a note in it.
+
+    Raises:
+        InputError: if `path` ends in neither.
+    """
+    ending = path.suffix.lower()
+    if ending not in (".html", ".png"):
+        raise InputError(f"a sheet named {path.name!r} cannot be written; its name must end in .html or .png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if ending == ".html":
+        heading = title or " · ".join(hits.query.label for hits in sections)
+        page = _PAGE.substitute(title=escape(heading), sections="\n".join(map(_section, sections)))
+        path.write_text(page, encoding="utf-8")
+    else:
+        _draw_sheet(sections).save(path)
+    return path
+
+
+def thumbnail(hit: Hit) -> Image.Image | None:
+    """A hit's picture, at most 320 pixels long, or None if its pixels are gone."""
+    try:
+        image = hit.image()
+    except FileNotFoundError:
+        return None
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+    return image
+
+
+def _section(hits: Hits) -> str:
+    shown = f"<img src={_inline(hits.query.image)} alt=query>" if hits.query.image else ""
+    label = escape(hits.query.label)
+    figures = "\n".join(_figure(hit, max(hits[0].score, 1e-6)) for hit in hits)
+    note = f"{hits.query.kind} query, {len(hits)} hits, {hits.took_ms:.1f} ms"
+    return (
+        f"<section><header>{shown}<div><h2>{label}</h2><span class=dim>{note}</span></div></header>"
+        f"<div class=hits>{figures}</div></section>"
+    )
+
+
+def _figure(hit: Hit, best_score: float) -> str:
+    image = thumbnail(hit)
+    caption = escape(hit.caption or hit.key)
+    picture = f"<img src={_inline(image)} alt='{caption}'>" if image else "<div class=gone>the picture is gone</div>"
+    details = escape("\n".join(f"{name}: {value}" for name, value in hit.metadata.items() if value is not None))
+    zscore = "" if hit.zscore is None else f"z {hit.zscore:+.1f}"
+    width = round(100 * max(0.0, min(1.0, hit.score / best_score)))
+    return (
+        f"<figure title='{details}'>{picture}<figcaption><div class=score><b>{hit.score:.3f}</b><span class=dim>{zscore}"
+        f"</span></div><div class=bar><i style='width:{width}%'></i></div>{caption}<br>"
+        f"<span class=dim>{escape(hit.key)}</span></figcaption></figure>"
+    )
+
+
+def _inline(image: Image.Image) -> str:
+    image = image.copy()
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=85)
+    return f"'data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}'"
+
+
+# The PNG: a grid of cells, each a picture with two lines under it.
+_CELL, _TEXT, _GAP, _COLUMNS = 200, 40, 12, 6
+_HEADING = 40
+# Fonts that have both Chinese and Latin, as the systems that have them name the files; the last resort has Latin alone.
+_FONTS = (
+    "NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.otf", "SourceHanSansSC-Regular.otf", "wqy-microhei.ttc",
+    "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf", "PingFang.ttc", "Hiragino Sans GB.ttc", "STHeiti Light.ttc",
+    "msyh.ttc", "simhei.ttf", "DejaVuSans.ttf",
+)  # fmt: skip
+
+
+def _draw_sheet(sections: Sequence[Hits]) -> Image.Image:
+    columns = max(1, min(_COLUMNS, max((len(hits) for hits in sections), default=1)))
+    heights = [_HEADING + -(-len(hits) // columns) * (_CELL + _TEXT + _GAP) for hits in sections]
+    sheet = Image.new("RGB", (_GAP + columns * (_CELL + _GAP), _GAP + sum(heights)), "white")
+    draw = ImageDraw.Draw(sheet)
+    font, large = _font(14), _font(20)
+    top = _GAP
+    for hits, height in zip(sections, heights, strict=True):
+        draw.text((_GAP, top), _fitted(hits.query.label, large, sheet.width - 2 * _GAP), fill="black", font=large)
+        for i, hit in enumerate(hits):
+            left = _GAP + i % columns * (_CELL + _GAP)
+            _draw_cell(sheet, draw, hit, left, top + _HEADING + i // columns * (_CELL + _TEXT + _GAP), font)
+        top += height
+    return sheet
+
+
+def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, hit: Hit, left: int, top: int, font: _Font) -> None:
+    image = thumbnail(hit)
+    if image:
+        image.thumbnail((_CELL, _CELL), Image.Resampling.LANCZOS)
+        sheet.paste(image, (left + (_CELL - image.width) // 2, top + (_CELL - image.height) // 2))
+    else:
+        draw.rectangle((left, top, left + _CELL, top + _CELL), outline="#bbb")
+        draw.text((left + 8, top + _CELL // 2), "the picture is gone", fill="#888", font=font)
+    draw.text((left, top + _CELL + 2), f"{hit.rank}.  {hit.score:.3f}", fill="#2a7de1", font=font)
+    draw.text((left, top + _CELL + 20), _fitted(hit.caption or hit.key, font, _CELL), fill="black", font=font)
+
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def _font(size: int) -> _Font:
+    for name in _FONTS:
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue
+    return ImageFont.load_default(size)
+
+
+def _fitted(text: str, font: _Font, width: int) -> str:
+    """The text on one line, cut with an ellipsis where it is too wide."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
