@@ -1,0 +1,57 @@
+"""`diantu demo`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ..datasets import find_shards, photos
+from ..search import Gallery, Hits
+from ..search.sheet import write_sheet
+
+log = logging.getLogger(__name__)
+
+_TEXTS = ("大熊猫", "一座城堡", "hammer", "windmill by the sea")
+_PICTURE = "landmark_colosseum.jpg"
+_NUM_HITS = 6
+
+
+def run(output: str = "diantu-demo", device: str = "auto") -> int:
+    """Packs 184 photographs into shards, embeds and indexes them, asks in Chinese and English, and writes a page.
+
+    Args:
+        output: the folder that the shards, the gallery and the page go to.
+        device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
+    """
+    from ..indexing.build import build_index
+    from ..indexing.embed import embed
+    from ..indexing.encoders import load_encoder
+
+    root = Path(output)
+    gallery = root / "gallery"
+    encoder = load_encoder("conse", device=device)
+    shards = photos.pack(root / "shards", num_shards=2)
+    log.info("packed %d photographs into %s", len(photos.rows()), ", ".join(map(str, shards)))
+    log.info("%s", embed(find_shards([str(root / "shards")]), gallery, encoder, show_progress=True))
+    build_index(gallery, encoder)
+
+    opened = Gallery.open(gallery, encoder=encoder)
+    asked = [opened.search(text, k=_NUM_HITS) for text in _TEXTS]
+    asked.append(opened.search(image=photos.FOLDER / _PICTURE, k=_NUM_HITS))
+    for hits in asked:
+        _print_hits(hits)
+    page = write_sheet(asked, root / "demo.html", title="diantu: what 184 photographs answer")
+
+    print(f"page     {page.resolve()}")
+    print(f"gallery  {gallery.resolve()}")
+    print("next:")
+    print(f"  diantu search --gallery {gallery} --text '一只猫' --sheet hits.html     # ask it something else")
+    print("  diantu embed --source your_photos/ --output my_gallery                # then: diantu index --gallery my_gallery")
+    print('  pip install "diantu[cn-clip]", and embed with --encoder cn_clip:ViT-B-16   # Chinese-CLIP knows far more')
+    return 0
+
+
+def _print_hits(hits: Hits) -> None:
+    print(f"{hits.query.kind}: {hits.query.label}   ({hits.took_ms:.0f} ms)")
+    for hit in hits:
+        print(f"  {hit.rank}  {hit.score:.3f}  z {hit.zscore or 0:+.1f}  {hit.key:<32} {hit.caption}")

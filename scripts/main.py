@@ -1,0 +1,130 @@
+"""`diantu <command> …`: finds the command, reads its options, and turns errors into one sentence."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+# Command → what it does, in the order of the work. Their modules are imported when asked for: --help must be quick.
+COMMANDS = {
+    "demo": "the whole flow on the bundled photographs",
+    "embed": "shards of images → a gallery",
+    "status": "what of a gallery is done, left out and left to do",
+    "index": "build a gallery's index and measure it",
+    "search": "ask a gallery by text, picture or vector",
+    "evaluate": "how good a gallery's answers are",
+}
+_DONE, _FAILED, _BAD_USAGE, _INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command and exits: 0 done, 1 failed, 2 bad usage."""
+    sys.exit(_main(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return _DONE if arguments else _BAD_USAGE
+    if arguments[0] == "--version":
+        print(f"diantu {version('diantu')}")
+        return _DONE
+    command, *options = arguments
+    if command not in COMMANDS:
+        return _say(f"{command!r} is no command of diantu; give one of: {', '.join(COMMANDS)}", _BAD_USAGE)
+    return _run(command, options)
+
+
+def _run(command: str, options: list[str]) -> int:
+    from jsonargparse import ArgumentError
+
+    from ..datasets.types import InputError
+
+    module = importlib.import_module(f".{command}", __package__)
+    try:
+        values = _parser(command, module).parse_args(options).as_dict()
+    except ArgumentError as error:
+        sentence = " ".join(str(error.message or error).split())
+        return _say(f"{sentence} (see: diantu {command} --help)", _BAD_USAGE)
+    values.pop("config", None)
+    debug = values.pop("debug")
+    _set_up_logging(debug)
+    try:
+        return module.run(**values) or _DONE
+    except KeyboardInterrupt:
+        return _say("stopped; the same command goes on from here", _INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has seen enough, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED
+    except Exception as error:  # the last place where an error can become a sentence
+        if debug:
+            raise
+        if isinstance(error, InputError):
+            return _say(str(error), _BAD_USAGE)
+        if isinstance(error, OSError):
+            return _say(f"{error} (--debug shows where)", _FAILED)
+        reason = " ".join(str(error).split())
+        return _say(f"{type(error).__name__}: {reason} (this should not happen; --debug shows where)", _FAILED)
+
+
+def _parser(command: str, module: Any) -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog=f"diantu {command}", description=module.run.__doc__.split("\n\n")[0], exit_on_error=False)
+    parser.add_argument("--config", action="config", help="a YAML file of options; those given after it override it")
+    parser.add_argument("--debug", type=bool, nargs="?", const=True, default=False, help="show tracebacks and more of what is done")
+    lists = _list_parameters(module.run)
+    for name, text in lists.items():  # `--source a.tar b.tar`, as a shell's own patterns give them
+        parser.add_argument(f"--{name}", nargs="+", type=str, required=True, help=text)
+    parser.add_function_arguments(module.run, as_group=False, skip=set(lists))
+    return parser
+
+
+def _list_parameters(function: Any) -> dict[str, str]:
+    """The parameters of a function that are lists of texts, with their description in the docstring."""
+    from docstring_parser import parse
+
+    described = {parameter.arg_name: parameter.description or "" for parameter in parse(function.__doc__).params}
+    names = [name for name, kind in function.__annotations__.items() if kind == "list[str]"]
+    return {name: " ".join(described[name].split()) for name in names}
+
+
+def _set_up_logging(debug: bool) -> None:
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    logging.getLogger("diantu").setLevel(logging.DEBUG if debug else logging.INFO)
+    # Their advice and progress bars are for people who work with transformers itself.
+    for name, value in (("TRANSFORMERS_VERBOSITY", "error"), ("HF_HUB_DISABLE_PROGRESS_BARS", "1")):
+        os.environ.setdefault(name, value)
+
+
+def _say(sentence: str, code: int) -> int:
+    print(f"diantu: {sentence}", file=sys.stderr)
+    return code
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = (f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
+    return "\n".join(
+        [
+            "usage: diantu <command> [options]",
+            "",
+            "Turns shards of images into a searchable gallery, and feeds what it finds to an image generator.",
+            "",
+            *lines,
+            "",
+            "diantu <command> --help tells its options; --version the version.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""`diantu search`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    gallery: str,
+    text: str | None = None,
+    image: str | None = None,
+    vector: str | None = None,
+    k: int = 12,
+    sheet: str | None = None,
+    json: bool = False,
+    encoder: str | None = None,
+    device: str = "auto",
+) -> int:
+    """Asks a gallery by a text, a picture or a vector.
+
+    Args:
+        gallery: the gallery's folder.
+        text: what to look for, in any language that the encoder knows.
+        image: the path of a picture.
+        vector: the path of an .npy file with one vector of the gallery's encoder.
+        k: how many hits.
+        sheet: write the hits as a contact sheet, .html or .png.
+        json: machine-readable, on stdout.
+        encoder: the gallery's encoder, if its weights lie elsewhere than when the gallery was made.
+        device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
+    """
+    from ..search import Gallery
+
+    opened = Gallery.open(gallery, encoder=encoder, device=device)
+    hits = opened.search(text, image=image, vector=None if vector is None else _read_vector(vector), k=k)
+    if json:
+        _print_json(hits.to_json())
+    else:
+        for hit in hits:
+            zscore = "" if hit.zscore is None else f"  z {hit.zscore:+5.1f}"
+            print(f"{hit.rank:>3}  {hit.score:.3f}{zscore}  {hit.key}  {hit.caption or ''}")
+    if sheet:
+        log.info("sheet: %s", hits.sheet(sheet))
+    return 0
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def _read_vector(path: str) -> np.ndarray:
+    from ..datasets import InputError
+
+    try:
+        return np.squeeze(np.load(Path(path), allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise InputError(f"the vector {path} cannot be read ({error}); give an .npy file of one vector") from error
