@@ -72,8 +72,8 @@ def find_table(folder: str, members: Sequence[str]) -> str | None:
 @lru_cache(maxsize=4)
 def _read_table(uri: str, size: int | None, mtime: float | None) -> Mapping[str, Row]:
     del size, mtime  # they are in the key, so that a table that changed is read again
-    with fsspec.open(uri, "rb") as file:
-        data: bytes = file.read()  # type: ignore[union-attr]
+    filesystem, path = fsspec.core.url_to_fs(uri)
+    data: bytes = filesystem.cat_file(path)
     try:
         rows = _parse_csv(data) if uri.lower().endswith(".csv") else _parse_jsonl(data)
     except (ValueError, pa.ArrowException) as error:

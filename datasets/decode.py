@@ -15,10 +15,10 @@ from .types import Reason, SampleError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "MPO", "PCX", "DDS")
 
 # File endings (lower case, no dot) that are taken for pictures in folders and tars.
-EXTENSIONS = frozenset(
-    "jpg jpeg jpe jfif png apng webp gif bmp dib tif tiff avif avifs jp2 j2k jpf jpx ppm pgm pbm pnm tga ico mpo "
-    "pcx dds".split()
-)
+EXTENSIONS = frozenset({
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff", "avif", "avifs", "jp2",
+    "j2k", "jpf", "jpx", "ppm", "pgm", "pbm", "pnm", "tga", "ico", "mpo", "pcx", "dds",
+})  # fmt: skip
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -62,7 +62,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     try:
         return image if image.mode == "RGB" else image.convert("RGB")
     except ValueError as error:
-        raise SampleError(Reason.UNSUPPORTED_MODE, f"pictures of mode {image.mode} have no conversion to RGB") from error
+        raise SampleError(
+            Reason.UNSUPPORTED_MODE, f"pictures of mode {image.mode} have no conversion to RGB"
+        ) from error
 
 
 def _on_white(rgba: Image.Image) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import bracex
 import fsspec
@@ -90,15 +91,18 @@ def _tar(filesystem: AbstractFileSystem, path: str) -> Shard:
 
 
 def _folder(filesystem: AbstractFileSystem, path: str, captions: str) -> list[Shard]:
+    found: Any = filesystem.find(path, detail=True)
     sizes: dict[str, int] = {
         name[len(path) :].lstrip("/"): info.get("size") or 0
-        for name, info in filesystem.find(path, detail=True).items()
+        for name, info in found.items()
         if info.get("type") == "file"
     }
     pictures = sorted(name for name in sizes if is_picture(name))
     tars = sorted(name for name in sizes if "/" not in name and name.lower().endswith(".tar"))
     if tars and pictures:
-        raise InputError(f"{path} holds both tars and pictures; name the tars as '{path}/*.tar', or a folder of one kind")
+        raise InputError(
+            f"{path} holds both tars and pictures; name the tars as '{path}/*.tar', or a folder of one kind"
+        )
     if tars:
         return [_tar(filesystem, f"{path}/{name}") for name in tars]
     if not pictures:

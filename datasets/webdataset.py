@@ -91,7 +91,8 @@ def _members(shard: Shard) -> tuple[list[tarfile.TarInfo], str | None]:
     """The regular files of a tar whose bytes are all there, and what is wrong with its end, if anything."""
     members: list[tarfile.TarInfo] = []
     try:
-        with fsspec.open(shard.uri, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:  # type: ignore[arg-type]
+        filesystem, path = fsspec.core.url_to_fs(shard.uri)
+        with filesystem.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             size = file.seek(0, 2)
             file.seek(tar.offset)
             try:

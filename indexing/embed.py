@@ -97,10 +97,10 @@ class _Draft:
 
     def add(self, batch: Batch, emb_BD: np.ndarray) -> None:
         """Takes a batch and its vectors; a vector that is not finite becomes a failure."""
-        finite_B = np.isfinite(emb_BD).all(axis=1)
+        finite_B = np.asarray(np.isfinite(emb_BD).all(axis=1))
         self.vectors.append(emb_BD[finite_B].astype(np.float16))
         self.failures += batch.failures
-        for record, is_finite in zip(batch.records, finite_B, strict=True):
+        for record, is_finite in zip(batch.records, finite_B.tolist(), strict=True):
             if is_finite:
                 self.records.append(record)
             else:

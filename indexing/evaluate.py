@@ -93,7 +93,7 @@ def query_sample(
 
 
 def caption_columns(root: Path, manifest: Manifest) -> dict[str, dict[int, str]]:
-    """Every column of captions as row → text: `caption_en`, `caption_zh` …, and `caption` where it differs from them."""
+    """Every column of captions as row → text: each `caption_…`, and `caption` where it says something else."""
     names = {"caption"}
     for number, _ in manifest.parts:
         names |= {name for name in metadata_names(root, number) if name.startswith("caption_")}
@@ -143,7 +143,9 @@ def calibrate(vectors: Vectors, queries_QD: np.ndarray, *, seed: int = 0) -> dic
     return {"mean": round(float(scores_QN.mean()), 6), "std": round(float(scores_QN.std()), 6)}
 
 
-def retrieval(index: GalleryIndex, encoder: TextEncoder, captions: Mapping[int, str], *, seed: int = 0) -> dict[str, Any]:
+def retrieval(
+    index: GalleryIndex, encoder: TextEncoder, captions: Mapping[int, str], *, seed: int = 0
+) -> dict[str, Any]:
     """R@1/5/10: how often a caption finds its own picture among the first results. At most 1000 captions, drawn."""
     rows = _draw(np.random.default_rng(seed), np.fromiter(captions, np.int64))
     _, found_QK = index.search(encoder.encode_texts([captions[int(row)] for row in rows]), max(_RANKS))
@@ -195,9 +197,11 @@ def _read_queries(path: Path) -> list[dict[str, str]]:
         queries = [{"text": str(line["text"]), "where": str(line["where"])} for line in lines]
     except (OSError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"the queries {path} cannot be read ({reason}); each line: {{\"text\": …, \"where\": …}}") from error
+        raise InputError(
+            f'the queries {path} cannot be read ({reason}); each line: {{"text": …, "where": …}}'
+        ) from error
     if not queries:
-        raise InputError(f"the queries {path} have no lines; each line: {{\"text\": …, \"where\": …}}")
+        raise InputError(f'the queries {path} have no lines; each line: {{"text": …, "where": …}}')
     return queries
 
 

@@ -1,4 +1,4 @@
-"""An opened index: FAISS for the rows that it holds, exact search for those added since. What every search goes through.
+"""An opened index: FAISS for the rows that it holds, exact search for those added since. Every search goes through it.
 
 Shapes: Q queries, K results, D dimension. FAISS's words (`xq, D, I`) stay inside this file and `build.py`.
 """

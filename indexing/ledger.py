@@ -79,7 +79,9 @@ class Ledger:
             for piece in self._new_pieces(shard, done):
                 self._jobs.append(Job(part=len(self._jobs), shard=piece))
         if len(self._jobs) > MAX_PARTS:
-            raise InputError(f"{len(self._jobs)} shards are more than the {MAX_PARTS} that a gallery has; use larger ones")
+            raise InputError(
+                f"{len(self._jobs)} shards are more than the {MAX_PARTS} that a gallery has; use larger ones"
+            )
         write_atomic(self._path, "".join(_to_json(job) for job in self._jobs).encode())
         return [job for job in self._jobs if job.part not in done]
 

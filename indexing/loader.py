@@ -39,7 +39,7 @@ class Batch:
     """What a worker gives: `pixels_BCHW` uint8, and the record of each of the B pictures."""
 
     work: Work
-    pixels_BCHW: torch.Tensor
+    pixels_BCHW: torch.Tensor  # noqa: N815
     records: Sequence[Record]
     failures: Sequence[Failure]
 
@@ -148,7 +148,7 @@ def _url(fields: Mapping[str, Any]) -> str | None:
     return next((str(value) for name, value in fields.items() if name.lower() == "url" and value), None)
 
 
-def _unchanged(batch: Batch) -> Batch:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 

@@ -71,12 +71,15 @@ def read_manifest(root: Path) -> Manifest:
     """
     path = root / "gallery.json"
     if not path.is_file():
-        raise InputError(f"there is no gallery at {root} (no gallery.json); make one with: diantu embed --output {root}")
+        raise InputError(
+            f"there is no gallery at {root} (no gallery.json); make one with: diantu embed --output {root}"
+        )
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         if fields["format"] != FORMAT or fields["version"] > VERSION:
             raise InputError(
-                f"{path} is of format {fields['format']} {fields['version']}; this diantu reads {FORMAT} up to {VERSION}"
+                f"{path} is of format {fields['format']} {fields['version']}, this diantu reads {FORMAT} up to "
+                f"{VERSION}: install a newer one"
             )
         encoders = tuple(EncoderSpec.from_json(space["encoder"]) for space in fields["spaces"])
         parts = tuple((part["part"], part["rows"]) for part in fields["parts"])
@@ -109,8 +112,7 @@ def refuse_other(theirs: EncoderSpec, given: EncoderSpec, root: Path) -> None:
         InputError: if it is not, with both in the message.
     """
     if theirs.fingerprint != given.fingerprint:
+        made, other = (f"{s.name} ({s.dim} dimensions, fingerprint {s.fingerprint})" for s in (theirs, given))
         raise InputError(
-            f"the gallery {root} was made with {theirs.name} ({theirs.dim} dimensions, fingerprint {theirs.fingerprint}), "
-            f"not with {given.name} ({given.dim} dimensions, fingerprint {given.fingerprint}): use the same encoder, or "
-            "another gallery"
+            f"the gallery {root} was made with {made}, not with {other}: use the same encoder, or another gallery"
         )

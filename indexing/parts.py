@@ -122,7 +122,9 @@ def write_part(
         encoder_fingerprint=fingerprint,
         shard={"id": shard.id, "uri": shard.uri, "format": shard.format, "size_bytes": shard.size_bytes},
         num_samples=len(records) + len(left_out),
-        failures={reason: sum(f.reason == reason for f in failures) for reason in sorted({f.reason.value for f in failures})},
+        failures={
+            reason: sum(f.reason == reason for f in failures) for reason in sorted({f.reason.value for f in failures})
+        },
         files={
             path.relative_to(root).as_posix(): {"bytes": len(data), "sha256": sha256(data)}
             for path, data in contents.items()
@@ -182,7 +184,9 @@ def metadata_table(records: Sequence[Record]) -> pa.Table:
     """
     names = dict.fromkeys([*COLUMNS, *(name for record in records for name in record)])
     columns = {name: [record.get(name) for record in records] for name in names}
-    arrays = [pa.array(values, COLUMNS[name]) if name in COLUMNS else _array(values) for name, values in columns.items()]
+    arrays = [
+        pa.array(values, COLUMNS[name]) if name in COLUMNS else _array(values) for name, values in columns.items()
+    ]
     return pa.Table.from_arrays(arrays, names=list(columns))
 
 

@@ -14,6 +14,10 @@ log = logging.getLogger(__name__)
 _TEXTS = ("大熊猫", "一座城堡", "hammer", "windmill by the sea")
 _PICTURE = "landmark_colosseum.jpg"
 _NUM_HITS = 6
+_NEXT = """next
+  ask more:         diantu search --gallery {gallery} --text '一只猫' --sheet hits.html
+  your own images:  diantu embed --source photos/ --output mine && diantu index --gallery mine
+  Chinese-CLIP:     pip install "diantu[cn-clip]", then embed with --encoder cn_clip:ViT-B-16"""
 
 
 def run(output: str = "diantu-demo", device: str = "auto") -> int:
@@ -44,10 +48,7 @@ def run(output: str = "diantu-demo", device: str = "auto") -> int:
 
     print(f"page     {page.resolve()}")
     print(f"gallery  {gallery.resolve()}")
-    print("next:")
-    print(f"  diantu search --gallery {gallery} --text '一只猫' --sheet hits.html     # ask it something else")
-    print("  diantu embed --source your_photos/ --output my_gallery                # then: diantu index --gallery my_gallery")
-    print('  pip install "diantu[cn-clip]", and embed with --encoder cn_clip:ViT-B-16   # Chinese-CLIP knows far more')
+    print(_NEXT.format(gallery=gallery))
     return 0
 
 

@@ -35,7 +35,9 @@ def _print_table(report: dict[str, Any]) -> None:
     print(f"{report['gallery']}: {report['rows']} rows by {report['encoder']}; index: {index}")
     for kind, found in report["delivers"].items():
         recalls = "  ".join(f"{name} {value:.3f}" for name, value in found.items() if name.startswith("recall"))
-        print(f"  against exact search, {kind} queries  {recalls}  p50 {found['latency_ms']['one_thread']['p50']:.2f} ms")
+        print(
+            f"  against exact search, {kind} queries  {recalls}  p50 {found['latency_ms']['one_thread']['p50']:.2f} ms"
+        )
     for column, found in report["retrieval"].items():
         ranks = "  ".join(f"{name} {value:.3f}" for name, value in found.items() if name.startswith("R@"))
         print(f"  {column} finds its own picture ({found['queries']} queries)  {ranks}")

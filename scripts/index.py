@@ -43,5 +43,7 @@ def run(gallery: str, encoder: str | None = None, device: str = "auto") -> int:
     for kind, found in report["delivers"].items():
         recalls = ", ".join(f"{name} {value:.3f}" for name, value in found.items() if name.startswith("recall"))
         latency = found["latency_ms"]["one_thread"]
-        log.info("%s queries: %s; p50 %.2f ms, p99 %.2f ms on one thread", kind, recalls, latency["p50"], latency["p99"])
+        log.info(
+            "%s queries: %s; p50 %.2f ms, p99 %.2f ms on one thread", kind, recalls, latency["p50"], latency["p99"]
+        )
     return 0

@@ -22,6 +22,8 @@ COMMANDS = {
     "search": "ask a gallery by text, picture or vector",
     "evaluate": "how good a gallery's answers are",
 }
+# How a switch is written: `--json` on the command line, `json: true` in a configuration file.
+_FLAG: dict[str, Any] = {"type": bool, "nargs": "?", "const": True}
 _DONE, _FAILED, _BAD_USAGE, _INTERRUPTED = 0, 1, 2, 130
 
 
@@ -76,25 +78,22 @@ def _run(command: str, options: list[str]) -> int:
 
 
 def _parser(command: str, module: Any) -> ArgumentParser:
+    """The options of a command: its `run` function's parameters, described by its docstring."""
+    from docstring_parser import parse
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(prog=f"diantu {command}", description=module.run.__doc__.split("\n\n")[0], exit_on_error=False)
+    parser = ArgumentParser(
+        prog=f"diantu {command}", description=module.run.__doc__.split("\n\n")[0], exit_on_error=False
+    )
     parser.add_argument("--config", action="config", help="a YAML file of options; those given after it override it")
-    parser.add_argument("--debug", type=bool, nargs="?", const=True, default=False, help="show tracebacks and more of what is done")
-    lists = _list_parameters(module.run)
-    for name, text in lists.items():  # `--source a.tar b.tar`, as a shell's own patterns give them
-        parser.add_argument(f"--{name}", nargs="+", type=str, required=True, help=text)
-    parser.add_function_arguments(module.run, as_group=False, skip=set(lists))
+    parser.add_argument("--debug", **_FLAG, default=False, help="show tracebacks, and more of what is done")
+    by_hand = {"list[str]": {"nargs": "+", "type": str, "required": True}, "bool": {**_FLAG, "default": False}}
+    described = {p.arg_name: " ".join((p.description or "").split()) for p in parse(module.run.__doc__).params}
+    parameters = {name: by_hand[kind] for name, kind in module.run.__annotations__.items() if kind in by_hand}
+    for name, how in parameters.items():
+        parser.add_argument(f"--{name}", **how, help=described[name])
+    parser.add_function_arguments(module.run, as_group=False, skip=set(parameters))
     return parser
-
-
-def _list_parameters(function: Any) -> dict[str, str]:
-    """The parameters of a function that are lists of texts, with their description in the docstring."""
-    from docstring_parser import parse
-
-    described = {parameter.arg_name: parameter.description or "" for parameter in parse(function.__doc__).params}
-    names = [name for name, kind in function.__annotations__.items() if kind == "list[str]"]
-    return {name: " ".join(described[name].split()) for name in names}
 
 
 def _set_up_logging(debug: bool) -> None:

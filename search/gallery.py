@@ -100,6 +100,8 @@ class Gallery:
             raise InputError("a search takes exactly one of: a text, an image, a vector")
         if k < 1:
             raise InputError(f"k is {k}; at least 1 hit must be asked for")
+        if vector is None:
+            _ = self.encoder  # loading it is not what the search takes
         started = time.perf_counter()
         query, emb_D = self._encode(text, image, vector)
         scores_QK, rows_QK = self._index.search(emb_D[None], k)
@@ -150,8 +152,8 @@ class Gallery:
         if emb_D.shape != (self._spec.dim,):
             given = "×".join(map(str, emb_D.shape))
             raise InputError(
-                f"the vector has shape {given or 'of a single number'}; the gallery's encoder {self._spec.name} gives vectors "
-                f"of {self._spec.dim}"
+                f"the vector has shape {given or 'of a single number'}; the gallery's encoder {self._spec.name} gives "
+                f"vectors of {self._spec.dim}"
             )
         length = float(np.linalg.norm(emb_D))
         if not np.isfinite(length) or length == 0:
@@ -168,7 +170,9 @@ def _pixels(image: ImageQuery) -> tuple[np.ndarray, str]:
     """A picture in any of its forms → `rgb_HWC` uint8 and a label for it."""
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise InputError(f"the picture is an array of {image.dtype} {image.shape}; give uint8 of height × width × 3")
+            raise InputError(
+                f"the picture is an array of {image.dtype} {image.shape}; give uint8 of height × width × 3"
+            )
         return image, "array"
     if isinstance(image, Image.Image):
         return np.asarray(image.convert("RGB")), "picture"

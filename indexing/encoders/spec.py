@@ -57,7 +57,9 @@ class EncoderSpec:
         """The name as a folder name: `cn_clip:ViT-B-16` → `cn_clip_ViT-B-16`, `hf:/models/clip` → `hf_clip`."""
         family, _, weights = self.name.partition(":")
         last = weights.rstrip("/").rpartition("/")[2]
-        return "_".join(part for part in (family, "".join(c if c.isalnum() or c in "-." else "_" for c in last)) if part)
+        return "_".join(
+            part for part in (family, "".join(c if c.isalnum() or c in "-." else "_" for c in last)) if part
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The fields and the fingerprint as JSON values."""

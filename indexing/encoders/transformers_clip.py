@@ -27,7 +27,9 @@ def load(name: str, weights: str, *, device: str, precision: str) -> TorchImageE
         config = transformers.AutoConfig.from_pretrained(weights)
         if config.model_type not in _MODELS:
             allowed = ", ".join(_MODELS)
-            raise InputError(f"{name!r} is a model of type {config.model_type!r}; the types that can be used: {allowed}")
+            raise InputError(
+                f"{name!r} is a model of type {config.model_type!r}; the types that can be used: {allowed}"
+            )
         model = getattr(transformers, _MODELS[config.model_type]).from_pretrained(weights, dtype=torch.float32).eval()
         processor = transformers.AutoImageProcessor.from_pretrained(weights)
         has_texts = config.model_type != "dinov2"
@@ -55,7 +57,9 @@ def load(name: str, weights: str, *, device: str, precision: str) -> TorchImageE
     dtype = resolve_dtype(precision, where)
     model.to(where, dtype)
     if tokenizer is None:
-        return TorchImageEncoder(spec, lambda pixels: model(pixel_values=pixels).pooler_output, device=where, dtype=dtype)
+        return TorchImageEncoder(
+            spec, lambda pixels: model(pixel_values=pixels).pooler_output, device=where, dtype=dtype
+        )
 
     def image_features(pixels_BCHW: torch.Tensor) -> torch.Tensor:
         return _pooled(model.get_image_features(pixel_values=pixels_BCHW))
@@ -72,13 +76,15 @@ def _pooled(output: Any) -> torch.Tensor:
 
 
 def _text_context(config: Any) -> int:
-    return _TEXT_CONTEXT.get(config.model_type, config.text_config.max_position_embeddings)
+    return int(_TEXT_CONTEXT.get(config.model_type) or config.text_config.max_position_embeddings)
 
 
 def _tokenize(tokenizer: Any, texts: list[str], context: int) -> Any:
     cut = sum(len(ids) > context for ids in tokenizer(texts)["input_ids"])
     if cut:
-        log.warning("%d of %d texts are longer than %d tokens; what lies beyond is not searched", cut, len(texts), context)
+        log.warning(
+            "%d of %d texts are longer than %d tokens; what lies beyond is not searched", cut, len(texts), context
+        )
     return tokenizer(texts, padding=True, truncation=True, max_length=context, return_tensors="pt")
 
 
@@ -86,11 +92,15 @@ def _preprocessing(name: str, processor: Any) -> dict[str, Any]:
     """The processor's settings in our words; every one of them decides the vectors, so none is guessed."""
     size, crop = dict(processor.size), dict(processor.crop_size or {})
     squash = "height" in size
-    if squash and size["height"] != size["width"] or crop and crop["height"] != crop["width"]:
-        raise InputError(f"the preprocessing of {name!r} is not square (size {size}, crop {crop}), which is not supported")
+    if (squash and size["height"] != size["width"]) or (crop and crop["height"] != crop["width"]):
+        raise InputError(
+            f"the preprocessing of {name!r} is not square (size {size}, crop {crop}), which is not supported"
+        )
     cropped = processor.do_center_crop and bool(crop)
     if not processor.do_resize or not (squash or (cropped and "shortest_edge" in size)):
-        raise InputError(f"the preprocessing of {name!r} (size {size}, crop {crop}) is neither a squash nor resize and crop")
+        raise InputError(
+            f"the preprocessing of {name!r} (size {size}, crop {crop}) is neither a squash nor resize and crop"
+        )
     side = size["height"] if squash else size["shortest_edge"]
     return {
         "image_size": crop["height"] if cropped else side,
