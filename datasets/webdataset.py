@@ -99,10 +99,12 @@ def _members(shard: Shard) -> tuple[list[tarfile.TarInfo], str | None]:
                 members.extend(member for member in tar if member.isreg())
             except tarfile.TarError as error:
                 return _whole(members, size), f"the tar breaks off: {error}; what stands before that was kept"
-            # tarfile takes a damaged header in the middle for the end of the archive and says nothing.
+            # tarfile takes a damaged header, and the end of the file, for the end of the archive and says nothing.
             file.seek(tar.offset)
-            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
-                return members, f"the header at byte {tar.offset} is damaged; what stands before it was kept"
+            block = file.read(tarfile.BLOCKSIZE)
+            if block.strip(b"\0") or len(block) < tarfile.BLOCKSIZE:
+                wrong = "there is a damaged header" if block.strip(b"\0") else "the tar ends without its end mark"
+                return _whole(members, size), f"{wrong} at byte {tar.offset}; what stands before that was kept"
     except tarfile.TarError as error:
         raise ShardError(f"{shard.uri} is not an uncompressed tar: {error}") from error
     return _whole(members, size), None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -82,17 +83,18 @@ def _parser(command: str, module: Any) -> ArgumentParser:
     from docstring_parser import parse
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(
-        prog=f"diantu {command}", description=module.run.__doc__.split("\n\n")[0], exit_on_error=False
-    )
+    docstring = parse(module.run.__doc__)
+    described = {parameter.arg_name: " ".join((parameter.description or "").split()) for parameter in docstring.params}
+    hints = get_type_hints(module.run)
+    parser = ArgumentParser(prog=f"diantu {command}", description=docstring.short_description, exit_on_error=False)
     parser.add_argument("--config", action="config", help="a YAML file of options; those given after it override it")
     parser.add_argument("--debug", **_FLAG, default=False, help="show tracebacks, and more of what is done")
-    by_hand = {"list[str]": {"nargs": "+", "type": str, "required": True}, "bool": {**_FLAG, "default": False}}
-    described = {p.arg_name: " ".join((p.description or "").split()) for p in parse(module.run.__doc__).params}
-    parameters = {name: by_hand[kind] for name, kind in module.run.__annotations__.items() if kind in by_hand}
-    for name, how in parameters.items():
-        parser.add_argument(f"--{name}", **how, help=described[name])
-    parser.add_function_arguments(module.run, as_group=False, skip=set(parameters))
+    for name, parameter in inspect.signature(module.run).parameters.items():
+        kind = hints[name]
+        how = _FLAG if kind is bool else {"type": str, "nargs": "+"} if kind == list[str] else {"type": kind}
+        required = parameter.default is parameter.empty
+        default = {"required": True} if required else {"default": parameter.default}
+        parser.add_argument(f"--{name.replace('_', '-')}", **how, **default, help=described[name])
     return parser
 
 
