@@ -53,7 +53,7 @@ class GalleryIndex:
         if k < 1:
             return np.zeros((len(queries_QD), 0), np.float32), np.zeros((len(queries_QD), 0), np.int64)
         scores_QK, rows_QK = exact_search(self.vectors, queries_QD, k, start=self.num_indexed)
-        if self._faiss is not None:
+        if self._faiss is not None and self.num_indexed:
             xq = queries_QD
             D, I = self._faiss.search(xq, min(k, self.num_indexed))  # noqa: E741
             scores_QK, rows_QK = best(np.hstack([D, scores_QK]), np.hstack([I, rows_QK]), k)

@@ -29,3 +29,13 @@ def dinov2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_models import save_dinov2
 
     return save_dinov2(tmp_path_factory.mktemp("models") / "dinov2")
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `diantu demo` writes: shards/, gallery/, demo.html."""
+    from diantu.scripts.demo import run
+
+    folder = tmp_path_factory.mktemp("demo") / "diantu-demo"
+    assert run(str(folder)) == 0
+    return folder

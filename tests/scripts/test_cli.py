@@ -1,0 +1,185 @@
+"""The command line as users meet it, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import jpeg, write_tar
+
+from diantu.datasets import photos
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def diantu(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "diantu.scripts.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "diantu.scripts.main", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for command in ("demo", "embed", "status", "index", "search", "evaluate"):
+        assert command in done.stdout
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert not imported & {"torch", "faiss", "transformers", "numpy", "pyarrow", "jsonargparse", "duckdb"}
+
+
+def test_search_prints_json_and_nothing_else(demo: Path, tmp_path: Path) -> None:
+    done = diantu(
+        "search",
+        "--gallery",
+        demo / "gallery",
+        "--text",
+        "大熊猫",
+        "--k",
+        "5",
+        "--json",
+        "--sheet",
+        tmp_path / "hits.html",
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["query"] == {"text": "大熊猫"}
+    assert answer["took_ms"] > 0
+    assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3, 4, 5]
+    first = answer["hits"][0]
+    assert {"rank", "row", "key", "score", "zscore", "caption"} <= set(first)
+    assert first["key"] == "animal_panda"
+    assert (tmp_path / "hits.html").exists()
+
+
+def test_search_by_picture_and_by_vector(demo: Path, tmp_path: Path) -> None:
+    by_picture = diantu(
+        "search", "--gallery", demo / "gallery", "--image", photos.FOLDER / "animal_owl.jpg", "--k", "2"
+    )
+    assert by_picture.stdout.splitlines()[0].split()[-1] != ""
+    assert "animal_owl" in by_picture.stdout.splitlines()[0]
+    np.save(tmp_path / "v.npy", np.load(demo / "gallery" / "img_emb" / "img_emb_00001.npy")[:1])
+    by_vector = diantu("search", "--gallery", demo / "gallery", "--vector", tmp_path / "v.npy", "--k", "1", "--json")
+    assert json.loads(by_vector.stdout)["hits"][0]["row"] == 92
+
+
+def test_evaluate_reports_captions_and_labelled_queries(demo: Path) -> None:
+    done = diantu("evaluate", "--gallery", demo / "gallery", "--queries", photos.QUERIES, "--json")
+    report = json.loads(done.stdout)
+    assert set(report["retrieval"]) == {"caption_en", "caption_zh"}
+    assert report["retrieval"]["caption_en"]["R@5"] >= 0.50
+    assert report["retrieval"]["caption_zh"]["R@5"] >= 0.43
+    assert report["delivers"]["text"]["recall@10"] == 1.0
+    labelled = {line["text"]: line["P@10"] for line in report["labelled"]}
+    assert labelled["动物"] == labelled["工具"] == labelled["著名建筑"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "where", ["read_csv('/etc/passwd')", "1; DROP TABLE x", "no_such = 1", "key IN (FROM '/etc/passwd')"]
+)
+def test_conditions_of_queries_read_nothing_but_the_metadata(demo: Path, tmp_path: Path, where: str) -> None:
+    (tmp_path / "q.jsonl").write_text(json.dumps({"text": "x", "where": where}))
+    done = diantu("evaluate", "--gallery", demo / "gallery", "--queries", tmp_path / "q.jsonl")
+    assert done.returncode == 2
+    assert "condition" in done.stderr
+    assert "root:" not in done.stdout + done.stderr
+
+
+def test_a_plain_folder_embedded_indexed_and_asked(tmp_path: Path, clip_folder: Path) -> None:
+    """Every command of the flow, with the status between them."""
+    gallery = tmp_path / "g2"
+    encoder = f"hf:{clip_folder}"
+    done = diantu("embed", "--source", photos.FOLDER, "--output", gallery, "--encoder", encoder, "--batch-size", "32")
+    assert done.returncode == 0, done.stderr
+    assert "184 images in " in done.stderr.splitlines()[-1]
+    assert done.stdout == ""
+    status = json.loads(diantu("status", "--gallery", gallery, "--json", "--verify").stdout)
+    assert (status["rows"], status["shards_done"], status["running"], status["problems"]) == (184, 1, False, [])
+    assert diantu("index", "--gallery", gallery).returncode == 0
+    report = json.loads((gallery / "index" / "hf_clip" / "index.json").read_text())
+    assert report["delivers"]["text"]["recall@100"] == 1.0
+    assert diantu("search", "--gallery", gallery, "--text", "panda", "--k", "3").stdout.count("\n") == 3
+
+
+def test_status_lists_failures(tmp_path: Path, clip_folder: Path) -> None:
+    tar = write_tar(tmp_path / "s.tar", [("a.jpg", jpeg()), ("b.jpg", b"broken")])
+    diantu("embed", "--source", tar, "--output", tmp_path / "g", "--encoder", f"hf:{clip_folder}")
+    shown = diantu("status", "--gallery", tmp_path / "g", "--failures").stdout
+    assert "1 rows" in shown
+    assert "failed  1 (1 undecodable)" in shown
+    assert f"{tar}  b  undecodable" in shown
+
+
+def test_an_unreadable_tar_ends_with_1_and_its_name(tmp_path: Path, clip_folder: Path) -> None:
+    (tmp_path / "bad.tar").write_bytes(b"no tar" * 1000)
+    done = diantu(
+        "embed", "--source", tmp_path / "bad.tar", "--output", tmp_path / "g", "--encoder", f"hf:{clip_folder}"
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        f"left out as a whole: {tmp_path / 'bad.tar'} is not an uncompressed tar"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], ""),
+        (["bogus"], "no command of diantu"),
+        (["search", "--gallery", "/no/gallery", "--text", "x"], "there is no gallery"),
+        (["status", "--gallery", "/no/gallery"], "there is no gallery"),
+        (["index", "--gallery", "/no/gallery"], "there is no gallery"),
+        (["search", "--gallery"], "--gallery"),
+        (["search", "--text", "x"], "gallery"),
+        (["search", "--gallery", "g", "--k", "many"], "many"),
+        (["search", "--gallery", "g", "--colour", "red"], "--colour"),
+        (["embed", "--source", "{photos}", "--output", "{tmp}/g", "--encoder", "clip"], "encoder 'clip' is not known"),
+        (["embed", "--source", "{photos}", "--output", "{tmp}/g", "--encoder", "hf:/no/model"], "cannot be loaded"),
+        (["embed", "--source", "{photos}", "--output", "{tmp}/g", "--encoder", "cn_clip:ViT-Z"], "neither a model"),
+        (["embed", "--source", "{tmp}/none", "--output", "{tmp}/g"], "matches nothing"),
+        (["embed", "--source", "{photos}", "--output", "{tmp}/g", "--device", "tpu9"], "cannot be used"),
+        (["embed", "--source", "{photos}", "--output", "{tmp}/g", "--precision", "fp8"], "precision 'fp8'"),
+        (["embed", "--source", "{photos}", "--output", "{tmp}/g", "--batch-size", "0"], "batch size 0"),
+    ],
+)
+def test_bad_usage_gets_one_sentence(tmp_path: Path, arguments: list[str], message: str) -> None:
+    filled = [
+        argument.replace("{photos}", str(photos.FOLDER)).replace("{tmp}", str(tmp_path)) for argument in arguments
+    ]
+    done = diantu(*filled)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    if arguments:
+        assert [line for line in done.stderr.splitlines() if line.startswith("diantu: ")] == done.stderr.splitlines()[
+            -1:
+        ]
+        assert done.stdout == ""
+
+
+@pytest.mark.parametrize("recipe", sorted(path.name for path in (REPOSITORY / "configs").glob("*.yaml")))
+def test_recipes_are_understood(recipe: str) -> None:
+    command = recipe.partition("-")[0]
+    done = diantu(command, "--config", REPOSITORY / "configs" / recipe, "--print_config")
+    assert done.returncode == 0, done.stderr
+    assert "encoder" in done.stdout
+
+
+def test_options_override_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("source: [a.tar, b.tar]\noutput: g\nbatch_size: 8\n")
+    done = diantu("embed", "--config", tmp_path / "c.yaml", "--batch-size", "16", "--print_config")
+    assert "batch_size: 16" in done.stdout
+    assert "- b.tar" in done.stdout
+
+
+def test_the_demo_writes_its_page(demo: Path) -> None:
+    page = (demo / "demo.html").read_text(encoding="utf-8")
+    for text in ("大熊猫", "一座城堡", "hammer", "windmill by the sea", "landmark_colosseum.jpg"):
+        assert text in page
+    assert page.count("<section>") == 5
