@@ -25,6 +25,9 @@ from .parts import Part, Record, write_part
 
 log = logging.getLogger(__name__)
 
+# Pictures that go through the model at a time. A GPU wants many; a CPU is faster with batches that stay near its cache
+# (conse in fp32 here: 94 images/s with 16, 47 with 64), and they keep the memory low.
+BATCH_SIZE = {"cpu": 16, "cuda": 256}
 # The list of parts in gallery.json can always be read off the commit records, so it need not be written after each.
 _MANIFEST_SECONDS = 10.0
 
@@ -48,7 +51,7 @@ def embed(
     gallery: Path,
     encoder: ImageEncoder,
     *,
-    batch_size: int = 64,
+    batch_size: int = BATCH_SIZE["cpu"],
     num_workers: int = 0,
     show_progress: bool = False,
 ) -> Summary:
@@ -61,7 +64,7 @@ def embed(
         shards: what `find_shards` gave.
         gallery: the gallery's folder.
         encoder: what turns pictures into vectors; its fingerprint must be the gallery's.
-        batch_size: pictures that go through the model at a time.
+        batch_size: pictures that go through the model at a time; see `BATCH_SIZE`.
         num_workers: processes that read and decode; 0 decodes in this one.
         show_progress: one progress bar on stderr.
 

@@ -16,7 +16,7 @@ def run(
     output: str,
     encoder: str = "conse",
     captions: str = "auto",
-    batch_size: int = 64,
+    batch_size: int | None = None,
     num_workers: int | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -29,20 +29,21 @@ def run(
         encoder: conse, cn_clip:<model or .pt>, hf:<repository or folder>.
         captions: for folders of pictures, the CSV or JSONL table of captions; auto finds it in the folder, none uses
             none.
-        batch_size: pictures that go through the model at a time.
+        batch_size: pictures that go through the model at a time; by default 16 on a CPU, 256 on a GPU.
         num_workers: processes that read and decode; by default half of the processors.
         device: auto, cpu, cuda or cuda:<number>.
         precision: auto (bf16 where the hardware multiplies it), fp32 or bf16.
     """
-    from ..indexing.embed import embed
+    from ..indexing.embed import BATCH_SIZE, embed
     from ..indexing.encoders import load_encoder
+    from ..indexing.encoders.torch_encoder import resolve_device
 
     shards = find_shards(source, captions=captions)
     summary = embed(
         shards,
         Path(output),
         load_encoder(encoder, device=device, precision=precision),
-        batch_size=batch_size,
+        batch_size=BATCH_SIZE.get(resolve_device(device).type, 16) if batch_size is None else batch_size,
         num_workers=_default_workers() if num_workers is None else num_workers,
         show_progress=True,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -41,12 +40,12 @@ def keys(gallery: Path) -> list[str]:
 
 
 def resident_bytes(pid: int) -> int:
-    """What a process and its children hold in memory now."""
+    """What a process and its children hold in memory now; what they share is counted once."""
     total, children = 0, [pid]
     while children:
         process = Path("/proc") / str(children.pop())
         with contextlib.suppress(OSError):  # it may end while it is looked at
-            total += int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            total += 1024 * int((process / "smaps_rollup").read_text().split("\nPss:")[1].split()[0])
             for task in (process / "task").iterdir():
                 children += [int(child) for child in (task / "children").read_text().split()]
     return total
