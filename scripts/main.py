@@ -23,6 +23,8 @@ COMMANDS = {
     "search": "ask a gallery by text, picture or vector",
     "evaluate": "how good a gallery's answers are",
 }
+# Advice, retries and progress bars of these libraries are for people who work with them directly.
+_QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 # How a switch is written: `--json` on the command line, `json: true` in a configuration file.
 _FLAG: dict[str, Any] = {"type": bool, "nargs": "?", "const": True}
 _DONE, _FAILED, _BAD_USAGE, _INTERRUPTED = 0, 1, 2, 130
@@ -101,8 +103,7 @@ def _parser(command: str, module: Any) -> ArgumentParser:
 def _set_up_logging(debug: bool) -> None:
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("diantu").setLevel(logging.DEBUG if debug else logging.INFO)
-    # Their advice and progress bars are for people who work with transformers itself.
-    for name, value in (("TRANSFORMERS_VERBOSITY", "error"), ("HF_HUB_DISABLE_PROGRESS_BARS", "1")):
+    for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,20 @@ def test_a_plain_folder_embedded_indexed_and_asked(tmp_path: Path, clip_folder: 
     report = json.loads((gallery / "index" / "hf_clip" / "index.json").read_text())
     assert report["delivers"]["text"]["recall@100"] == 1.0
     assert diantu("search", "--gallery", gallery, "--text", "panda", "--k", "3").stdout.count("\n") == 3
+
+
+def test_a_model_that_moved_is_named_anew(tmp_path: Path, clip_folder: Path) -> None:
+    model = shutil.copytree(clip_folder, tmp_path / "model")
+    tar = write_tar(tmp_path / "s.tar", [("a.jpg", jpeg(1)), ("a.txt", b"red"), ("b.jpg", jpeg(2)), ("b.txt", b"blue")])
+    gallery = tmp_path / "g"
+    assert diantu("embed", "--source", tar, "--output", gallery, "--encoder", f"hf:{model}").returncode == 0
+    moved = model.rename(tmp_path / "moved")
+    without = diantu("index", "--gallery", gallery)
+    assert without.returncode == 0
+    assert "measured with pictures alone" in without.stderr
+    assert diantu("search", "--gallery", gallery, "--text", "red").returncode == 2
+    found = diantu("search", "--gallery", gallery, "--text", "red", "--encoder", f"hf:{moved}")
+    assert found.stdout.count("\n") == 2
 
 
 def test_status_lists_failures(tmp_path: Path, clip_folder: Path) -> None:
