@@ -12,8 +12,9 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet as pq
 
-from .types import InputError
+from .types import InputError, ShardError
 
 Row = Mapping[str, Any]
 
@@ -43,6 +44,24 @@ def find_row(table: Mapping[str, Row], member: str) -> Row:
         if candidate in table:
             return table[candidate]
     return {}
+
+
+def read_img2dataset_rows(tar_uri: str) -> Mapping[str, Row]:
+    """The rows of the parquet file that img2dataset writes beside a tar, by key; {} where there is none.
+
+    They come in download order and have the failed downloads too, so nothing but the key joins them to samples.
+    """
+    uri = f"{tar_uri.removesuffix('.gz').rpartition('.')[0]}.parquet"
+    filesystem, path = fsspec.core.url_to_fs(uri)
+    if not filesystem.isfile(path):
+        return {}
+    try:
+        table = pq.read_table(path, filesystem=filesystem)
+    except (OSError, pa.ArrowException) as error:
+        raise ShardError(f"{uri} beside the tar cannot be read: {error}") from error
+    if "key" not in table.column_names:
+        return {}
+    return {str(row["key"]): {k: v for k, v in row.items() if k != "key"} for row in table.to_pylist()}
 
 
 def find_table(folder: str, members: Sequence[str]) -> str | None:

@@ -46,7 +46,7 @@ def scan(shard: Shard) -> Scan:
                 metadata=find_row(table, member),
             )
         )
-    return Scan(entries=tuple(entries), failures=tuple(failures))
+    return Scan(entries=tuple(entries), failures=failures, num_entries=len(entries))
 
 
 def _is_unicode(text: str) -> bool:

@@ -9,13 +9,18 @@ from typing import Any
 
 import fsspec
 
-from . import folder, webdataset
+from . import folder, parquet, webdataset
 from .types import Entry, InputError, Reason, Sample, SampleError, Scan, Shard, ShardError, Span
 
-_SCANNERS = {"webdataset": webdataset.scan, "folder": folder.scan}
+_SCANNERS = {
+    "webdataset": webdataset.scan,
+    "webdataset.gz": webdataset.scan,
+    "folder": folder.scan,
+    "parquet": parquet.scan,
+}
 
 # Fields of a sample's JSON that may hold its caption, in order of preference, matched without regard to case.
-_CAPTION_FIELDS = ("caption", "text", "alt")
+_CAPTION_FIELDS = ("caption", "text", "txt", "alt")
 
 
 def scan(shard: Shard) -> Scan:
@@ -24,6 +29,8 @@ def scan(shard: Shard) -> Scan:
     Raises:
         ShardError: if the shard cannot be opened or is not what its format says.
     """
+    if shard.format == "imported":
+        raise ShardError(f"the rows of {shard.uri} were imported as vectors, so their pictures cannot be read")
     if shard.format not in _SCANNERS:
         raise InputError(f"shard format {shard.format!r} of {shard.uri} is not known; allowed: {', '.join(_SCANNERS)}")
     try:
@@ -38,6 +45,10 @@ def read_span(span: Span) -> bytes:
     Raises:
         OSError: if the file is missing, or shorter than the span says.
     """
+    if span.data is not None:
+        return span.data
+    if span.column is not None and span.row is not None:
+        return parquet.read_cell(span.uri, span.column, span.row)
     filesystem, path = fsspec.core.url_to_fs(span.uri)
     if span.offset is None or span.length is None:
         return filesystem.cat_file(path)
@@ -51,13 +62,16 @@ def read_sample(entry: Entry) -> Sample:
     """Reads an entry's picture, caption and fields.
 
     Raises:
-        SampleError: if its bytes cannot be read or its JSON is broken.
+        SampleError: if its file cannot be read or its JSON is broken.
+        ShardError: if it lies in a shard that cannot be read (any more).
     """
     try:
         image = read_span(entry.image)
         caption = _read_optional(entry.caption).decode("utf-8-sig", "replace").strip()
         fields = _parse_fields(_read_optional(entry.fields))
     except OSError as error:
+        if entry.image.is_inside:
+            raise ShardError(f"{entry.image.uri} cannot be read: {error}") from error
         raise SampleError(Reason.UNREADABLE, str(error)) from error
     fields |= {name: _scalar(value) for name, value in entry.metadata.items()}
     return Sample(

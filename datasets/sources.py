@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,6 +18,9 @@ from .types import InputError, Shard
 
 log = logging.getLogger(__name__)
 
+# Endings of files that are shards, and their formats.
+_FORMATS = {".tar": "webdataset", ".tar.gz": "webdataset.gz", ".tgz": "webdataset.gz", ".parquet": "parquet"}
+_STATS = "_stats.json"  # img2dataset writes NNNNN_stats.json when shard NNNNN is finished
 _GLOB = frozenset("*?[")
 # A range such as {00000..99999999} is a typing error, and must not fill the memory.
 _MAX_BRACES = 1_000_000
@@ -26,8 +30,9 @@ def find_shards(sources: Sequence[str], *, captions: str = "auto") -> list[Shard
     """Finds the shards of one or several sources, each source's shards in the order of their names.
 
     Args:
-        sources: tars, patterns of tars with `{…}`, `*`, `?` or `[…]`, folders of tars, or folders of pictures
-            (searched with their subfolders; one shard each, which a job splits).
+        sources: tars (also `.tar.gz`), parquet files with pictures, patterns of them with `{…}`, `*`, `?` or `[…]`,
+            folders of them, or folders of pictures (searched with their subfolders; one shard each, which a job
+            splits). Any of them as a path or as a URI that fsspec knows, say `s3://bucket/shards/*.tar`.
         captions: for folders of pictures, the CSV or JSONL table of captions; `auto` takes the one table at the
             folder's top that names most of its pictures, `none` takes no table.
 
@@ -48,7 +53,7 @@ def _shards_of(source: str, captions: str) -> list[Shard]:
     if filesystem.isdir(path):
         return _folder(filesystem, path, captions)
     paths = [path] if filesystem.isfile(path) else _expand(filesystem, source)
-    return [_tar(filesystem, path) for path in paths]
+    return [_file(filesystem, path) for path in _finished(filesystem, paths, source)]
 
 
 def _resolve(source: str) -> tuple[AbstractFileSystem, str]:
@@ -71,7 +76,7 @@ def _expand(filesystem: AbstractFileSystem, source: str) -> list[str]:
             matches = [str(p) for p in filesystem.glob(pattern)]
         else:
             matches = [pattern] if filesystem.isfile(pattern) else []
-        found += sorted(matches)
+        found += sorted(matches, key=_natural)
         missing += [] if matches else [pattern]
     if not found:
         raise InputError(f"the source {source!r} matches nothing; name tars or a folder of pictures that exist")
@@ -84,10 +89,37 @@ def _expand(filesystem: AbstractFileSystem, source: str) -> list[str]:
     return found
 
 
-def _tar(filesystem: AbstractFileSystem, path: str) -> Shard:
-    if not path.lower().endswith(".tar"):
-        raise InputError(f"{path} is neither a .tar nor a folder of pictures; these are the sources that can be read")
-    return Shard(uri=_uri(filesystem, path), format="webdataset", size_bytes=filesystem.size(path) or 0)
+def _file(filesystem: AbstractFileSystem, path: str) -> Shard:
+    kind = next((kind for ending, kind in _FORMATS.items() if path.lower().endswith(ending)), None)
+    if kind is None:
+        allowed = ", ".join(_FORMATS)
+        raise InputError(f"{path} is neither a shard ({allowed}) nor a folder of pictures; nothing else can be read")
+    return Shard(uri=_uri(filesystem, path), format=kind, size_bytes=filesystem.size(path) or 0)
+
+
+def _finished(filesystem: AbstractFileSystem, paths: list[str], source: str) -> list[str]:
+    """The shards that img2dataset has finished, by its `_stats.json`; all of them where it has not been at work."""
+    stats: dict[str, set[str]] = {}
+    for folder in {path.rpartition("/")[0] for path in paths}:
+        names = (str(name).rpartition("/")[2] for name in filesystem.ls(folder, detail=False))
+        stats[folder] = {name.removesuffix(_STATS) for name in names if name.endswith(_STATS)}
+
+    def is_finished(path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        return not stats[folder] or name.partition(".")[0] in stats[folder]
+
+    unfinished = [path for path in paths if not is_finished(path)]
+    if unfinished:
+        some = ", ".join(unfinished[:3]) + (", …" if len(unfinished) > 3 else "")
+        log.warning("img2dataset has not finished %d shards, which are left alone: %s", len(unfinished), some)
+    if paths and len(unfinished) == len(paths):
+        raise InputError(f"img2dataset has finished none of the shards of {source!r}; wait until it has")
+    return [path for path in paths if is_finished(path)]
+
+
+def _natural(path: str) -> list[tuple[bool, int, str]]:
+    """Sorts numbers in names as numbers: 99999.tar comes before 100000.tar."""
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", path)]
 
 
 def _folder(filesystem: AbstractFileSystem, path: str, captions: str) -> list[Shard]:
@@ -97,21 +129,41 @@ def _folder(filesystem: AbstractFileSystem, path: str, captions: str) -> list[Sh
         for name, info in found.items()
         if info.get("type") == "file"
     }
-    pictures = sorted(name for name in sizes if is_picture(name))
-    tars = sorted(name for name in sizes if "/" not in name and name.lower().endswith(".tar"))
+    pictures = _of_finished_folders(path, sizes)
+    shards = {
+        ending: [name for name in sizes if "/" not in name and name.lower().endswith(ending)] for ending in _FORMATS
+    }
+    tars = shards[".tar"] + shards[".tar.gz"] + shards[".tgz"]
     if tars and pictures:
         raise InputError(
             f"{path} holds both tars and pictures; name the tars as '{path}/*.tar', or a folder of one kind"
         )
-    if tars:
-        return [_tar(filesystem, f"{path}/{name}") for name in tars]
     if not pictures:
-        raise InputError(f"the folder {path} holds neither tars nor pictures; name one that does")
+        # img2dataset puts a parquet file beside each tar, which then is no shard of its own.
+        names = sorted(tars or shards[".parquet"], key=_natural)
+        if not names:
+            raise InputError(f"the folder {path} holds neither tars nor pictures nor parquet files; name one that does")
+        paths = _finished(filesystem, [f"{path}/{name}" for name in names], path)
+        return [_file(filesystem, path) for path in paths]
     _report_others(path, sizes.keys() - set(pictures))
     uri = _uri(filesystem, path)
     table = _table_for(uri, pictures, captions)
     size = sum(sizes[name] for name in pictures)
     return [Shard(uri=uri, format="folder", size_bytes=size, members=tuple(pictures), captions=table)]
+
+
+def _of_finished_folders(path: str, names: Iterable[str]) -> list[str]:
+    """The pictures, less those in folders that img2dataset (its `files` layout) has not finished."""
+    names = list(names)
+    finished = {name.removesuffix(_STATS) for name in names if "/" not in name and name.endswith(_STATS)}
+    pictures = sorted(name for name in names if is_picture(name))
+    if not finished:
+        return pictures
+    unfinished = {name.partition("/")[0] for name in pictures if "/" in name} - finished
+    if unfinished:
+        some = ", ".join(sorted(unfinished)[:3])
+        log.warning("%s: img2dataset has not finished %d folders, left alone: %s", path, len(unfinished), some)
+    return [name for name in pictures if name.partition("/")[0] not in unfinished]
 
 
 def _table_for(folder: str, pictures: Sequence[str], captions: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -67,11 +67,22 @@ class Shard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Where some bytes lie: a whole file, or `length` bytes from `offset` of an uncompressed tar."""
+    """Where some bytes lie: a whole file, `length` bytes from `offset` of a tar, or a cell of a parquet file.
+
+    `data` holds the bytes where the file can only be read from front to back, so that they were read with its headers.
+    """
 
     uri: str
     offset: int | None = None
     length: int | None = None
+    column: str | None = None
+    row: int | None = None
+    data: bytes | None = field(default=None, repr=False)
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the bytes are part of a larger file, which fails as a whole if it cannot be read."""
+        return self.offset is not None or self.column is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +133,12 @@ class SampleError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """What a look at a shard's headers found."""
+    """What a look at a shard's headers finds.
 
-    entries: tuple[Entry, ...]
-    failures: tuple[Failure, ...]
+    Entries may come one by one as the shard is read, so that their number is not known before; `failures` is complete
+    when they have been iterated over.
+    """
+
+    entries: Iterable[Entry]
+    failures: list[Failure]
+    num_entries: int | None

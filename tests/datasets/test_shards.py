@@ -50,7 +50,7 @@ def test_names_with_pattern_characters_are_taken_literally_if_they_exist(tmp_pat
         ("*.tar", "matches nothing"),
         ("{00000..00003}.tar", "3 of the 4 files"),
         ("{0..99999999}.tar", "more than 1000000 files"),
-        ("notes.zip", "neither a .tar nor a folder"),
+        ("notes.zip", "neither a shard"),
         ("empty", "holds neither tars nor pictures"),
         ("both", "holds both tars and pictures"),
         ("nowhere://x", "cannot be opened"),
