@@ -1,45 +1,52 @@
-"""The embedding loop: shards in, one part out of each.
-
-Shapes: B batch, C channels, H height, W width, N rows of a part, D dimension.
-"""
+"""A job: shards in, a gallery out. Decides what is to be done; `loop` does it, here or wherever an executor runs it."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from ..datasets.types import Failure, InputError, Reason, Shard
+from ..datasets.types import InputError, Shard
 from .encoders.spec import ImageEncoder
+from .events import Broken, Encoded, Event, Scanned
+from .executors import Executor, InProcess
 from .files import exclusive, remove_temporary
 from .ledger import Job, Ledger
-from .loader import Batch, batches
+from .loop import LoopSettings
 from .manifest import Manifest, open_or_create
-from .parts import Part, Record, write_part
+from .parts import Part, write_part
 
 log = logging.getLogger(__name__)
 
 # Pictures that go through the model at a time. A GPU wants many; a CPU is faster with batches that stay near its cache
 # (conse in fp32 here: 94 images/s with 16, 47 with 64), and they keep the memory low.
 BATCH_SIZE = {"cpu": 16, "cuda": 256}
+# A shard that cannot be read gets this many tries, since network file systems have bad moments; the first pause is
+# one second, the next one twice as long.
+_TRIES = 3
+_PAUSE_SECONDS = 1.0
 # The list of parts in gallery.json can always be read off the commit records, so it need not be written after each.
 _MANIFEST_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What a run did. `quarantined` are the shards of the gallery that could not be read at all."""
+    """What a run did.
+
+    `quarantined` are the shards of the gallery that could not be read at all; `lacking` says of which existing parts
+    vectors in a further space could not be made.
+    """
 
     num_images: int
     num_failed: int
     seconds: float
     quarantined: tuple[Part, ...]
+    lacking: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         speed = self.num_images / self.seconds if self.seconds else 0.0
@@ -49,161 +56,132 @@ class Summary:
 def embed(
     shards: Sequence[Shard],
     gallery: Path,
-    encoder: ImageEncoder,
+    encoders: ImageEncoder | Sequence[ImageEncoder],
     *,
     batch_size: int = BATCH_SIZE["cpu"],
     num_workers: int = 0,
+    texts: bool = False,
     show_progress: bool = False,
 ) -> Summary:
-    """Embeds shards into a gallery, which is made if it does not exist; what it already has is not done again.
-
-    A run that is killed at any moment and started again ends with the same bytes as one that was not. What an earlier
-    run left open is done first.
+    """Embeds shards into a gallery, in this process; see `embed_with`.
 
     Args:
         shards: what `find_shards` gave.
         gallery: the gallery's folder.
-        encoder: what turns pictures into vectors; its fingerprint must be the gallery's.
+        encoders: what turns pictures into vectors: the main space's encoder, and further ones.
         batch_size: pictures that go through the model at a time; see `BATCH_SIZE`.
         num_workers: processes that read and decode; 0 decodes in this one.
+        texts: embed captions too.
         show_progress: one progress bar on stderr.
 
     Raises:
-        InputError: if the gallery belongs to another encoder, or another job is writing to it.
+        InputError: if the gallery belongs to other encoders or settings, or another job is writing to it.
     """
-    if batch_size < 1 or num_workers < 0:
-        raise InputError(f"batch size {batch_size} and {num_workers} workers: at least 1 and 0 are needed")
+    settings = LoopSettings(batch_size=batch_size, num_workers=num_workers, texts=texts)
+    given = [encoders] if isinstance(encoders, ImageEncoder) else list(encoders)
+    return embed_with(InProcess(given, settings), shards, gallery, show_progress=show_progress)
+
+
+def embed_with(executor: Executor, shards: Sequence[Shard], gallery: Path, *, show_progress: bool = False) -> Summary:
+    """Embeds shards into a gallery, which is made if it does not exist; what it already has is not done again.
+
+    A run that is killed at any moment and started again ends with the same bytes as one that was not. What an earlier
+    run left open is done first. Encoders that the gallery does not have yet get vectors for all its rows.
+
+    Raises:
+        InputError: if the gallery belongs to other encoders or settings, or another job is writing to it.
+    """
     started = time.perf_counter()
+    specs = executor.specs
+    slugs = [spec.slug for spec in specs]
+    if len(set(slugs)) < len(slugs):
+        raise InputError(f"the encoders {', '.join(spec.name for spec in specs)} would share a folder; give each once")
+    if executor.texts and not executor.encodes_texts:
+        raise InputError(f"{specs[0].name} has no text side, so captions cannot be embedded; leave out --texts")
     with exclusive(gallery):
         remove_temporary(gallery)
-        manifest = open_or_create(gallery, encoder.spec)
+        manifest = open_or_create(gallery, specs, texts=executor.texts)
         ledger = Ledger(gallery)
-        jobs = ledger.assign(shards)
-        with _Bar(len(jobs), show_progress) as bar, _Committer(gallery, manifest, encoder) as committer:
-            loaded = batches(jobs, encoder.spec, batch_size=batch_size, num_workers=num_workers, on_scan=bar.scanned)
-            for draft in _drafts(loaded, encoder, bar):
-                committer.commit(draft)
+        jobs = [*ledger.assign(shards), *ledger.lacking([spec.slug for spec in manifest.encoders[1:]])]
+        with _Run(gallery, manifest, len(jobs), show_progress) as run:
+            lacking = _run_with_retries(executor, jobs, gallery, run)
         quarantined = ledger.progress().quarantined
-    seconds = time.perf_counter() - started
-    return Summary(num_images=bar.done, num_failed=bar.failed, seconds=seconds, quarantined=quarantined)
+    return Summary(
+        num_images=run.num_images,
+        num_failed=run.num_failed,
+        seconds=time.perf_counter() - started,
+        quarantined=quarantined,
+        lacking=lacking,
+    )
+
+
+def _run_with_retries(executor: Executor, jobs: Sequence[Job], gallery: Path, run: _Run) -> tuple[str, ...]:
+    """Runs jobs; those whose shards cannot be read are tried again, and set aside in the end."""
+    broken: list[Broken] = []
+    for attempt in range(_TRIES):
+        broken = []
+        for event in executor.run(jobs, gallery):
+            run.take(event)
+            if isinstance(event, Broken):
+                broken.append(event)
+        jobs = [event.job for event in broken]
+        if not jobs:
+            return ()
+        if attempt < _TRIES - 1:
+            time.sleep(_PAUSE_SECONDS * 2**attempt)
+    main = executor.specs[0]
+    for event in broken:
+        if not event.job.spaces:
+            nothing = np.zeros((0, main.dim), np.float16)
+            texts = nothing if executor.texts else None
+            write_part(
+                gallery, event.job.part, event.job.shard, main.fingerprint, nothing, [], [],
+                text_emb_ND=texts, quarantined=event.reason,
+            )  # fmt: skip
+    return tuple(event.reason for event in broken if event.job.spaces)
 
 
 @dataclass(slots=True)
-class _Draft:
-    """A part in the making: vector i, record i."""
+class _Run:
+    """What a run has done so far: the counts, the bar and the list of parts in gallery.json."""
 
-    job: Job
-    vectors: list[np.ndarray] = field(default_factory=list)
-    records: list[Record] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    quarantined: str | None = None
+    gallery: Path
+    manifest: Manifest
+    num_jobs: int
+    show_progress: bool
+    num_images: int = 0
+    num_failed: int = 0
+    num_scanned: int = 0
+    num_samples: int = 0
+    saved_at: float = field(default_factory=time.monotonic)
+    bar: tqdm = field(init=False)
 
-    def add(self, batch: Batch, emb_BD: np.ndarray) -> None:
-        """Takes a batch and its vectors; a vector that is not finite becomes a failure."""
-        finite_B = np.asarray(np.isfinite(emb_BD).all(axis=1))
-        self.vectors.append(emb_BD[finite_B].astype(np.float16))
-        self.failures += batch.failures
-        for record, is_finite in zip(batch.records, finite_B.tolist(), strict=True):
-            if is_finite:
-                self.records.append(record)
-            else:
-                detail = "the encoder gave a vector that is not finite"
-                failure = Failure(key=record["key"], shard=record["shard"], reason=Reason.NOT_FINITE, detail=detail)
-                self.failures.append(failure)
-
-
-def _drafts(loaded: Iterator[Batch], encoder: ImageEncoder, bar: _Bar) -> Iterator[_Draft]:
-    draft: _Draft | None = None
-    for batch in loaded:
-        draft = draft or _Draft(batch.work.job)
-        failed_before = len(draft.failures)
-        if batch.records:
-            draft.add(batch, encoder.encode_images(batch.pixels_BCHW))
-        else:
-            draft.failures += batch.failures
-        bar.update(len(batch.records), len(draft.failures) - failed_before)
-        if batch.work.is_last:
-            draft.quarantined = batch.work.quarantined
-            yield draft
-            draft = None
-
-
-class _Committer:
-    """Writes parts in a thread of its own, one at a time, so that the model does not wait for the disk."""
-
-    def __init__(self, gallery: Path, manifest: Manifest, encoder: ImageEncoder) -> None:
-        self._gallery = gallery
-        self._manifest = manifest
-        self._spec = encoder.spec
-        self._thread = ThreadPoolExecutor(max_workers=1)
-        self._writing: Future[None] | None = None
-        self._saved_at = time.monotonic()
-
-    def __enter__(self) -> _Committer:
+    def __enter__(self) -> _Run:
+        self.bar = tqdm(unit=" images", disable=not self.show_progress, dynamic_ncols=True, smoothing=0.1)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        with self._thread:
-            self._wait()
-        self._save()
+        self.bar.close()
+        self.save()
 
-    def commit(self, draft: _Draft) -> None:
-        """Hands a draft to the writing thread, once the one before is on disk."""
-        self._wait()
-        if time.monotonic() - self._saved_at > _MANIFEST_SECONDS:
-            self._save()
-        self._writing = self._thread.submit(self._write, draft)
+    def take(self, event: Event) -> None:
+        """Counts what an event tells."""
+        if isinstance(event, Scanned) and event.num_samples is not None:
+            self.num_scanned += 1
+            self.num_samples += event.num_samples
+            # Until every shard is scanned, the others are taken to be like those that are.
+            self.bar.total = max(self.num_samples, self.num_samples * self.num_jobs // self.num_scanned)
+        elif isinstance(event, Encoded):
+            self.num_images += event.num_images
+            self.num_failed += event.num_failed
+            self.bar.set_postfix(failed=self.num_failed, refresh=False)
+            self.bar.update(event.num_images + event.num_failed)
+        if time.monotonic() - self.saved_at > _MANIFEST_SECONDS:
+            self.save()
 
-    def _write(self, draft: _Draft) -> None:
-        empty = np.zeros((0, self._spec.dim), np.float16)
-        write_part(
-            self._gallery,
-            draft.job.part,
-            draft.job.shard,
-            self._spec.fingerprint,
-            np.concatenate([empty, *draft.vectors]),
-            draft.records,
-            draft.failures,
-            quarantined=draft.quarantined,
-        )
-
-    def _wait(self) -> None:
-        if self._writing:
-            self._writing.result()
-
-    def _save(self) -> None:
-        manifest = self._manifest.with_committed(self._gallery)
-        if manifest != self._manifest:
-            manifest.save(self._gallery)
-        self._manifest, self._saved_at = manifest, time.monotonic()
-
-
-class _Bar:
-    """One progress bar: images/s, failures, and a total that is estimated until every shard is scanned."""
-
-    def __init__(self, num_shards: int, show: bool) -> None:
-        self._tqdm = tqdm(unit=" images", disable=not show, dynamic_ncols=True, smoothing=0.1)
-        self._num_shards = num_shards
-        self._num_scanned = 0
-        self._num_samples = 0
-        self.done = 0
-        self.failed = 0
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._tqdm.close()
-
-    def scanned(self, num_samples: int) -> None:
-        """Counts a shard whose number of samples is now known."""
-        self._num_scanned += 1
-        self._num_samples += num_samples
-        self._tqdm.total = self._num_samples * self._num_shards // self._num_scanned
-
-    def update(self, num_records: int, num_failed: int) -> None:
-        """Counts pictures that have become vectors and samples that were left out."""
-        self.done += num_records
-        self.failed += num_failed
-        self._tqdm.set_postfix(failed=self.failed, refresh=False)
-        self._tqdm.update(num_records + num_failed)
+    def save(self) -> None:
+        """Brings the list of parts in gallery.json up to date."""
+        manifest = self.manifest.with_committed(self.gallery)
+        if manifest != self.manifest:
+            manifest.save(self.gallery)
+        self.manifest, self.saved_at = manifest, time.monotonic()

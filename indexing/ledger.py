@@ -15,7 +15,7 @@ from pathlib import Path
 from ..datasets import samples
 from ..datasets.types import InputError, Shard, ShardError
 from .files import write_atomic
-from .parts import MAX_PARTS, Part, committed, read_part
+from .parts import MAX_PARTS, Part, committed, read_part, space_root
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +25,14 @@ FOLDER_SHARD = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A shard and the number of the part that it becomes."""
+    """A shard and the number of the part that it becomes.
+
+    `spaces` is empty for a new part; else the part exists and gets vectors in these further spaces.
+    """
 
     part: int
     shard: Shard
+    spaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,17 @@ class Ledger:
             )
         write_atomic(self._path, "".join(_to_json(job) for job in self._jobs).encode())
         return [job for job in self._jobs if job.part not in done]
+
+    def lacking(self, spaces: Sequence[str]) -> list[Job]:
+        """The jobs that give existing parts their vectors in further spaces."""
+        done = {space: committed(space_root(self._root, space)) for space in spaces}
+        found = []
+        for number in sorted(committed(self._root)):
+            absent = tuple(space for space in spaces if number not in done[space])
+            part = read_part(self._root, number) if absent else None
+            if part and part.num_rows:
+                found.append(replace(self._jobs[number], spaces=absent))
+        return found
 
     def progress(self) -> Progress:
         """What is done, left out and left to do."""

@@ -1,23 +1,28 @@
-"""Jobs → batches of preprocessed pictures, in the order of the shards, read and decoded by worker processes."""
+"""Jobs → batches of preprocessed pictures, in the order of the shards, read and decoded by worker processes.
+
+Shapes: B batch, C channels, H height, W width.
+"""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ..datasets import decode, read_sample, scan
-from ..datasets.types import Entry, Failure, Sample, SampleError, Shard, ShardError
+from ..datasets import decode, image_features, read_sample, scan
+from ..datasets.types import Entry, Failure, Sample, SampleError, Scan, Shard, ShardError
 from .encoders.preprocess import preprocess
 from .encoders.spec import EncoderSpec
+from .events import Event, Scanned
 from .ledger import Job
-from .parts import COLUMNS, Record
+from .parts import COLUMNS, Record, read_metadata
 
 # Batches that each worker has ready or in the making: enough to hide a slow picture, at little memory.
 _PREFETCH = 2
@@ -25,48 +30,55 @@ _PREFETCH = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a worker gets: some of a shard's entries. `quarantined` says why the shard could not be scanned."""
+    """What a worker gets: some of a shard's entries. `broken` says why the shard cannot be read."""
 
     job: Job
     entries: Sequence[Entry]
     failures: Sequence[Failure] = ()
     is_last: bool = False
-    quarantined: str | None = None
+    broken: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What a worker gives: `pixels_BCHW` uint8, and the record of each of the B pictures."""
+    """What a worker gives: for every encoder `pixels_BCHW` uint8, and the record of each of the B pictures."""
 
-    work: Work
-    pixels_BCHW: torch.Tensor  # noqa: N815
+    job: Job
+    pixels: tuple[torch.Tensor, ...]
     records: Sequence[Record]
     failures: Sequence[Failure]
+    is_last: bool
+    broken: str | None
+
+    def pin_memory(self) -> Batch:
+        """Called by DataLoader, so that copies to a GPU need not wait."""
+        return replace(self, pixels=tuple(pixels.pin_memory() for pixels in self.pixels))
 
 
 def batches(
-    jobs: Sequence[Job],
-    spec: EncoderSpec,
+    jobs: Iterable[Job],
+    gallery: Path,
+    specs: Sequence[EncoderSpec],
     *,
     batch_size: int,
     num_workers: int,
-    on_scan: Callable[[int], None],
+    on_event: Callable[[Event], None],
 ) -> Iterator[Batch]:
-    """Reads all jobs' samples in order; every job ends with a batch whose work is the last.
+    """Reads all jobs' samples in order; every job ends with a batch that is the last.
 
     A batch is `batch_size` entries of one shard, less those that fail: its composition, and so every vector, does not
-    depend on the number of workers. `on_scan` is told how many samples each shard has, when that is known.
+    depend on the number of workers. Each picture is decoded once, whatever the number of encoders.
     """
     loader = DataLoader(
-        _Decoder(spec),
-        sampler=_Scanner(jobs, batch_size, on_scan),
+        _Decoder(specs),
+        sampler=_Scanner(jobs, gallery, batch_size, on_event),
         batch_size=None,
         num_workers=num_workers,
         collate_fn=_unchanged,
         prefetch_factor=_PREFETCH if num_workers else None,
         # Not fork: a child of a process in which OpenMP or FAISS has run may hang.
         multiprocessing_context="spawn" if num_workers else None,
-        worker_init_fn=_ignore_interrupts if num_workers else None,
+        worker_init_fn=_set_up_worker if num_workers else None,
         pin_memory=torch.cuda.is_available(),
     )
     yield from loader
@@ -75,58 +87,82 @@ def batches(
 class _Scanner:
     """Scans one shard after the other, as far ahead as the workers are fed, and cuts it into work."""
 
-    def __init__(self, jobs: Sequence[Job], batch_size: int, on_scan: Callable[[int], None]) -> None:
+    def __init__(self, jobs: Iterable[Job], gallery: Path, batch_size: int, on_event: Callable[[Event], None]) -> None:
         self._jobs = jobs
+        self._gallery = gallery
         self._batch_size = batch_size
-        self._on_scan = on_scan
+        self._on_event = on_event
 
     def __iter__(self) -> Iterator[Work]:
         for job in self._jobs:
-            yield from self._works(job)
+            try:
+                yield from self._works(job)
+            except ShardError as error:
+                yield Work(job=job, entries=(), is_last=True, broken=str(error))
 
     def _works(self, job: Job) -> Iterator[Work]:
-        try:
-            found = scan(job.shard)
-        except ShardError as error:
-            self._on_scan(0)
-            yield Work(job=job, entries=(), is_last=True, quarantined=str(error))
-            return
-        self._on_scan(len(found.entries) + len(found.failures))
-        yield Work(job=job, entries=(), failures=found.failures, is_last=not found.entries)
+        found = self._scan(job)
+        self._on_event(Scanned(num_samples=found.num_entries))
         entries = iter(found.entries)
-        left = len(found.entries)
-        while chunk := tuple(islice(entries, self._batch_size)):
-            left -= len(chunk)
-            yield Work(job=job, entries=chunk, is_last=left == 0)
+        told = 0
+        chunk: Sequence[Entry] = tuple(islice(entries, self._batch_size))
+        while True:
+            following = tuple(islice(entries, self._batch_size))
+            yield Work(job=job, entries=chunk, failures=found.failures[told:], is_last=not following)
+            told = len(found.failures)
+            if not following:
+                return
+            chunk = following
+
+    def _scan(self, job: Job) -> Scan:
+        found = scan(job.shard)
+        if not job.spaces:
+            return found
+        # The part exists: its rows, and no others, get vectors in further spaces. What failed then is known.
+        keys = read_metadata(self._gallery, job.part, ["key"])["key"].to_pylist()
+        wanted = set(keys)
+        entries = (entry for entry in found.entries if entry.key in wanted)
+        return Scan(entries=entries, failures=[], num_entries=len(keys))
 
 
 class _Decoder(Dataset[Batch]):
-    """Work → batch, wherever it runs; knows the encoder's spec alone, never its model."""
+    """Work → batch, wherever it runs; knows the encoders' specs alone, never a model."""
 
-    def __init__(self, spec: EncoderSpec) -> None:
-        self._spec = spec
+    def __init__(self, specs: Sequence[EncoderSpec]) -> None:
+        self._specs = specs
 
     def __getitem__(self, work: Work) -> Batch:
-        side = self._spec.image_size
-        pixels: list[np.ndarray] = []
+        pixels: list[list[np.ndarray]] = [[] for _ in self._specs]
         records: list[Record] = []
         failures = list(work.failures)
+        broken = work.broken
         for entry in work.entries:
             try:
                 sample = read_sample(entry)
                 rgb_HWC = decode(sample.image)
-                picture = preprocess(rgb_HWC, self._spec)
+                pictures = [preprocess(rgb_HWC, spec) for spec in self._specs]
             except SampleError as error:
                 uri = work.job.shard.uri
                 failures.append(Failure(key=entry.key, shard=uri, reason=error.reason, detail=error.detail))
                 continue
-            pixels.append(picture)
-            records.append(_record(work.job.shard, sample, rgb_HWC.shape[1], rgb_HWC.shape[0]))
-        stacked = np.stack(pixels) if pixels else np.zeros((0, 3, side, side), np.uint8)
-        return Batch(work=work, pixels_BCHW=torch.from_numpy(stacked), records=records, failures=failures)
+            except ShardError as error:
+                broken = str(error)
+                break
+            for stack, picture in zip(pixels, pictures, strict=True):
+                stack.append(picture)
+            records.append(_record(work.job.shard, sample, rgb_HWC))
+        stacked = tuple(_stack(stack, spec) for stack, spec in zip(pixels, self._specs, strict=True))
+        return Batch(
+            job=work.job, pixels=stacked, records=records, failures=failures, is_last=work.is_last, broken=broken
+        )
 
 
-def _record(shard: Shard, sample: Sample, width: int, height: int) -> Record:
+def _stack(pictures: list[np.ndarray], spec: EncoderSpec) -> torch.Tensor:
+    shape = (0, 3, spec.image_size, spec.image_size)
+    return torch.from_numpy(np.stack(pictures) if pictures else np.zeros(shape, np.uint8))
+
+
+def _record(shard: Shard, sample: Sample, rgb_HWC: np.ndarray) -> Record:
     """A row of metadata. The fixed columns are ours; the sample's further fields follow under their own names."""
     fixed: dict[str, Any] = {
         "key": sample.key,
@@ -136,10 +172,11 @@ def _record(shard: Shard, sample: Sample, width: int, height: int) -> Record:
         "image_path": sample.image_path,
         "caption": sample.caption,
         "url": _url(sample.metadata),
-        "width": width,
-        "height": height,
+        "width": rgb_HWC.shape[1],
+        "height": rgb_HWC.shape[0],
+        **image_features(rgb_HWC),
     }
-    assert list(fixed) == list(COLUMNS)
+    assert list(fixed) == list(COLUMNS), "the columns of a record and of a part differ"
     further = {name: value for name, value in sample.metadata.items() if name.lower() not in fixed}
     return {**fixed, **further}
 
@@ -152,8 +189,8 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches the whole process group; the job itself ends its workers."""
+def _set_up_worker(worker: int) -> None:
+    """Ctrl-C reaches the whole process group, but the job itself ends its workers; the model needs the threads."""
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,8 @@ VERSION = 1
 class Manifest:
     """A gallery's encoders and parts. Row ids are positions in the list of parts, which only grows."""
 
-    encoders: tuple[EncoderSpec, ...]
+    encoders: tuple[EncoderSpec, ...]  # of the main space, then of further ones
+    texts: bool = False  # whether captions are embedded too
     parts: tuple[tuple[int, int], ...] = ()  # (number, rows), in the order of numbers
 
     @property
@@ -50,7 +52,10 @@ class Manifest:
         """Writes `gallery.json`."""
         spaces = [{"name": spec.slug, "encoder": spec.to_json()} for spec in self.encoders]
         parts = [{"part": number, "rows": rows} for number, rows in self.parts]
-        write_json(root / "gallery.json", {"format": FORMAT, "version": VERSION, "spaces": spaces, "parts": parts})
+        texts = {"texts": "captions"} if self.texts else {}
+        write_json(
+            root / "gallery.json", {"format": FORMAT, "version": VERSION, "spaces": spaces, **texts, "parts": parts}
+        )
 
     def with_committed(self, root: Path) -> Manifest:
         """The manifest with the parts that were committed since, as far as no number before them is open.
@@ -85,23 +90,41 @@ def read_manifest(root: Path) -> Manifest:
         parts = tuple((part["part"], part["rows"]) for part in fields["parts"])
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); restore it, or embed anew") from error
-    return Manifest(encoders=encoders, parts=parts)
+    return Manifest(encoders=encoders, texts=fields.get("texts") is not None, parts=parts)
 
 
-def open_or_create(root: Path, spec: EncoderSpec) -> Manifest:
-    """The manifest of a gallery that a job adds to, new if there is none yet.
+def open_or_create(root: Path, specs: Sequence[EncoderSpec], *, texts: bool = False) -> Manifest:
+    """The manifest of a gallery that a job adds to, new if there is none yet; further encoders are added to it.
 
     Raises:
-        InputError: if the gallery was made with another encoder, or the folder holds something else.
+        InputError: if the gallery was made with other encoders or settings, or the folder holds something else.
     """
     if not (root / "gallery.json").exists():
         if root.exists() and any(path.name != "gallery.lock" for path in root.iterdir()):
             raise InputError(f"{root} is not empty and no gallery; give a new folder, or one that a gallery is in")
-        manifest = Manifest(encoders=(spec,))
+        manifest = Manifest(encoders=tuple(specs), texts=texts)
         manifest.save(root)
         return manifest
     manifest = read_manifest(root)
-    refuse_other(manifest.spec, spec, root)
+    refuse_other(manifest.spec, specs[0], root)
+    if manifest.texts != texts:
+        has, asks = ("with" if value else "without" for value in (manifest.texts, texts))
+        raise InputError(
+            f"the gallery {root} was made {has} --texts captions, this job is {asks}: use the same for both"
+        )
+    given = {spec.fingerprint: spec for spec in specs}
+    lacking = [spec.name for spec in manifest.encoders if spec.fingerprint not in given]
+    if lacking:
+        asked, needed = ", ".join(spec.name for spec in specs), ", ".join(lacking)
+        raise InputError(
+            f"the gallery {root} also has vectors of {needed}, this job gives only {asked}: name them all, so that every "
+            "space has the same rows"
+        )
+    known = {spec.fingerprint for spec in manifest.encoders}
+    further = tuple(spec for spec in specs if spec.fingerprint not in known)
+    if further:
+        manifest = replace(manifest, encoders=(*manifest.encoders, *further))
+        manifest.save(root)
     return manifest
 
 

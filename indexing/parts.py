@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..datasets.types import Failure, Reason, Shard
-from .files import sha256, write_atomic, write_json
+from .encoders.spec import EncoderSpec
+from .files import sha256, sha256_of_file, write_atomic, write_json
 
 Record = Mapping[str, Any]
 
@@ -40,6 +41,15 @@ COLUMNS = {
     "url": pa.string(),
     "width": pa.int64(),
     "height": pa.int64(),
+    # What the picture looks like: see datasets.features.
+    "aspect": pa.float64(),
+    "brightness": pa.float64(),
+    "contrast": pa.float64(),
+    "colorfulness": pa.float64(),
+    "dominant_color": pa.string(),
+    "dominant_hue": pa.float64(),
+    "complexity": pa.float64(),
+    "phash": pa.uint64(),
 }
 _FAILURE_COLUMNS = pa.schema([(name, pa.string()) for name in ("key", "shard", "reason", "detail")])
 
@@ -78,6 +88,16 @@ def vectors_path(root: Path, number: int) -> Path:
     return root / "img_emb" / f"img_emb_{part_name(number)}.npy"
 
 
+def text_vectors_path(root: Path, number: int) -> Path:
+    """The file of the vectors of a part's captions."""
+    return root / "text_emb" / f"text_emb_{part_name(number)}.npy"
+
+
+def space_root(root: Path, space: str) -> Path:
+    """The folder of a further encoder's vectors, laid out like the gallery itself."""
+    return root / "spaces" / space
+
+
 def metadata_path(root: Path, number: int) -> Path:
     """The file of a part's metadata."""
     return root / "metadata" / f"metadata_{part_name(number)}.parquet"
@@ -102,17 +122,22 @@ def write_part(
     records: Sequence[Record],
     failures: Sequence[Failure],
     *,
+    text_emb_ND: np.ndarray | None = None,
     quarantined: str | None = None,
 ) -> Part:
-    """Writes a part's files and then its commit record; without the record the part does not exist."""
+    """Writes a part's files and then its commit record; without the record the part does not exist.
+
+    `text_emb_ND` are the vectors of the captions, row by row, where they are embedded too.
+    """
     assert len(emb_ND) == len(records), f"{len(emb_ND)} vectors, {len(records)} rows of metadata"
     contents = {
         vectors_path(root, number): _npy_bytes(emb_ND.astype(np.float16)),
         metadata_path(root, number): _parquet_bytes(metadata_table(records)),
         failures_path(root, number): _parquet_bytes(_failure_table(failures)),
     }
-    for path, data in contents.items():
-        write_atomic(path, data)
+    if text_emb_ND is not None:
+        assert len(text_emb_ND) == len(records), f"{len(text_emb_ND)} text vectors, {len(records)} rows of metadata"
+        contents[text_vectors_path(root, number)] = _npy_bytes(text_emb_ND.astype(np.float16))
     left_out = [failure for failure in failures if failure.reason != Reason.SHARD_TRUNCATED]
     part = Part(
         number=number,
@@ -120,19 +145,73 @@ def write_part(
         dim=emb_ND.shape[1],
         dtype="float16",
         encoder_fingerprint=fingerprint,
-        shard={"id": shard.id, "uri": shard.uri, "format": shard.format, "size_bytes": shard.size_bytes},
+        shard=_identity(shard),
         num_samples=len(records) + len(left_out),
         failures={
             reason: sum(f.reason == reason for f in failures) for reason in sorted({f.reason.value for f in failures})
         },
-        files={
-            path.relative_to(root).as_posix(): {"bytes": len(data), "sha256": sha256(data)}
-            for path, data in contents.items()
-        },
+        files=_write_files(root, contents),
         quarantined=quarantined,
     )
     write_json(record_path(root, number), asdict(part))
     return part
+
+
+def write_space_part(root: Path, number: int, shard: Shard, fingerprint: str, emb_ND: np.ndarray) -> Part:
+    """Writes the vectors of a part in a further space, whose folder is `root`, and then their commit record."""
+    part = Part(
+        number=number,
+        num_rows=len(emb_ND),
+        dim=emb_ND.shape[1],
+        dtype="float16",
+        encoder_fingerprint=fingerprint,
+        shard=_identity(shard),
+        num_samples=len(emb_ND),
+        failures={},
+        files=_write_files(root, {vectors_path(root, number): _npy_bytes(emb_ND.astype(np.float16))}),
+    )
+    write_json(record_path(root, number), asdict(part))
+    return part
+
+
+def write_linked_part(
+    root: Path, number: int, shard: Shard, spec: EncoderSpec, records: Sequence[Record], vectors: Sequence[Path]
+) -> Part:
+    """Writes metadata and commit record of a part whose files of vectors are in place already."""
+    contents = {
+        metadata_path(root, number): _parquet_bytes(metadata_table(records)),
+        failures_path(root, number): _parquet_bytes(_failure_table([])),
+    }
+    in_place = {
+        path.relative_to(root).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
+        for path in vectors
+    }
+    part = Part(
+        number=number,
+        num_rows=len(records),
+        dim=spec.dim,
+        dtype="float16",
+        encoder_fingerprint=spec.fingerprint,
+        shard=_identity(shard),
+        num_samples=len(records),
+        failures={},
+        files={**in_place, **_write_files(root, contents)},
+    )
+    write_json(record_path(root, number), asdict(part))
+    return part
+
+
+def _identity(shard: Shard) -> Mapping[str, Any]:
+    return {"id": shard.id, "uri": shard.uri, "format": shard.format, "size_bytes": shard.size_bytes}
+
+
+def _write_files(root: Path, contents: Mapping[Path, bytes]) -> Mapping[str, Mapping[str, Any]]:
+    for path, data in contents.items():
+        write_atomic(path, data)
+    return {
+        path.relative_to(root).as_posix(): {"bytes": len(data), "sha256": sha256(data)}
+        for path, data in contents.items()
+    }
 
 
 def read_part(root: Path, number: int) -> Part | None:
@@ -155,7 +234,7 @@ def verify_part(root: Path, part: Part) -> list[str]:
         path = root / name
         if not path.exists():
             problems.append(f"{name} is missing")
-        elif sha256(path.read_bytes()) != expected["sha256"]:
+        elif sha256_of_file(path) != expected["sha256"]:
             problems.append(f"{name} has changed since it was written")
     return problems
 

@@ -6,9 +6,11 @@ import importlib
 import inspect
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 if TYPE_CHECKING:
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 # Command → what it does, in the order of the work. Their modules are imported when asked for: --help must be quick.
 COMMANDS = {
     "demo": "the whole flow on the bundled photographs",
+    "download": "a table of URLs (LAION, COYO …) → shards of images",
     "embed": "shards of images → a gallery",
+    "import": "vectors that clip-retrieval wrote → a gallery",
     "status": "what of a gallery is done, left out and left to do",
     "index": "build a gallery's index and measure it",
     "search": "ask a gallery by text, picture or vector",
@@ -53,15 +57,16 @@ def _run(command: str, options: list[str]) -> int:
 
     from ..datasets.types import InputError
 
-    module = importlib.import_module(f".{command}", __package__)
+    module = importlib.import_module(f".{command}_" if iskeyword(command) else f".{command}", __package__)
     try:
-        values = _parser(command, module).parse_args(options).as_dict()
+        values = _parser(command, module).parse_args(_merged(options, module)).as_dict()
     except ArgumentError as error:
         sentence = " ".join(str(error.message or error).split())
         return _say(f"{sentence} (see: diantu {command} --help)", _BAD_USAGE)
     values.pop("config", None)
     debug = values.pop("debug")
     _set_up_logging(debug)
+    signal.signal(signal.SIGTERM, _end_like_interrupted)
     try:
         return module.run(**values) or _DONE
     except KeyboardInterrupt:
@@ -98,6 +103,29 @@ def _parser(command: str, module: Any) -> ArgumentParser:
         default = {"required": True} if required else {"default": parameter.default}
         parser.add_argument(f"--{name.replace('_', '-')}", **how, **default, help=described[name])
     return parser
+
+
+def _merged(options: list[str], module: Any) -> list[str]:
+    """`--encoder a --encoder b` as `--encoder a b`: argparse would let the last one win, in silence."""
+    lists = {f"--{name.replace('_', '-')}" for name, kind in get_type_hints(module.run).items() if kind == list[str]}
+    gathered: dict[str, list[str]] = {}
+    others: list[str] = []
+    current = others
+    for option in options:
+        name, equals, value = option.partition("=")
+        if option.startswith("--"):
+            current = gathered.setdefault(name, []) if name in lists else others
+            if name in lists:
+                current += [value] if equals else []
+                continue
+        current.append(option)
+    return [*others, *(part for name, values in gathered.items() for part in (name, *values))]
+
+
+def _end_like_interrupted(signum: int, frame: object) -> None:
+    """SIGTERM ends a job as Ctrl-C does: what is being written is finished, nothing is left half done."""
+    del signum, frame
+    raise KeyboardInterrupt
 
 
 def _set_up_logging(debug: bool) -> None:

@@ -35,19 +35,29 @@ class Hit:
         Raises:
             FileNotFoundError: if the shard or file is no longer where it was embedded from, or holds something else.
         """
+        span = self._span()
         try:
-            return Image.fromarray(decode(read_span(self._span())))
+            return Image.fromarray(decode(read_span(span)))
         except (OSError, SampleError) as error:
             raise FileNotFoundError(
-                f"the pixels of {self.key} cannot be read from {self.metadata['shard']} ({error}); put the shard back "
-                "where it was embedded from"
+                f"the pixels of {self.key} cannot be read from {span.uri} ({error}); put it back to where it was "
+                "embedded from"
             ) from error
 
     def _span(self) -> Span:
-        shard, offset, length = (self.metadata[name] for name in ("shard", "offset", "length"))
-        if offset is None:
-            return Span(uri=f"{shard}/{self.metadata['image_path']}")
-        return Span(uri=shard, offset=offset, length=length)
+        shard, offset, length, path = (self.metadata[name] for name in ("shard", "offset", "length", "image_path"))
+        if offset is not None:
+            return Span(uri=shard, offset=offset, length=length)
+        if shard is None:  # an imported row
+            if not path or not Path(path).is_file():
+                raise FileNotFoundError(f"the row {self.key} was imported, and no picture of it is known on this machine")
+            return Span(uri=path)
+        if shard.endswith(".parquet"):
+            column, _, row = path.rpartition("/")
+            return Span(uri=shard, column=column, row=int(row))
+        if shard.endswith((".gz", ".tgz")):
+            raise FileNotFoundError(f"{self.key} lies in the compressed {shard}, from which no single picture can be read")
+        return Span(uri=f"{shard}/{path}")
 
     def to_json(self) -> dict[str, Any]:
         """The hit as JSON values; metadata fields that are empty are left out."""
