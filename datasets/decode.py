@@ -6,13 +6,13 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .types import Reason, SampleError
 
 # What Pillow may open. Named, because `Image.open` would otherwise try every plugin on untrusted bytes, among them
 # EPS, which starts Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "MPO", "PCX", "DDS")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "PCX", "DDS")
 
 # File endings (lower case, no dot) that are taken for pictures in folders and tars.
 EXTENSIONS = frozenset({
@@ -42,6 +42,8 @@ def decode(data: bytes) -> np.ndarray:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError, MemoryError) as error:
         raise SampleError(Reason.TOO_LARGE, _first_line(error)) from error
+    except UnidentifiedImageError as error:
+        raise SampleError(Reason.UNDECODABLE, "the bytes are no picture of a known format") from error
     except Exception as error:  # Pillow's plugins raise nearly anything on broken bytes
         reason = Reason.TRUNCATED if "truncated" in str(error).lower() else Reason.UNDECODABLE
         raise SampleError(reason, _first_line(error)) from error

@@ -43,7 +43,7 @@ def scan(shard: Shard) -> Scan:
                 image=_span(shard, member),
                 caption=_span(shard, f"{stem}.txt"),
                 fields=_span(shard, f"{stem}.json"),
-                metadata=find_row(table, member),
+                metadata=find_row(table, member, by_name=shard.has_unique_names),
             )
         )
     return Scan(entries=tuple(entries), failures=failures, num_entries=len(entries))

@@ -118,7 +118,7 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def _present(file: pq.ParquetFile, group: int, column: str) -> list[bool]:
-    """Which rows of a row group have a picture; reads the pictures only where the statistics say that some have none."""
+    """Which rows of a row group have a picture; reads the pictures only where some have none by the statistics."""
     metadata = file.metadata.row_group(group)
     chunks = (metadata.column(i) for i in range(metadata.num_columns))
     pictures = next(chunk for chunk in chunks if chunk.path_in_schema in (column, f"{column}.bytes"))

@@ -10,6 +10,8 @@ from typing import Any
 import fsspec
 
 from . import folder, parquet, webdataset
+from .captions import CAPTION_COLUMNS
+from .text import decode_text
 from .types import Entry, InputError, Reason, Sample, SampleError, Scan, Shard, ShardError, Span
 
 _SCANNERS = {
@@ -18,9 +20,6 @@ _SCANNERS = {
     "folder": folder.scan,
     "parquet": parquet.scan,
 }
-
-# Fields of a sample's JSON that may hold its caption, in order of preference, matched without regard to case.
-_CAPTION_FIELDS = ("caption", "text", "txt", "alt")
 
 
 def scan(shard: Shard) -> Scan:
@@ -67,7 +66,7 @@ def read_sample(entry: Entry) -> Sample:
     """
     try:
         image = read_span(entry.image)
-        caption = _read_optional(entry.caption).decode("utf-8-sig", "replace").strip()
+        caption = decode_text(_read_optional(entry.caption)).strip()
         fields = _parse_fields(_read_optional(entry.fields))
     except OSError as error:
         if entry.image.is_inside:
@@ -98,7 +97,7 @@ def _parse_fields(data: bytes) -> dict[str, Any]:
     if not data.strip():
         return {}
     try:
-        fields = json.loads(data.decode("utf-8-sig"))
+        fields = json.loads(decode_text(data))
     except (ValueError, RecursionError) as error:
         raise SampleError(Reason.BAD_METADATA, f"its .json is not valid JSON: {error}") from error
     if not isinstance(fields, dict):
@@ -116,7 +115,7 @@ def _scalar(value: Any) -> Any:
 def _caption_of(fields: Mapping[str, Any]) -> str | None:
     """The caption among the fields: `caption`, `text` or `alt`, else the first `caption_…` (say `caption_en`)."""
     by_name = {name.lower(): value for name, value in fields.items() if isinstance(value, str) and value.strip()}
-    for name in (*_CAPTION_FIELDS, *(name for name in by_name if name.startswith("caption_"))):
+    for name in (*CAPTION_COLUMNS, *(name for name in by_name if name.startswith("caption_"))):
         if name in by_name:
             return by_name[name].strip()
     return None

@@ -12,7 +12,7 @@ import bracex
 import fsspec
 from fsspec import AbstractFileSystem
 
-from .captions import find_table, read_table
+from .captions import count_rows, find_table, has_captions, read_table
 from .folder import is_picture
 from .types import InputError, Shard
 
@@ -26,7 +26,7 @@ _GLOB = frozenset("*?[")
 _MAX_BRACES = 1_000_000
 
 
-def find_shards(sources: Sequence[str], *, captions: str = "auto") -> list[Shard]:
+def find_shards(sources: str | Sequence[str], *, captions: str = "auto") -> list[Shard]:
     """Finds the shards of one or several sources, each source's shards in the order of their names.
 
     Args:
@@ -40,11 +40,13 @@ def find_shards(sources: Sequence[str], *, captions: str = "auto") -> list[Shard
         InputError: if a source is empty, missing, or of a kind that is not known.
     """
     shards: dict[str, Shard] = {}
-    for source in sources:
+    for source in [sources] if isinstance(sources, str) else sources:
         for shard in _shards_of(source, captions):
             shards.setdefault(shard.id, shard)
     if not shards:
         raise InputError("no source was given; name tars ('shards/{00000..00099}.tar') or a folder of pictures")
+    if captions not in ("auto", "none") and not any(shard.captions for shard in shards.values()):
+        raise InputError(f"the table {captions} is for folders of pictures, and none was given; leave out --captions")
     return list(shards.values())
 
 
@@ -130,9 +132,7 @@ def _folder(filesystem: AbstractFileSystem, path: str, captions: str) -> list[Sh
         if info.get("type") == "file"
     }
     pictures = _of_finished_folders(path, sizes)
-    shards = {
-        ending: [name for name in sizes if "/" not in name and name.lower().endswith(ending)] for ending in _FORMATS
-    }
+    shards = {ending: [name for name in sizes if name.lower().endswith(ending)] for ending in _FORMATS}
     tars = shards[".tar"] + shards[".tar.gz"] + shards[".tgz"]
     if tars and pictures:
         raise InputError(
@@ -145,11 +145,18 @@ def _folder(filesystem: AbstractFileSystem, path: str, captions: str) -> list[Sh
             raise InputError(f"the folder {path} holds neither tars nor pictures nor parquet files; name one that does")
         paths = _finished(filesystem, [f"{path}/{name}" for name in names], path)
         return [_file(filesystem, path) for path in paths]
-    _report_others(path, sizes.keys() - set(pictures))
+    stems = {name.rpartition(".")[0] for name in pictures}
+    sidecars = {name for name in sizes if name.endswith((".txt", ".json")) and name.rpartition(".")[0] in stems}
     uri = _uri(filesystem, path)
-    table = _table_for(uri, pictures, captions)
+    by_name = len({name.rpartition("/")[2] for name in pictures}) == len(pictures)
+    table = _table_for(uri, pictures, captions, by_name)
+    _report_others(path, sizes.keys() - set(pictures) - sidecars - {(table or "").rpartition("/")[2]})
     size = sum(sizes[name] for name in pictures)
-    return [Shard(uri=uri, format="folder", size_bytes=size, members=tuple(pictures), captions=table)]
+    return [
+        Shard(
+            uri=uri, format="folder", size_bytes=size, members=tuple(pictures), captions=table, has_unique_names=by_name
+        )
+    ]
 
 
 def _of_finished_folders(path: str, names: Iterable[str]) -> list[str]:
@@ -166,16 +173,19 @@ def _of_finished_folders(path: str, names: Iterable[str]) -> list[str]:
     return [name for name in pictures if name.partition("/")[0] not in unfinished]
 
 
-def _table_for(folder: str, pictures: Sequence[str], captions: str) -> str | None:
+def _table_for(folder: str, pictures: Sequence[str], captions: str, by_name: bool) -> str | None:
     if captions == "none":
         return None
-    if captions == "auto":
-        table = find_table(folder, pictures)
-        if table:
-            log.info("captions of %s: from %s", folder, table)
-        return table
-    read_table(captions)  # an unusable table is an error now, not in the middle of the job
-    return _uri(*_resolve(captions))
+    table = find_table(folder, pictures, by_name=by_name) if captions == "auto" else _uri(*_resolve(captions))
+    if table is None:
+        return None
+    num_found = count_rows(table, pictures, by_name=by_name)
+    if not num_found:
+        raise InputError(f"the table {table} names none of the pictures of {folder}; its paths must be relative to it")
+    log.info("captions of %s: from %s, which names %d of %d pictures", folder, table, num_found, len(pictures))
+    if not has_captions(read_table(table)):
+        log.warning("%s has no column caption, text or alt: its columns become metadata, captions stay empty", table)
+    return table
 
 
 def _report_others(path: str, names: Iterable[str]) -> None:

@@ -46,6 +46,7 @@ class Shard:
     size_bytes: int
     members: tuple[str, ...] = ()
     captions: str | None = None
+    has_unique_names: bool = False  # no two pictures of the folder have the same name
 
     @property
     def id(self) -> str:

@@ -15,6 +15,7 @@ import fsspec
 
 from .captions import read_img2dataset_rows
 from .decode import EXTENSIONS
+from .text import decode_text
 from .types import Entry, Failure, Reason, Scan, Shard, ShardError, Span
 
 _ROLES = {"txt": "caption", "json": "fields"}
@@ -47,14 +48,8 @@ def scan(shard: Shard) -> Scan:
 
 
 def readable_name(name: str) -> str:
-    """A member's name as valid Unicode: UTF-8, else GB 18030 (Chinese Windows writes it), else with marks for gaps."""
-    raw = name.encode("utf-8", "surrogateescape")
-    for encoding in ("utf-8", "gb18030"):
-        try:
-            return raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return raw.decode("utf-8", "replace")
+    """A member's name as valid Unicode, whatever encoding the tar was written with."""
+    return decode_text(name.encode("utf-8", "surrogateescape"))
 
 
 class _Groups:
@@ -73,12 +68,15 @@ class _Groups:
         self.failures.append(Failure(key=key, shard=self._shard.uri, reason=reason, detail=detail))
 
     def add(self, member: tarfile.TarInfo, span: Span) -> str | None:
-        """Takes a member and gives the key that it belongs to, None if it is part of no sample."""
+        """Takes a member and gives the key that it belongs to, None if it is part of no sample.
+
+        Members of unknown endings count too: a sample of nothing else is listed, not lost.
+        """
         name = readable_name(member.name)
         key, _, extension = name.rpartition(".")
         extension = extension.lower()
-        role = "image" if extension in EXTENSIONS else _ROLES.get(extension)
-        if not key or role is None:
+        role = "image" if extension in EXTENSIONS else _ROLES.get(extension, extension)
+        if not key:
             return None
         if key in self._closed or role in self._open.get(key, ()):
             self.fail(key, Reason.DUPLICATE_KEY, f"{name} is a second {role} under this key")
@@ -94,7 +92,9 @@ class _Groups:
         for key, group in groups.items():
             self._closed.add(key)
             if "image" not in group:
-                self.fail(key, Reason.NO_IMAGE, "no member of this sample is a picture")
+                names = {"caption": "txt", "fields": "json"}
+                endings = ", ".join(f".{names.get(role, role)}" for role in group)
+                self.fail(key, Reason.NO_IMAGE, f"none of this sample's members ({endings}) is a picture")
                 continue
             yield Entry(
                 key=key,

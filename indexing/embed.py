@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def embed_with(executor: Executor, shards: Sequence[Shard], gallery: Path, *, sh
         InputError: if the gallery belongs to other encoders or settings, or another job is writing to it.
     """
     started = time.perf_counter()
+    gallery = Path(gallery)
     specs = executor.specs
     slugs = [spec.slug for spec in specs]
     if len(set(slugs)) < len(slugs):
@@ -120,10 +122,11 @@ def _run_with_retries(executor: Executor, jobs: Sequence[Job], gallery: Path, ru
     broken: list[Broken] = []
     for attempt in range(_TRIES):
         broken = []
-        for event in executor.run(jobs, gallery):
-            run.take(event)
-            if isinstance(event, Broken):
-                broken.append(event)
+        with closing(executor.run(jobs, gallery)) as events:
+            for event in events:
+                run.take(event)
+                if isinstance(event, Broken):
+                    broken.append(event)
         jobs = [event.job for event in broken]
         if not jobs:
             return ()

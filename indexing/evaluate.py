@@ -193,7 +193,7 @@ def _latency(index: GalleryIndex, queries_QD: np.ndarray) -> dict[str, float]:
 
 def _read_queries(path: Path) -> list[dict[str, str]]:
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         queries = [{"text": str(line["text"]), "where": str(line["where"])} for line in lines]
     except (OSError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
@@ -217,7 +217,9 @@ def _relevant_rows(root: Path, manifest: Manifest, conditions: Sequence[str]) ->
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         metadata = connection.read_parquet(files, union_by_name=True, filename=True, file_row_number=True)
         try:
-            found = [metadata.filter(where).project("filename, file_row_number").fetchall() for where in conditions]
+            # Twice: in brackets a condition cannot go on as another clause (LIMIT …), bare it cannot close them.
+            filtered = [metadata.filter(where).filter(f"({where}\n)") for where in conditions]
+            found = [relation.project("filename, file_row_number").fetchall() for relation in filtered]
         except duckdb.Error as error:
             raise InputError(f"a condition of the queries is not understood: {str(error).splitlines()[0]}") from error
     return [np.array([first_row[file] + row for file, row in rows], np.int64) for rows in found]

@@ -28,7 +28,13 @@ _BLOCK = 65_536
 # float16 keeps lengths of unit vectors to about a thousandth.
 _UNIT_TOLERANCE = 2e-3
 # Other names of our columns, matched without regard to case.
-_ALIASES = {"caption": ("caption", "text"), "url": ("url",), "width": ("width",), "height": ("height",), "key": ("key",)}
+_ALIASES = {
+    "caption": ("caption", "text"),
+    "url": ("url",),
+    "width": ("width",),
+    "height": ("height",),
+    "key": ("key",),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +101,9 @@ def _pieces(source: Path, spec: EncoderSpec) -> list[_Piece]:
     """The parts of a folder, in the order of their numbers, checked before anything is written."""
     images = _numbered(source / "img_emb", ".npy")
     if not images:
-        raise InputError(f"{source} has no img_emb/*.npy; give what `clip-retrieval inference` wrote, or LAION's folders")
+        raise InputError(
+            f"{source} has no img_emb/*.npy; give what `clip-retrieval inference` wrote, or LAION's folders"
+        )
     metadata, texts = _numbered(source / "metadata", ".parquet"), _numbered(source / "text_emb", ".npy")
     lacking = sorted(images.keys() ^ metadata.keys())
     if lacking:
@@ -112,8 +120,8 @@ def _pieces(source: Path, spec: EncoderSpec) -> list[_Piece]:
         for what, count in others.items():
             if count != len(array):
                 raise InputError(
-                    f"{source}: part {number} has {len(array)} vectors and {count} rows of {what}, so that no row can be "
-                    "trusted; write it again with the tool that it came from"
+                    f"{source}: part {number} has {len(array)} vectors and {count} rows of {what}, so that no row can "
+                    "be trusted; write it again with the tool that it came from"
                 )
         pieces.append(
             _Piece(images=images[number], metadata=metadata[number], texts=texts.get(number), num_rows=len(array))
@@ -153,7 +161,7 @@ def _import_piece(
 
 
 def _bring(source: Path, target: Path, counts: dict[str, int]) -> int:
-    """Links a file of float16 unit vectors, converts any other one; gives the number of rows without a finite vector."""
+    """Links a file of float16 unit vectors, converts any other one; gives how many rows have no finite vector."""
     array = _opened(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
@@ -218,4 +226,3 @@ def _unfolded(text: Any) -> dict[str, Any]:
     except ValueError:
         return {"metadata": text}
     return fields if isinstance(fields, dict) else {}
-

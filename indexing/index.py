@@ -31,10 +31,7 @@ class GalleryIndex:
         self.report = _read_report(index_folder(root, manifest), manifest)
         self._faiss = None
         if self.report:
-            import faiss
-
-            self._faiss = faiss.read_index(str(index_folder(root, manifest) / "index.faiss"))
-            assert self._faiss.metric_type == faiss.METRIC_INNER_PRODUCT, "the index does not rank by inner product"
+            self._faiss = _read_faiss(index_folder(root, manifest) / "index.faiss", self.report["num_rows"])
 
     @property
     def num_indexed(self) -> int:
@@ -73,6 +70,18 @@ def faiss_threads(count: int) -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
+def _read_faiss(path: Path, num_rows: int) -> Any:
+    import faiss
+
+    try:
+        index = faiss.read_index(str(path))
+    except RuntimeError as error:
+        raise InputError(f"{path} is missing or damaged; build the index again with: diantu index") from error
+    if index.ntotal != num_rows or index.metric_type != faiss.METRIC_INNER_PRODUCT:
+        raise InputError(f"{path} does not belong to its index.json; build the index again with: diantu index")
+    return index
+
+
 def _read_report(folder: Path, manifest: Manifest) -> dict[str, Any] | None:
     """The `index.json` of a finished index of this gallery, or None where there is no index."""
     path = folder / "index.json"
@@ -81,7 +90,7 @@ def _read_report(folder: Path, manifest: Manifest) -> dict[str, Any] | None:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         num_rows, fingerprint = report["num_rows"], report["encoder_fingerprint"]
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); build the index again with: diantu index") from error
     if fingerprint != manifest.spec.fingerprint or num_rows > manifest.num_rows:
         raise InputError(f"the index in {folder} was built for another gallery; build it again with: diantu index")

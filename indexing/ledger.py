@@ -70,7 +70,7 @@ class Ledger:
         self._root = root
         self._path = root / "ledger.jsonl"
         lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
-        self._jobs = [_from_json(line) for line in lines]
+        self._jobs = [_from_json(line, self._path) for line in lines]
 
     def assign(self, shards: Sequence[Shard]) -> list[Job]:
         """Gives numbers to shards that have none, and returns every job that is not done, in the order of numbers.
@@ -79,6 +79,11 @@ class Ledger:
         was quarantined gets a new number once it can be scanned.
         """
         done = committed(self._root)
+        if done and max(done) >= len(self._jobs):
+            raise InputError(
+                f"{self._path} is missing or does not fit the parts of the gallery; restore it from a copy"
+            )
+        self._warn_of_copies(shards)
         for shard in shards:
             for piece in self._new_pieces(shard, done):
                 self._jobs.append(Job(part=len(self._jobs), shard=piece))
@@ -104,6 +109,17 @@ class Ledger:
         """What is done, left out and left to do."""
         parts = [read_part(self._root, number) for number in sorted(committed(self._root))]
         return Progress(num_shards=len(self._jobs), parts=tuple(part for part in parts if part))
+
+    def _warn_of_copies(self, shards: Sequence[Shard]) -> None:
+        """A shard is known by its path, so a moved or copied one is a new one: its pictures would be there twice."""
+        known = {job.shard.uri for job in self._jobs}
+        sizes = {(job.shard.uri.rpartition("/")[2], job.shard.size_bytes): job.shard.uri for job in self._jobs}
+        for shard in shards:
+            twin = sizes.get((shard.uri.rpartition("/")[2], shard.size_bytes))
+            if twin and shard.uri not in known:
+                log.warning(
+                    "%s looks like %s, which the gallery has: its pictures will be there twice", shard.uri, twin
+                )
 
     def _new_pieces(self, shard: Shard, done: set[int]) -> list[Shard]:
         known = [job for job in self._jobs if (job.shard.uri, job.shard.format) == (shard.uri, shard.format)]
@@ -136,7 +152,10 @@ def _to_json(job: Job) -> str:
     return json.dumps({"part": job.part, "shard": asdict(job.shard)}) + "\n"
 
 
-def _from_json(line: str) -> Job:
-    fields = json.loads(line)
-    shard = fields["shard"]
-    return Job(part=fields["part"], shard=Shard(**{**shard, "members": tuple(shard["members"])}))
+def _from_json(line: str, path: Path) -> Job:
+    try:
+        fields = json.loads(line)
+        shard = fields["shard"]
+        return Job(part=fields["part"], shard=Shard(**{**shard, "members": tuple(shard["members"])}))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is damaged ({error}); restore it from a copy") from error

@@ -6,7 +6,9 @@ Shapes: B batch, C channels, H height, W width.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -63,7 +65,7 @@ def batches(
     batch_size: int,
     num_workers: int,
     on_event: Callable[[Event], None],
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Reads all jobs' samples in order; every job ends with a batch that is the last.
 
     A batch is `batch_size` entries of one shard, less those that fail: its composition, and so every vector, does not
@@ -81,7 +83,22 @@ def batches(
         worker_init_fn=_set_up_worker if num_workers else None,
         pin_memory=torch.cuda.is_available(),
     )
-    yield from loader
+    with _workers_ignore_interrupts():
+        iterator = iter(loader)
+    yield from iterator
+
+
+@contextmanager
+def _workers_ignore_interrupts() -> Iterator[None]:
+    """Processes started in here ignore Ctrl-C from their first moment: it reaches them too, but the job ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Scanner:
@@ -190,7 +207,6 @@ def _unchanged(batch: Any) -> Any:
 
 
 def _set_up_worker(worker: int) -> None:
-    """Ctrl-C reaches the whole process group, but the job itself ends its workers; the model needs the threads."""
+    """The processors are the model's."""
     del worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -6,8 +6,9 @@ Shapes: B batch, N rows of a part, D dimension.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class LoopSettings:
 
 def run_jobs(
     jobs: Iterable[Job], gallery: Path, encoders: Sequence[ImageEncoder], settings: LoopSettings
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Turns each job's shard into a part and tells what happens on the way.
 
     The first encoder's vectors are the gallery's main space. A job that names spaces adds their vectors to a part that
@@ -47,15 +48,16 @@ def run_jobs(
     told: deque[Event] = deque()
     specs = [encoder.spec for encoder in encoders]
     drafts: dict[int, _Draft] = {}
-    with _Writer(gallery, encoders, settings) as writer:
-        for batch in batches(
-            jobs,
-            gallery,
-            specs,
-            batch_size=settings.batch_size,
-            num_workers=settings.num_workers,
-            on_event=told.append,
-        ):
+    loaded = batches(
+        jobs,
+        gallery,
+        specs,
+        batch_size=settings.batch_size,
+        num_workers=settings.num_workers,
+        on_event=told.append,
+    )
+    with _Writer(gallery, encoders, settings) as writer, closing(loaded):
+        for batch in loaded:
             draft = drafts.setdefault(batch.job.part, _Draft(batch.job))
             told.append(draft.add(batch, encoders))
             if batch.is_last:

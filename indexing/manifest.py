@@ -117,8 +117,8 @@ def open_or_create(root: Path, specs: Sequence[EncoderSpec], *, texts: bool = Fa
     if lacking:
         asked, needed = ", ".join(spec.name for spec in specs), ", ".join(lacking)
         raise InputError(
-            f"the gallery {root} also has vectors of {needed}, this job gives only {asked}: name them all, so that every "
-            "space has the same rows"
+            f"the gallery {root} also has vectors of {needed}, this job gives only {asked}: name them all, so that "
+            "every space has the same rows"
         )
     known = {spec.fingerprint for spec in manifest.encoders}
     further = tuple(spec for spec in specs if spec.fingerprint not in known)

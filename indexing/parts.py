@@ -19,12 +19,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..datasets.types import Failure, Reason, Shard
+from ..datasets.types import Failure, InputError, Reason, Shard
 from .encoders.spec import EncoderSpec
 from .files import sha256, sha256_of_file, write_atomic, write_json
 
 Record = Mapping[str, Any]
 
+# What to do about a part whose files are damaged.
+REMEDY = "diantu status --verify lists what is; remove the part's file in parts/ and run diantu embed to make it anew"
 # Part names have five digits, so that the order of names is the order of parts.
 MAX_PARTS = 100_000
 # Reading one row costs one row group: small enough for a hit's metadata, large enough to compress.
@@ -216,10 +218,15 @@ def _write_files(root: Path, contents: Mapping[Path, bytes]) -> Mapping[str, Map
 
 def read_part(root: Path, number: int) -> Part | None:
     """A part's commit record, or None where there is none: then there is no such part."""
+    path = record_path(root, number)
     try:
-        return Part(**json.loads(record_path(root, number).read_text()))
+        return Part(**json.loads(path.read_text()))
     except FileNotFoundError:
         return None
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is damaged ({error}); remove it and run diantu embed again to make that part anew"
+        ) from error
 
 
 def committed(root: Path) -> set[int]:

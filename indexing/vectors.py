@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..datasets.types import InputError
 from .manifest import Manifest
-from .parts import vectors_path
+from .parts import REMEDY, vectors_path
 
 _BLOCK = 65_536  # rows of a block: 128 MB of float32 at 512 dimensions
 _OPEN_FILES = 512  # below the 1024 that a process may usually have open
@@ -48,7 +49,15 @@ class Vectors:
             first += count
 
     def _map(self, position: int) -> np.ndarray:
-        return np.load(vectors_path(self._root, self._manifest.parts[position][0]), mmap_mode="r")
+        number, count = self._manifest.parts[position]
+        path = vectors_path(self._root, number)
+        try:
+            array = np.load(path, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} is damaged ({error}); {REMEDY}") from error
+        if array.shape != (count, self.dim):
+            raise InputError(f"{path} holds {array.shape} values, {(count, self.dim)} were written; {REMEDY}")
+        return array
 
 
 def exact_search(vectors: Vectors, queries_QD: np.ndarray, k: int, *, start: int = 0) -> tuple[np.ndarray, np.ndarray]:

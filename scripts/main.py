@@ -63,6 +63,9 @@ def _run(command: str, options: list[str]) -> int:
     except ArgumentError as error:
         sentence = " ".join(str(error.message or error).split())
         return _say(f"{sentence} (see: diantu {command} --help)", _BAD_USAGE)
+    except TypeError as error:  # jsonargparse's, for a configuration file of another shape than it expects
+        advice = "in a configuration file, lists such as source and encoder are written [a, b]"
+        return _say(f"the options cannot be understood ({error}); {advice} (see: diantu {command} --help)", _BAD_USAGE)
     values.pop("config", None)
     debug = values.pop("debug")
     _set_up_logging(debug)

@@ -39,6 +39,8 @@ def run(
 
     opened = Gallery.open(gallery, encoder=encoder, device=device)
     hits = opened.search(text, image=image, vector=None if vector is None else _read_vector(vector), k=k)
+    if not len(hits):
+        log.warning("the gallery %s has no rows yet; embed some pictures first", gallery)
     if json:
         _print_json(hits.to_json())
     else:
@@ -58,6 +60,6 @@ def _read_vector(path: str) -> np.ndarray:
     from ..datasets import InputError
 
     try:
-        return np.squeeze(np.load(Path(path), allow_pickle=False))
-    except (OSError, ValueError) as error:
+        return np.squeeze(np.asarray(np.load(Path(path), allow_pickle=False), np.float32))
+    except (OSError, TypeError, ValueError) as error:
         raise InputError(f"the vector {path} cannot be read ({error}); give an .npy file of one vector") from error

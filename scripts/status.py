@@ -60,4 +60,7 @@ def _print_table(report: dict[str, Any]) -> None:
     for row in report.get("failures", ()):
         print(f"  {row['shard']}  {row['key'] or '(the shard)'}  {row['reason']}: {row['detail']}")
     if "problems" in report:
-        print("files   " + ("all as they were written" if not report["problems"] else "; ".join(report["problems"])))
+        problems = report["problems"]
+        print("files   " + ("all parts as they were written" if not problems else "; ".join(problems)))
+        if problems:
+            print("        remove the parts' files in parts/ and run diantu embed again to make them anew")

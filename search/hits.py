@@ -50,13 +50,17 @@ class Hit:
             return Span(uri=shard, offset=offset, length=length)
         if shard is None:  # an imported row
             if not path or not Path(path).is_file():
-                raise FileNotFoundError(f"the row {self.key} was imported, and no picture of it is known on this machine")
+                raise FileNotFoundError(
+                    f"the row {self.key} was imported, and no picture of it is known on this machine"
+                )
             return Span(uri=path)
         if shard.endswith(".parquet"):
             column, _, row = path.rpartition("/")
             return Span(uri=shard, column=column, row=int(row))
         if shard.endswith((".gz", ".tgz")):
-            raise FileNotFoundError(f"{self.key} lies in the compressed {shard}, from which no single picture can be read")
+            raise FileNotFoundError(
+                f"{self.key} lies in the compressed {shard}, from which no single picture can be read"
+            )
         return Span(uri=f"{shard}/{path}")
 
     def to_json(self) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..datasets import InputError
 from ..indexing.manifest import Manifest
-from ..indexing.parts import metadata_path
+from ..indexing.parts import REMEDY, metadata_path
 
 _OPEN_FILES = 64
 
@@ -46,9 +48,17 @@ class Metadata:
         # The rows of the chosen groups stand one behind the other in the table that is read.
         starts = np.concatenate([[0], ends])[groups]
         within = np.concatenate([np.arange(start, end) for start, end in zip(starts, ends[groups], strict=True)])
-        with pq.ParquetFile(metadata_path(self._root, number), metadata=footer) as file:
-            table = file.read_row_groups(groups.tolist())
+        path = metadata_path(self._root, number)
+        try:
+            with pq.ParquetFile(path, metadata=footer) as file:
+                table = file.read_row_groups(groups.tolist())
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{path} is damaged ({error}); {REMEDY}") from error
         return table.take(np.searchsorted(within, local)).to_pylist()
 
     def _read_footer(self, number: int) -> pq.FileMetaData:
-        return pq.read_metadata(metadata_path(self._root, number))
+        path = metadata_path(self._root, number)
+        try:
+            return pq.read_metadata(path)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{path} is damaged ({error}); {REMEDY}") from error

@@ -13,7 +13,8 @@ __all__ = ["FAMILIES", "EncoderSpec", "ImageEncoder", "TextEncoder", "load_encod
 FAMILIES = {
     "conse": ("conse", ""),
     "cn_clip": ("cn_clip", "ViT-B-16, ViT-L-14, ViT-L-14-336, ViT-H-14, RN50 or the path of a .pt file"),
-    "hf": ("transformers_clip", "a model repository or folder of transformers (clip, chinese_clip, dinov2)"),
+    "hf": ("transformers_clip", "a model repository or folder of transformers (clip, chinese_clip, siglip, dinov2 …)"),
+    "open_clip": ("open_clip", "an architecture/a tag of its weights or the path of a checkpoint"),
 }
 
 

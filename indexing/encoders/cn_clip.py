@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import pickle
 import sys
 from collections.abc import Mapping
@@ -16,9 +15,7 @@ import torch
 from ...datasets.types import InputError
 from .packages import require
 from .spec import EncoderSpec
-from .torch_encoder import TorchDualEncoder, resolve_device, resolve_dtype, weights_sha256
-
-log = logging.getLogger(__name__)
+from .torch_encoder import TorchDualEncoder, resolve_device, resolve_dtype, warn_of_cuts, weights_sha256
 
 _CONTEXT = 52  # tokens, with the two that mark begin and end
 _CACHE = Path("~/.cache/clip").expanduser()  # where cn_clip itself keeps what it downloads
@@ -59,7 +56,8 @@ def load(name: str, weights: str, *, device: str, precision: str) -> TorchDualEn
     model.to(where, dtype)
 
     def text_features(texts: list[str]) -> torch.Tensor:
-        _warn_of_cuts(texts, model.tokenizer)
+        # `clip.tokenize` cuts in silence; two tokens mark begin and end.
+        warn_of_cuts((len(model.tokenizer.tokenize(text)) + 2 for text in texts), _CONTEXT)
         return model.encode_text(clip.tokenize(texts, context_length=_CONTEXT).to(where))
 
     return TorchDualEncoder(spec, model.encode_image, text_features, device=where, dtype=dtype)
@@ -136,12 +134,3 @@ def _text_fits(config: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> 
         and f"bert.encoder.layer.{layers - 1}.output.dense.weight" in state
         and f"bert.encoder.layer.{layers}.output.dense.weight" not in state
     )
-
-
-def _warn_of_cuts(texts: list[str], tokenizer: Any) -> None:
-    """`clip.tokenize` cuts in silence; a user should know that the end of a text is not searched."""
-    cut = sum(len(tokenizer.tokenize(text)) > _CONTEXT - 2 for text in texts)
-    if cut:
-        log.warning(
-            "%d of %d texts are longer than %d tokens; what lies beyond is not searched", cut, len(texts), _CONTEXT
-        )

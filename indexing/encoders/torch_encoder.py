@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ import torch
 from ...datasets.types import InputError
 from .preprocess import preprocess
 from .spec import EncoderSpec
+
+log = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "fp32", "bf16")
 _TEXT_BATCH = 256
@@ -74,6 +77,18 @@ class TorchDualEncoder(TorchImageEncoder):
 def unit_norm(emb_BD: torch.Tensor) -> torch.Tensor:
     """Rows scaled to length 1; a row of zeros stays one."""
     return torch.nn.functional.normalize(emb_BD, dim=-1)
+
+
+def warn_of_cuts(lengths: Iterable[int], context: int) -> None:
+    """Says how many of the texts, given by their numbers of tokens, are cut: their ends are not searched."""
+    too_long = [length > context for length in lengths]
+    if any(too_long):
+        log.warning(
+            "%d of %d texts are longer than %d tokens; what lies beyond is not searched",
+            sum(too_long),
+            len(too_long),
+            context,
+        )
 
 
 def weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -1,20 +1,31 @@
-"""Models of transformers, by repository or folder: CLIP, Chinese-CLIP (both sides) and DINOv2 (pictures alone)."""
+"""Models of transformers, by repository or folder: CLIP, Chinese-CLIP, SigLIP; DINOv2 and DINOv3 (pictures alone)."""
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import torch
 from PIL import Image
 
 from ...datasets.types import InputError
+from .packages import require
 from .spec import EncoderSpec
-from .torch_encoder import TorchDualEncoder, TorchImageEncoder, resolve_device, resolve_dtype, weights_sha256
+from .torch_encoder import (
+    TorchDualEncoder,
+    TorchImageEncoder,
+    resolve_device,
+    resolve_dtype,
+    warn_of_cuts,
+    weights_sha256,
+)
 
-log = logging.getLogger(__name__)
-
-_MODELS = {"clip": "CLIPModel", "chinese_clip": "ChineseCLIPModel", "dinov2": "Dinov2Model"}
+_DUAL = {"clip": "CLIPModel", "chinese_clip": "ChineseCLIPModel", "siglip": "SiglipModel"}
+_IMAGES_ALONE = {
+    "dinov2": "Dinov2Model",
+    "dinov2_with_registers": "Dinov2WithRegistersModel",
+    "dinov3_vit": "DINOv3ViTModel",
+}
+_MODELS = {**_DUAL, **_IMAGES_ALONE}
 # Chinese-CLIP was trained on texts of 52 tokens, though its text model has 512 positions.
 _TEXT_CONTEXT = {"chinese_clip": 52}
 
@@ -25,49 +36,80 @@ def load(name: str, weights: str, *, device: str, precision: str) -> TorchImageE
 
     try:
         config = transformers.AutoConfig.from_pretrained(weights)
-        if config.model_type not in _MODELS:
-            allowed = ", ".join(_MODELS)
-            raise InputError(
-                f"{name!r} is a model of type {config.model_type!r}; the types that can be used: {allowed}"
-            )
+        _check_type(name, config.model_type)
         model = getattr(transformers, _MODELS[config.model_type]).from_pretrained(weights, dtype=torch.float32).eval()
         processor = transformers.AutoImageProcessor.from_pretrained(weights)
-        has_texts = config.model_type != "dinov2"
-        tokenizer = transformers.AutoTokenizer.from_pretrained(weights) if has_texts else None
+        tokenizer = transformers.AutoTokenizer.from_pretrained(weights) if config.model_type in _DUAL else None
+    except ImportError as error:
+        raise InputError(
+            f'encoder {name!r} needs a package that is not installed ({_reason(error)}); run: pip install "diantu[hf]"'
+        ) from error
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        reason = " ".join(str(error).split("\n")[0].split())
         raise InputError(
-            f"encoder {name!r} cannot be loaded ({reason}); give a folder with config, weights, preprocessor and "
-            "tokenizer, or a repository that this machine can reach"
+            f"encoder {name!r} cannot be loaded ({_reason(error)}); give a folder with config, weights, preprocessor "
+            "and tokenizer, or a repository that this machine can reach"
         ) from error
 
-    context = _text_context(config) if has_texts else 0
+    context = _text_context(config) if tokenizer else 0
     spec = EncoderSpec(
         name=name,
         weights=weights,
         weights_sha256=weights_sha256(model.state_dict()),
-        dim=config.projection_dim if has_texts else config.hidden_size,
+        dim=_dim(config),
         text_context=context,
         revision=getattr(config, "_commit_hash", None),
         **_preprocessing(name, processor),
     )
     where = resolve_device(device)
     dtype = resolve_dtype(precision, where)
-    model.to(where, dtype)
+    _move(model, where, dtype)
     if tokenizer is None:
+        # The class token after the last norm; for all three the models' documentation calls it the picture's feature.
         return TorchImageEncoder(
             spec, lambda pixels: model(pixel_values=pixels).pooler_output, device=where, dtype=dtype
         )
+    tokenize = _tokenize_siglip if config.model_type == "siglip" else _tokenize
 
     def image_features(pixels_BCHW: torch.Tensor) -> torch.Tensor:
         return _pooled(model.get_image_features(pixel_values=pixels_BCHW))
 
     def text_features(texts: list[str]) -> torch.Tensor:
-        return _pooled(model.get_text_features(**_tokenize(tokenizer, texts, context).to(where)))
+        return _pooled(model.get_text_features(**tokenize(tokenizer, texts, context).to(where)))
 
     return TorchDualEncoder(spec, image_features, text_features, device=where, dtype=dtype)
+
+
+def _check_type(name: str, model_type: str) -> None:
+    if model_type == "siglip2":
+        # NaFlex: up to 256 patches in the picture's own shape. Squashed to a square the model gives other vectors.
+        raise InputError(
+            f"{name!r} is a NaFlex model (type 'siglip2'), which takes pictures in their own shape and not squares, "
+            "which is not supported; give SigLIP 2 of a fixed resolution, say hf:google/siglip2-base-patch16-256"
+        )
+    if model_type not in _MODELS:
+        allowed = ", ".join(_MODELS)
+        raise InputError(f"{name!r} is a model of type {model_type!r}; the types that can be used: {allowed}")
+    if model_type == "dinov3_vit":
+        require(name, "hf", "torchvision")  # the one type whose preprocessor transformers has for torchvision alone
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).strip().split("\n")[0].split())
+
+
+def _dim(config: Any) -> int:
+    if config.model_type in _IMAGES_ALONE:
+        return config.hidden_size
+    return config.text_config.projection_size if config.model_type == "siglip" else config.projection_dim
+
+
+def _move(model: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Weights to `dtype`, buffers as they are, as transformers loads them: DINOv3's rotary frequencies stay exact."""
+    model.to(device)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
 
 
 def _pooled(output: Any) -> torch.Tensor:
@@ -80,12 +122,28 @@ def _text_context(config: Any) -> int:
 
 
 def _tokenize(tokenizer: Any, texts: list[str], context: int) -> Any:
-    cut = sum(len(ids) > context for ids in tokenizer(texts)["input_ids"])
-    if cut:
-        log.warning(
-            "%d of %d texts are longer than %d tokens; what lies beyond is not searched", cut, len(texts), context
-        )
+    warn_of_cuts((len(ids) for ids in tokenizer(texts)["input_ids"]), context)
     return tokenizer(texts, padding=True, truncation=True, max_length=context, return_tensors="pt")
+
+
+def _tokenize_siglip(tokenizer: Any, texts: list[str], context: int) -> Any:
+    """SigLIP was trained on lower-case texts, padded to the full context, and attends to the padding.
+
+    SigLIP 2 of a fixed resolution comes with Gemma's tokenizer, which says `do_lower_case` and does not do it:
+    https://github.com/google-research/big_vision/issues/187. A mask, which the published tokenizers leave out and
+    others give, would hide the padding: https://github.com/huggingface/transformers/pull/26522.
+    """
+    if tokenizer.init_kwargs.get("do_lower_case", True):
+        texts = [text.lower() for text in texts]
+    warn_of_cuts((len(ids) for ids in tokenizer(texts)["input_ids"]), context)
+    return tokenizer(
+        texts,
+        padding="max_length",
+        truncation=True,
+        max_length=context,
+        return_attention_mask=False,
+        return_tensors="pt",
+    )
 
 
 def _preprocessing(name: str, processor: Any) -> dict[str, Any]:

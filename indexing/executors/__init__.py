@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +32,6 @@ class Executor(Protocol):
         """Whether captions are embedded too."""
         ...
 
-    def run(self, jobs: Sequence[Job], gallery: Path) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job], gallery: Path) -> Generator[Event, None, None]:
         """Runs jobs to their end and tells what happens."""
         ...

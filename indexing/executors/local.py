@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class InProcess:
         """See `Executor`."""
         return self._settings.texts
 
-    def run(self, jobs: Sequence[Job], gallery: Path) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job], gallery: Path) -> Generator[Event, None, None]:
         """See `Executor`."""
         return run_jobs(jobs, gallery, self._encoders, self._settings)
 
@@ -129,7 +129,7 @@ class LocalProcesses:
         """See `Executor`."""
         return self._settings.texts
 
-    def run(self, jobs: Sequence[Job], gallery: Path) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job], gallery: Path) -> Generator[Event, None, None]:
         """See `Executor`.
 
         Raises:
@@ -174,8 +174,12 @@ def _work(
 ) -> None:
     """What a process does: load, then for every round take jobs until there are none left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, but the parent ends us
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # in order, so that our decoding workers end too
-    events.cancel_join_thread()  # the parent may have stopped listening
+
+    def leave(*_: object) -> None:  # in order, so that our decoding workers end too
+        events.cancel_join_thread()  # the parent has stopped listening
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, leave)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
         encoders = [load_encoder(name, device=device, precision=precision) for name in names]

@@ -199,7 +199,7 @@ def test_a_table_of_captions_is_found_and_joined_by_name(tmp_path: Path, ending:
     [
         ("name,caption\na.jpg,x\n", "no column that names pictures"),
         ("file,caption\na.jpg,x\na.jpg,y\n", "names some pictures twice"),
-        ("file,caption\na.jpg\nb.jpg,x,y\n", "is not a UTF-8 CSV"),
+        ("file,caption\na.jpg\nb.jpg,x,y\n", "is not a CSV"),
         (None, "cannot be read"),
     ],
 )

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, AutoTokenizer, ChineseCLIPModel, CLIPModel, Dinov2Model
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, ChineseCLIPModel, CLIPModel, SiglipModel
 
 from diantu.datasets import decode, photos
-from diantu.indexing.encoders import ImageEncoder, TextEncoder, load_encoder
+from diantu.indexing.encoders import EncoderSpec, ImageEncoder, TextEncoder, load_encoder
 
 # Wide, tall and square pictures: cropping and squashing differ between them.
 PICTURES = ["animal_giraffe.jpg", "tool_multimeter3.jpg", "tool_plier3.jpg", "animal_panda.jpg", "landmark_burj.jpg"]
 TEXTS_EN = ["a red panda", "windmill by the sea", "x"]
+TEXTS_CASED = ["A RED Panda", "Windmill by the Sea", "X"]
 TEXTS_ZH = ["大熊猫", "一座城堡", "海边的风车 abc"]
 
 
@@ -63,14 +66,35 @@ def test_hf_chinese_clip(chinese_clip_folder: Path) -> None:
     assert_same_vectors(encoder.encode_texts(TEXTS_ZH), model.get_text_features(**tokens).pooler_output)
 
 
+@pytest.mark.parametrize("model", ["dinov2", "dinov2_with_registers", "dinov3"])
 @torch.inference_mode()
-def test_hf_dinov2_has_no_text_side(dinov2_folder: Path) -> None:
-    encoder = load_encoder(f"hf:{dinov2_folder}", device="cpu", precision="fp32")
-    pixels = AutoImageProcessor.from_pretrained(dinov2_folder)(opened(), return_tensors="pt")
-    reference = Dinov2Model.from_pretrained(dinov2_folder)(**pixels).last_hidden_state[:, 0]
-    assert_same_vectors(ours(encoder), reference)
+def test_hf_dino_has_no_text_side(model: str, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(f"{model}_folder")
+    encoder = load_encoder(f"hf:{folder}", device="cpu", precision="fp32")
+    pixels = AutoImageProcessor.from_pretrained(folder)(opened(), return_tensors="pt")
+    assert_same_vectors(ours(encoder), AutoModel.from_pretrained(folder)(**pixels).last_hidden_state[:, 0])
     assert isinstance(encoder, ImageEncoder)
     assert not isinstance(encoder, TextEncoder)
+
+
+@pytest.mark.parametrize("model", ["siglip", "siglip2"])
+@torch.inference_mode()
+def test_hf_siglip(model: str, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(f"{model}_folder")
+    encoder = load_encoder(f"hf:{folder}", device="cpu", precision="fp32")
+    reference = SiglipModel.from_pretrained(folder)
+    pixels = AutoImageProcessor.from_pretrained(folder)(opened(), return_tensors="pt")
+    assert_same_vectors(ours(encoder), reference.get_image_features(**pixels).pooler_output)
+    assert isinstance(encoder, TextEncoder)
+    assert encoder.spec.text_context == 16
+    # SigLIP's own tokenizer turns texts to lower case; to do so for SigLIP 2's, Gemma's, is left to its users.
+    texts = TEXTS_CASED if model == "siglip" else [text.lower() for text in TEXTS_CASED]
+    tokens = AutoTokenizer.from_pretrained(folder)(texts, padding="max_length", truncation=True, return_tensors="pt")
+    expected = reference.get_text_features(input_ids=tokens["input_ids"]).pooler_output
+    assert_same_vectors(encoder.encode_texts(TEXTS_CASED), expected)
+    # Padding is to the full context, not to the longest text of a batch.
+    one_by_one = np.concatenate([encoder.encode_texts([text]) for text in TEXTS_CASED])
+    assert_same_vectors(one_by_one, expected)
 
 
 @pytest.mark.parametrize("name", ["RN50", pytest.param("ViT-B-16", marks=pytest.mark.slow)])
@@ -100,8 +124,78 @@ def test_cn_clip(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(ours(encoder), emb_BD)  # dropout is off
 
 
-def test_precision_changes_vectors_little(clip_folder: Path) -> None:
-    fp32 = ours(load_encoder(f"hf:{clip_folder}", device="cpu", precision="fp32"))
-    bf16 = ours(load_encoder(f"hf:{clip_folder}", device="cpu", precision="bf16"))
+@pytest.mark.parametrize("architecture", ["vit", "resnet"])
+@torch.inference_mode()
+def test_open_clip(architecture: str, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(f"open_clip_{architecture}")
+    encoder = load_encoder(f"open_clip:{folder.name}/{folder / 'random.pt'}", device="cpu", precision="fp32")
+    reference, preprocess = open_clip.create_model_from_pretrained(folder.name, str(folder / "random.pt"))
+    reference.eval()
+    assert_same_vectors(ours(encoder), reference.encode_image(torch.stack([preprocess(image) for image in opened()])))
+    assert isinstance(encoder, TextEncoder)
+    assert encoder.spec.text_context == 16
+    tokens = open_clip.get_tokenizer(folder.name)(TEXTS_EN)
+    assert_same_vectors(encoder.encode_texts(TEXTS_EN), reference.encode_text(tokens))
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("resize_mode", ["squash", "shortest"])
+@torch.inference_mode()
+def test_open_clip_preprocesses_as_its_tag_says(
+    interpolation: str, resize_mode: str, open_clip_vit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag = {"file": str(open_clip_vit / "random.pt"), "interpolation": interpolation, "resize_mode": resize_mode}
+    tag |= {"mean": (0.5, 0.4, 0.3), "std": (0.3, 0.4, 0.5)}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, open_clip_vit.name, {"ours": tag})
+    encoder = load_encoder(f"open_clip:{open_clip_vit.name}/ours", device="cpu", precision="fp32")
+    reference, preprocess = open_clip.create_model_from_pretrained(open_clip_vit.name, "ours")
+    pixels_BCHW = torch.stack([preprocess(image) for image in opened()])
+    assert_same_vectors(ours(encoder), reference.eval().encode_image(pixels_BCHW))
+    # A file of the same weights is preprocessed like them, and is the same encoder.
+    from_file = load_encoder(f"open_clip:{open_clip_vit.name}/{tag['file']}", device="cpu", precision="fp32")
+    np.testing.assert_array_equal(ours(from_file), ours(encoder))
+    assert from_file.spec.fingerprint == encoder.spec.fingerprint
+
+
+def test_open_clip_tells_architectures_of_the_same_weights_apart(open_clip_vit: Path, tmp_path: Path) -> None:
+    config = json.loads((open_clip_vit / "tiny-vit.json").read_text())
+    (tmp_path / "tiny-vit-quickgelu.json").write_text(json.dumps({**config, "quick_gelu": True}))
+    open_clip.add_model_config(tmp_path / "tiny-vit-quickgelu.json")
+    names = [f"open_clip:{name}/{open_clip_vit / 'random.pt'}" for name in ("tiny-vit", "tiny-vit-quickgelu")]
+    gelu, quick_gelu = (load_encoder(name, device="cpu", precision="fp32") for name in names)
+    assert gelu.spec.weights_sha256 == quick_gelu.spec.weights_sha256
+    assert np.abs(ours(gelu) - ours(quick_gelu)).max() > 1e-3
+    assert gelu.spec.fingerprint != quick_gelu.spec.fingerprint
+    assert quick_gelu.spec.slug == "open_clip_tiny-vit-quickgelu_random.pt"
+    assert EncoderSpec.from_json(json.loads(json.dumps(gelu.spec.to_json()))) == gelu.spec
+
+
+def test_open_clip_crops_where_torchvision_does(open_clip_vit: Path) -> None:
+    """Half of an odd number of pixels is rounded to even: of 64 × 67 two rows above are left out, not one."""
+    encoder = load_encoder(f"open_clip:{open_clip_vit.name}/{open_clip_vit / 'random.pt'}", device="cpu")
+    _, preprocess = open_clip.create_model_from_pretrained(open_clip_vit.name, str(open_clip_vit / "random.pt"))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (encoder.spec.mean, encoder.spec.std))
+    for height in (64, 65, 66, 67, 69, 71):
+        rgb_HWC = np.random.default_rng(0).integers(0, 256, (height, 64, 3), np.uint8)
+        expected = (preprocess(Image.fromarray(rgb_HWC)) * std + mean) * 255
+        np.testing.assert_array_equal(encoder.preprocess(rgb_HWC), expected.round().byte().numpy())
+
+
+@pytest.mark.parametrize("model", ["clip", "siglip2", "dinov2_with_registers", "dinov3"])
+def test_precision_changes_vectors_little(model: str, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(f"{model}_folder")
+    assert_precision_changes_vectors_little(f"hf:{folder}")
+
+
+def test_precision_changes_vectors_of_open_clip_little(open_clip_vit: Path) -> None:
+    assert_precision_changes_vectors_little(f"open_clip:{open_clip_vit.name}/{open_clip_vit / 'random.pt'}")
+
+
+def assert_precision_changes_vectors_little(name: str) -> None:
+    encoders = [load_encoder(name, device="cpu", precision=precision) for precision in ("fp32", "bf16")]
+    fp32, bf16 = map(ours, encoders)
     assert (fp32 * bf16).sum(axis=1).min() >= 0.999
     assert not np.array_equal(fp32, bf16)
+    if all(isinstance(encoder, TextEncoder) for encoder in encoders):
+        fp32, bf16 = (encoder.encode_texts(TEXTS_EN) for encoder in encoders)
+        assert (fp32 * bf16).sum(axis=1).min() >= 0.999

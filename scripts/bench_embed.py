@@ -1,0 +1,168 @@
+"""How near `diantu embed` comes to what the hardware can do, and how it compares with clip-retrieval, in one run.
+
+    python -m diantu.scripts.bench_embed --shards shards/ --encoder hf:clip-vit-base-patch32 [--peer ENVIRONMENT]
+
+Measured on the same shards and weights, medians of `--repeats`: (a) the model alone on random pixels, (b) reading,
+decoding and preprocessing alone on all processors, (c) the whole command, by the images/s of its last line and, beside
+it, by the wall clock with start-up. The limit of c is min(a, b) where a GPU runs the model, and 1 / (1/a + 1/b) on a
+CPU, where both share the processors. Also: what precision `auto` does to vectors.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from jsonargparse import auto_cli
+
+from ..datasets import Entry, decode, find_shards, read_sample, scan
+from ..indexing.embed import BATCH_SIZE
+from ..indexing.encoders import EncoderSpec, ImageEncoder, load_encoder
+from ..indexing.encoders.preprocess import preprocess
+
+_MODEL_SECONDS = 8.0
+
+
+def main(
+    shards: str,
+    encoder: str,
+    repeats: int = 3,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    peer: str | None = None,
+) -> None:
+    """Measures and prints the ratios.
+
+    Args:
+        shards: a folder of tars.
+        encoder: the encoder, as `diantu embed` takes it.
+        repeats: how often each is measured; medians are printed.
+        batch_size: as in `diantu embed`.
+        num_workers: as in `diantu embed`.
+        peer: a virtual environment with clip-retrieval; runs its inference on the same shards, pictures alone.
+    """
+    loaded = load_encoder(encoder)
+    on_gpu = torch.cuda.is_available()
+    size = batch_size or BATCH_SIZE["cuda" if on_gpu else "cpu"]
+    entries = [entry for shard in find_shards([shards]) for entry in scan(shard).entries]
+    print(f"{len(entries)} images, {encoder}, batches of {size}, {os.cpu_count()} processors, GPU: {on_gpu}")
+
+    model, decoding, loop, process = [], [], [], []
+    for _ in range(repeats):  # in turn, so that a slow minute of the machine hits all of them
+        model.append(_model_alone(loaded, size))
+        decoding.append(_decoding_alone(entries, loaded.spec))
+        by_loop, by_process = _embed(shards, encoder, batch_size, num_workers)
+        loop.append(by_loop)
+        process.append(by_process)
+    a, b, c = (statistics.median(speeds) for speeds in (model, decoding, loop))
+    limit = min(a, b) if on_gpu else 1 / (1 / a + 1 / b)
+    print(f"a  model alone                 {a:8.1f} images/s   {_spread(model)}")
+    print(f"b  decode and preprocess alone {b:8.1f} images/s   {_spread(decoding)}")
+    print(f"c  diantu embed                {c:8.1f} images/s   {_spread(loop)}")
+    print(f"   with start-up               {statistics.median(process):8.1f} images/s   {_spread(process)}")
+    print(f"c / limit ({'min(a, b)' if on_gpu else '1 / (1/a + 1/b)'} = {limit:.1f})  {c / limit:.3f}")
+    _print_precision(encoder, entries, loaded)
+    if peer:
+        theirs = [_peer(Path(peer), shards, encoder, size) for _ in range(repeats)]
+        print(f"clip-retrieval, with start-up  {statistics.median(theirs):8.1f} images/s   {_spread(theirs)}")
+        print(
+            f"diantu / clip-retrieval, both with start-up  {statistics.median(process) / statistics.median(theirs):.2f}"
+        )
+
+
+def _spread(speeds: list[float]) -> str:
+    return f"({min(speeds):.1f} to {max(speeds):.1f})"
+
+
+def _model_alone(encoder: ImageEncoder, batch_size: int) -> float:
+    side = encoder.spec.image_size
+    pixels = torch.randint(0, 256, (batch_size, 3, side, side), dtype=torch.uint8)
+    encoder.encode_images(pixels)
+    done, started = 0, time.perf_counter()
+    while time.perf_counter() - started < _MODEL_SECONDS:
+        encoder.encode_images(pixels)
+        done += batch_size
+    return done / (time.perf_counter() - started)
+
+
+def _decoding_alone(entries: list[Entry], spec: EncoderSpec) -> float:
+    count = os.cpu_count() or 1
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        list(pool.map(_decode_all, [entries[:8]] * count, [spec] * count))  # start-up is not what is measured
+        started = time.perf_counter()
+        list(pool.map(_decode_all, [entries[i::count] for i in range(count)], [spec] * count))
+        return len(entries) / (time.perf_counter() - started)
+
+
+def _decode_all(entries: list[Entry], spec: EncoderSpec) -> None:
+    torch.set_num_threads(1)
+    for entry in entries:
+        preprocess(decode(read_sample(entry).image), spec)
+
+
+def _embed(shards: str, encoder: str, batch_size: int | None, num_workers: int | None) -> tuple[float, float]:
+    """Images/s of the last line, and of the wall clock."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "diantu.scripts.main", "embed", "--source", shards, "--output", f"{folder}/g"]
+        command += ["--encoder", encoder]
+        command += [] if batch_size is None else ["--batch-size", str(batch_size)]
+        command += [] if num_workers is None else ["--num-workers", str(num_workers)]
+        started = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        seconds = time.perf_counter() - started
+    images, speed = re.findall(r"(\d+) images in .*\(([\d.]+) images/s\)", done.stderr)[-1]
+    return float(speed), int(images) / seconds
+
+
+def _print_precision(encoder: str, entries: list[Entry], auto: ImageEncoder) -> None:
+    exact = load_encoder(encoder, precision="fp32")
+    pictures = [
+        preprocess(decode(read_sample(entry).image), auto.spec) for entry in entries[:: len(entries) // 184 or 1]
+    ]
+    pixels = torch.from_numpy(np.stack(pictures))
+    cosines = np.concatenate(
+        [(auto.encode_images(batch) * exact.encode_images(batch)).sum(axis=1) for batch in pixels.split(16)]
+    )
+    worst, mean = cosines.min(), cosines.mean()
+    print(f"precision auto against fp32, {len(cosines)} images: cosine worst {worst:.5f}, mean {mean:.5f}")
+
+
+def _peer(environment: Path, shards: str, encoder: str, batch_size: int) -> float:
+    """clip-retrieval's inference by the wall clock, pictures alone."""
+    model = "hf_clip:" + encoder.partition(":")[2]
+    tars = sorted(Path(shards).glob("*.tar"))
+    pattern = f"{shards}/{{{tars[0].stem}..{tars[-1].stem}}}.tar"
+    num_images = sum(shard.num_entries or 0 for shard in map(scan, find_shards([shards])))
+    with tempfile.TemporaryDirectory() as folder:
+        command = [str(environment / "bin" / "clip-retrieval"), "inference", "--input_dataset", pattern]
+        command += [
+            "--output_folder",
+            folder,
+            "--input_format",
+            "webdataset",
+            "--clip_model",
+            model,
+            "--enable_text=False",
+        ]
+        command += ["--enable_metadata=False", "--batch_size", str(batch_size), "--num_prepro_workers", "2"]
+        started = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "HOME": folder})
+        seconds = time.perf_counter() - started
+        written = sum(len(np.load(path, mmap_mode="r")) for path in Path(folder).rglob("img_emb_*.npy"))
+    if written < num_images:
+        raise RuntimeError(f"clip-retrieval wrote {written} of {num_images} rows: {done.stderr[-2000:]}")
+    return num_images / seconds
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)
