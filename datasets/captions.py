@@ -75,7 +75,7 @@ def read_img2dataset_rows(tar_uri: str) -> Mapping[str, Row]:
     try:
         table = pq.read_table(path, filesystem=filesystem)
     except (OSError, pa.ArrowException) as error:
-        raise ShardError(f"{uri} beside the tar cannot be read: {error}") from error
+        raise ShardError(f"{uri} beside the tar cannot be read: {error}", may_pass=True) from error
     if "key" not in table.column_names:
         return {}
     return {str(row["key"]): {k: v for k, v in row.items() if k != "key"} for row in table.to_pylist()}

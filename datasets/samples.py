@@ -35,7 +35,7 @@ def scan(shard: Shard) -> Scan:
     try:
         return _SCANNERS[shard.format](shard)
     except OSError as error:
-        raise ShardError(f"{shard.uri} cannot be read: {error}") from error
+        raise ShardError(f"{shard.uri} cannot be read: {error}", may_pass=True) from error
 
 
 def read_span(span: Span) -> bytes:
@@ -70,7 +70,7 @@ def read_sample(entry: Entry) -> Sample:
         fields = _parse_fields(_read_optional(entry.fields))
     except OSError as error:
         if entry.image.is_inside:
-            raise ShardError(f"{entry.image.uri} cannot be read: {error}") from error
+            raise ShardError(f"{entry.image.uri} cannot be read: {error}", may_pass=True) from error
         raise SampleError(Reason.UNREADABLE, str(error)) from error
     fields |= {name: _scalar(value) for name, value in entry.metadata.items()}
     return Sample(

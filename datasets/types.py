@@ -14,7 +14,15 @@ class InputError(ValueError):
 
 
 class ShardError(RuntimeError):
-    """A shard cannot be read at all, so none of its samples can be."""
+    """A shard cannot be read at all, so none of its samples can be.
+
+    `may_pass` is True where another try may succeed (a network file system has a bad moment), False where the shard is
+    not what it should be.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 class Reason(str, Enum):

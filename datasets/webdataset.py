@@ -143,7 +143,7 @@ def _stream(shard: Shard, filesystem: Any, path: str, groups: _Groups) -> Iterat
             raise ShardError(f"{shard.uri} is not a tar that can be read: {error}") from error
         groups.fail("", Reason.SHARD_TRUNCATED, f"the tar breaks off: {error}; what stands before that was kept")
     except OSError as error:
-        raise ShardError(f"{shard.uri} cannot be read: {error}") from error
+        raise ShardError(f"{shard.uri} cannot be read: {error}", may_pass=True) from error
     yield from groups.pop_all()
 
 

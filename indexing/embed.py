@@ -119,21 +119,23 @@ def embed_with(executor: Executor, shards: Sequence[Shard], gallery: Path, *, sh
 
 def _run_with_retries(executor: Executor, jobs: Sequence[Job], gallery: Path, run: _Run) -> tuple[str, ...]:
     """Runs jobs; those whose shards cannot be read are tried again, and set aside in the end."""
-    broken: list[Broken] = []
+    given_up: list[Broken] = []
     for attempt in range(_TRIES):
-        broken = []
+        is_last_try = attempt == _TRIES - 1
+        again: list[Job] = []
         with closing(executor.run(jobs, gallery)) as events:
             for event in events:
                 run.take(event)
-                if isinstance(event, Broken):
-                    broken.append(event)
-        jobs = [event.job for event in broken]
+                if isinstance(event, Broken) and event.may_pass and not is_last_try:
+                    again.append(event.job)
+                elif isinstance(event, Broken):
+                    given_up.append(event)
+        jobs = again
         if not jobs:
-            return ()
-        if attempt < _TRIES - 1:
-            time.sleep(_PAUSE_SECONDS * 2**attempt)
+            break
+        time.sleep(_PAUSE_SECONDS * 2**attempt)
     main = executor.specs[0]
-    for event in broken:
+    for event in given_up:
         if not event.job.spaces:
             nothing = np.zeros((0, main.dim), np.float16)
             texts = nothing if executor.texts else None
@@ -141,7 +143,7 @@ def _run_with_retries(executor: Executor, jobs: Sequence[Job], gallery: Path, ru
                 gallery, event.job.part, event.job.shard, main.fingerprint, nothing, [], [],
                 text_emb_ND=texts, quarantined=event.reason,
             )  # fmt: skip
-    return tuple(event.reason for event in broken if event.job.spaces)
+    return tuple(event.reason for event in given_up if event.job.spaces)
 
 
 @dataclass(slots=True)

@@ -31,10 +31,11 @@ class Committed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """A shard failed as a whole, so nothing was written; `reason` is a sentence."""
+    """A shard failed as a whole, so nothing was written; `reason` is a sentence, see `ShardError` for `may_pass`."""
 
     job: Job
     reason: str
+    may_pass: bool
 
 
 Event = Scanned | Encoded | Committed | Broken

@@ -38,7 +38,7 @@ class Work:
     entries: Sequence[Entry]
     failures: Sequence[Failure] = ()
     is_last: bool = False
-    broken: str | None = None
+    broken: ShardError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Batch:
     records: Sequence[Record]
     failures: Sequence[Failure]
     is_last: bool
-    broken: str | None
+    broken: ShardError | None
 
     def pin_memory(self) -> Batch:
         """Called by DataLoader, so that copies to a GPU need not wait."""
@@ -115,7 +115,7 @@ class _Scanner:
             try:
                 yield from self._works(job)
             except ShardError as error:
-                yield Work(job=job, entries=(), is_last=True, broken=str(error))
+                yield Work(job=job, entries=(), is_last=True, broken=error)
 
     def _works(self, job: Job) -> Iterator[Work]:
         found = self._scan(job)
@@ -163,7 +163,7 @@ class _Decoder(Dataset[Batch]):
                 failures.append(Failure(key=entry.key, shard=uri, reason=error.reason, detail=error.detail))
                 continue
             except ShardError as error:
-                broken = str(error)
+                broken = error
                 break
             for stack, picture in zip(pixels, pictures, strict=True):
                 stack.append(picture)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.types import Failure, InputError, Reason
+from ..datasets.types import Failure, InputError, Reason, ShardError
 from .encoders.spec import ImageEncoder, TextEncoder
 from .events import Broken, Committed, Encoded, Event
 from .ledger import Job
@@ -75,7 +75,7 @@ class _Draft:
     vectors: list[list[np.ndarray]] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    broken: str | None = None
+    broken: ShardError | None = None
 
     def add(self, batch: Batch, encoders: Sequence[ImageEncoder]) -> Encoded:
         """Takes a batch through the encoders; a picture of which one vector is not finite becomes a failure."""
@@ -141,7 +141,7 @@ class _Writer:
         if job.spaces and not draft.broken:
             draft.broken = self._what_is_missing(draft)
         if draft.broken:
-            return Broken(job=job, reason=draft.broken)
+            return Broken(job=job, reason=str(draft.broken), may_pass=draft.broken.may_pass)
         for position, encoder in enumerate(self._encoders):
             if encoder.spec.slug in job.spaces or (position and not job.spaces):
                 root = space_root(self._gallery, encoder.spec.slug)
@@ -154,14 +154,14 @@ class _Writer:
             write_part(self._gallery, job.part, job.shard, fingerprint, emb_ND, records, failures, text_emb_ND=texts_ND)
         return Committed(job=job)
 
-    def _what_is_missing(self, draft: _Draft) -> str | None:
+    def _what_is_missing(self, draft: _Draft) -> ShardError | None:
         """Rows of an existing part cannot be left out any more, so all of them must have been read again."""
         keys = read_metadata(self._gallery, draft.job.part, ["key"])["key"].to_pylist()
         found = [record["key"] for record in draft.records]
         if found == keys:
             return None
         missing = len(set(keys) - set(found))
-        return (
+        return ShardError(
             f"{draft.job.shard.uri} has changed since it was embedded: {missing} of its {len(keys)} rows cannot be read"
         )
 
