@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -34,13 +33,10 @@ def decode(data: bytes) -> np.ndarray:
     if not data:
         raise SampleError(Reason.EMPTY, "the file has no bytes")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return np.asarray(_to_rgb(_open(data)))
+        return np.asarray(_to_rgb(_open(data)))
     except SampleError:
         raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError, MemoryError) as error:
+    except (Image.DecompressionBombError, MemoryError) as error:
         raise SampleError(Reason.TOO_LARGE, _first_line(error)) from error
     except UnidentifiedImageError as error:
         raise SampleError(Reason.UNDECODABLE, "the bytes are no picture of a known format") from error
@@ -51,6 +47,9 @@ def decode(data: bytes) -> np.ndarray:
 
 def _open(data: bytes) -> Image.Image:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        limit = Image.MAX_IMAGE_PIXELS  # from here on Pillow warns; it refuses twice as many
+        if limit is not None and image.width * image.height > limit:
+            raise SampleError(Reason.TOO_LARGE, f"{image.width} × {image.height} pixels are more than {limit} in all")
         image.load()
         return image
 

@@ -5,11 +5,15 @@ Shapes: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -68,19 +72,29 @@ def batches(
 ) -> Generator[Batch, None, None]:
     """Reads all jobs' samples in order; every job ends with a batch that is the last.
 
+    Where workers are 0, a thread a processor decodes each batch here, in turn with the model: on a CPU, where both want
+    all processors, that is faster than workers beside it. A GPU wants workers, which decode while it runs.
+
     A batch is `batch_size` entries of one shard, less those that fail: its composition, and so every vector, does not
     depend on the number of workers. Each picture is decoded once, whatever the number of encoders.
     """
+    work = _Scanner(jobs, gallery, batch_size, on_event)
+    decoder = _Decoder(specs)
+    if not num_workers:
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            for piece in work:
+                yield decoder.decode(piece, threads.map)
+        return
     loader = DataLoader(
-        _Decoder(specs),
-        sampler=_Scanner(jobs, gallery, batch_size, on_event),
+        decoder,
+        sampler=work,
         batch_size=None,
         num_workers=num_workers,
         collate_fn=_unchanged,
-        prefetch_factor=_PREFETCH if num_workers else None,
+        prefetch_factor=_PREFETCH,
         # Not fork: a child of a process in which OpenMP or FAISS has run may hang.
-        multiprocessing_context="spawn" if num_workers else None,
-        worker_init_fn=_set_up_worker if num_workers else None,
+        multiprocessing_context="spawn",
+        worker_init_fn=_set_up_worker,
         pin_memory=torch.cuda.is_available(),
     )
     with _workers_ignore_interrupts():
@@ -149,29 +163,43 @@ class _Decoder(Dataset[Batch]):
         self._specs = specs
 
     def __getitem__(self, work: Work) -> Batch:
-        pixels: list[list[np.ndarray]] = [[] for _ in self._specs]
-        records: list[Record] = []
-        failures = list(work.failures)
+        return self.decode(work, map)
+
+    def decode(self, work: Work, each: Callable[..., Iterable[_Decoded | SampleError | ShardError]]) -> Batch:
+        """Decodes all entries of some work, by `map` or by that of a pool of threads; their order stays."""
         broken = work.broken
-        for entry in work.entries:
-            try:
-                sample = read_sample(entry)
-                rgb_HWC = decode(sample.image)
-                pictures = [preprocess(rgb_HWC, spec) for spec in self._specs]
-            except SampleError as error:
+        failures = list(work.failures)
+        decoded: list[_Decoded] = []
+        for entry, result in zip(work.entries, each(partial(self._decode, work.job.shard), work.entries), strict=True):
+            if isinstance(result, _Decoded):
+                decoded.append(result)
+            elif isinstance(result, ShardError):
+                broken = broken or result
+            else:
                 uri = work.job.shard.uri
-                failures.append(Failure(key=entry.key, shard=uri, reason=error.reason, detail=error.detail))
-                continue
-            except ShardError as error:
-                broken = error
-                break
-            for stack, picture in zip(pixels, pictures, strict=True):
-                stack.append(picture)
-            records.append(_record(work.job.shard, sample, rgb_HWC))
-        stacked = tuple(_stack(stack, spec) for stack, spec in zip(pixels, self._specs, strict=True))
+                failures.append(Failure(key=entry.key, shard=uri, reason=result.reason, detail=result.detail))
+        pixels = tuple(_stack([d.pictures[i] for d in decoded], spec) for i, spec in enumerate(self._specs))
+        records = [result.record for result in decoded]
         return Batch(
-            job=work.job, pixels=stacked, records=records, failures=failures, is_last=work.is_last, broken=broken
+            job=work.job, pixels=pixels, records=records, failures=failures, is_last=work.is_last, broken=broken
         )
+
+    def _decode(self, shard: Shard, entry: Entry) -> _Decoded | SampleError | ShardError:
+        try:
+            sample = read_sample(entry)
+            rgb_HWC = decode(sample.image)
+            pictures = [preprocess(rgb_HWC, spec) for spec in self._specs]
+        except (SampleError, ShardError) as error:
+            return error
+        return _Decoded(record=_record(shard, sample, rgb_HWC), pictures=pictures)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decoded:
+    """A picture for every encoder, `pixels_CHW` uint8, and its record."""
+
+    record: Record
+    pictures: Sequence[np.ndarray]
 
 
 def _stack(pictures: list[np.ndarray], spec: EncoderSpec) -> torch.Tensor:
@@ -207,6 +235,7 @@ def _unchanged(batch: Any) -> Any:
 
 
 def _set_up_worker(worker: int) -> None:
-    """The processors are the model's."""
+    """The processors are the model's; what Pillow has to say of odd files is in the failures."""
     del worker
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", module="PIL")

@@ -44,8 +44,8 @@ def run(
             none.
         texts: captions embeds the captions too (text_emb/), none does not.
         batch_size: pictures that go through the model at a time; by default 16 on a CPU, 256 on a GPU.
-        num_workers: processes that read and decode, for every embedding process; by default the processors are shared
-            between the two kinds.
+        num_workers: processes that read and decode, for every embedding process; 0 decodes in threads of that process.
+            By default 0 on a CPU, and on GPUs as many as there are processors.
         num_processes: processes that embed, each with its own model; by default one a GPU.
         device: auto, cpu, cuda or cuda:<number>.
         precision: auto (bf16 where the hardware multiplies it), fp32 or bf16.
@@ -60,7 +60,7 @@ def run(
     devices = _devices(device, num_processes)
     settings = LoopSettings(
         batch_size=BATCH_SIZE.get(resolve_device(devices[0]).type, 16) if batch_size is None else batch_size,
-        num_workers=max(1, (os.cpu_count() or 1) // 2 // len(devices)) if num_workers is None else num_workers,
+        num_workers=_default_workers(devices) if num_workers is None else num_workers,
         texts=texts == "captions",
     )
     with ExitStack() as stack:
@@ -78,6 +78,14 @@ def _devices(device: str, num_processes: int | None) -> list[str]:
     if count < 1:
         raise InputError(f"{num_processes} processes cannot embed anything; give at least 1")
     return [f"cuda:{i % num_gpus}" if num_gpus else device for i in range(count)]
+
+
+def _default_workers(devices: list[str]) -> int:
+    from ..indexing.encoders.torch_encoder import resolve_device
+
+    if resolve_device(devices[0]).type == "cpu":
+        return 0
+    return max(1, (os.cpu_count() or 1) // len(devices))
 
 
 def _executor(

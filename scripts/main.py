@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from keyword import iskeyword
@@ -134,6 +135,7 @@ def _end_like_interrupted(signum: int, frame: object) -> None:
 def _set_up_logging(debug: bool) -> None:
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("diantu").setLevel(logging.DEBUG if debug else logging.INFO)
+    warnings.filterwarnings("ignore", module="PIL")  # what is odd about a file is in the failures
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
 
