@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ..datasets.types import InputError, Shard
 from .encoders.spec import ImageEncoder
-from .events import Broken, Encoded, Event, Scanned
+from .events import Broken, Committed, Encoded, Event, Scanned
 from .executors import Executor, InProcess
 from .files import exclusive, remove_temporary
 from .ledger import Job, Ledger
@@ -156,6 +156,7 @@ class _Run:
     show_progress: bool
     num_images: int = 0
     num_failed: int = 0
+    bar_failed: int = 0
     num_scanned: int = 0
     num_samples: int = 0
     saved_at: float = field(default_factory=time.monotonic)
@@ -177,10 +178,12 @@ class _Run:
             # Until every shard is scanned, the others are taken to be like those that are.
             self.bar.total = max(self.num_samples, self.num_samples * self.num_jobs // self.num_scanned)
         elif isinstance(event, Encoded):
-            self.num_images += event.num_images
-            self.num_failed += event.num_failed
-            self.bar.set_postfix(failed=self.num_failed, refresh=False)
+            self.bar_failed += event.num_failed
+            self.bar.set_postfix(failed=self.bar_failed, refresh=False)
             self.bar.update(event.num_images + event.num_failed)
+        elif isinstance(event, Committed):
+            self.num_images += event.num_rows
+            self.num_failed += event.num_failed
         if time.monotonic() - self.saved_at > _MANIFEST_SECONDS:
             self.save()
 

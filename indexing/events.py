@@ -16,7 +16,7 @@ class Scanned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """A batch went through the encoders."""
+    """A batch went through the encoders; its shard may still turn out to be broken."""
 
     num_images: int
     num_failed: int
@@ -24,9 +24,11 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """A part (or its vectors in further spaces) is on disk."""
+    """A part (or its vectors in further spaces) is on disk, with so many rows; `num_failed` samples were left out."""
 
     job: Job
+    num_rows: int
+    num_failed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from .encoders.spec import ImageEncoder, TextEncoder
 from .events import Broken, Committed, Encoded, Event
 from .ledger import Job
 from .loader import Batch, batches
+from .manifest import read_manifest
 from .parts import Record, read_metadata, space_root, write_part, write_space_part
 
 
@@ -47,6 +48,9 @@ def run_jobs(
     """
     told: deque[Event] = deque()
     specs = [encoder.spec for encoder in encoders]
+    # By the names that the gallery has for them: a model that has moved has another name now.
+    names = {spec.fingerprint: spec.slug for spec in read_manifest(gallery).encoders}
+    spaces = [names[spec.fingerprint] for spec in specs]
     drafts: dict[int, _Draft] = {}
     loaded = batches(
         jobs,
@@ -56,9 +60,9 @@ def run_jobs(
         num_workers=settings.num_workers,
         on_event=told.append,
     )
-    with _Writer(gallery, encoders, settings) as writer, closing(loaded):
+    with _Writer(gallery, encoders, spaces, settings) as writer, closing(loaded):
         for batch in loaded:
-            draft = drafts.setdefault(batch.job.part, _Draft(batch.job))
+            draft = drafts.setdefault(batch.job.part, _Draft(batch.job, spaces))
             told.append(draft.add(batch, encoders))
             if batch.is_last:
                 told += writer.write(drafts.pop(batch.job.part))
@@ -72,6 +76,7 @@ class _Draft:
     """A part in the making: record i, and vector i of every encoder."""
 
     job: Job
+    spaces: Sequence[str]  # of the encoders, in their order
     vectors: list[list[np.ndarray]] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -94,12 +99,12 @@ class _Draft:
         return Encoded(num_images=len(batch.records), num_failed=len(self.failures) - before)
 
     def _encode(self, batch: Batch, encoders: Sequence[ImageEncoder]) -> list[np.ndarray]:
-        wanted = self.job.spaces or [encoder.spec.slug for encoder in encoders]
+        wanted = self.job.spaces or self.spaces
         return [
             encoder.encode_images(pixels).astype(np.float16)
-            if encoder.spec.slug in wanted
+            if space in wanted
             else np.zeros((0, encoder.spec.dim), np.float16)
-            for encoder, pixels in zip(encoders, batch.pixels, strict=True)
+            for space, encoder, pixels in zip(self.spaces, encoders, batch.pixels, strict=True)
         ]
 
     def vectors_of(self, position: int, encoder: ImageEncoder) -> np.ndarray:
@@ -111,9 +116,12 @@ class _Draft:
 class _Writer:
     """Writes parts in a thread of its own, one at a time, so that the model does not wait for the disk."""
 
-    def __init__(self, gallery: Path, encoders: Sequence[ImageEncoder], settings: LoopSettings) -> None:
+    def __init__(
+        self, gallery: Path, encoders: Sequence[ImageEncoder], spaces: Sequence[str], settings: LoopSettings
+    ) -> None:
         self._gallery = gallery
         self._encoders = encoders
+        self._spaces = spaces
         self._settings = settings
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._writing: Future[Event] | None = None
@@ -142,9 +150,9 @@ class _Writer:
             draft.broken = self._what_is_missing(draft)
         if draft.broken:
             return Broken(job=job, reason=str(draft.broken), may_pass=draft.broken.may_pass)
-        for position, encoder in enumerate(self._encoders):
-            if encoder.spec.slug in job.spaces or (position and not job.spaces):
-                root = space_root(self._gallery, encoder.spec.slug)
+        for position, (space, encoder) in enumerate(zip(self._spaces, self._encoders, strict=True)):
+            if space in job.spaces or (position and not job.spaces):
+                root = space_root(self._gallery, space)
                 emb_ND = draft.vectors_of(position, encoder)
                 write_space_part(root, job.part, job.shard, encoder.spec.fingerprint, emb_ND)
         if not job.spaces:  # the main space last: with its record the part exists
@@ -152,7 +160,7 @@ class _Writer:
             emb_ND, fingerprint = draft.vectors_of(0, main), main.spec.fingerprint
             records, failures = draft.records, draft.failures
             write_part(self._gallery, job.part, job.shard, fingerprint, emb_ND, records, failures, text_emb_ND=texts_ND)
-        return Committed(job=job)
+        return Committed(job=job, num_rows=len(draft.records), num_failed=len(draft.failures))
 
     def _what_is_missing(self, draft: _Draft) -> ShardError | None:
         """Rows of an existing part cannot be left out any more, so all of them must have been read again."""

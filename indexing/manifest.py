@@ -122,6 +122,13 @@ def open_or_create(root: Path, specs: Sequence[EncoderSpec], *, texts: bool = Fa
         )
     known = {spec.fingerprint for spec in manifest.encoders}
     further = tuple(spec for spec in specs if spec.fingerprint not in known)
+    slugs = {spec.slug: spec.name for spec in manifest.encoders}
+    for spec in further:
+        if spec.slug in slugs:
+            raise InputError(
+                f"{spec.name} would share the folder {spec.slug} with {slugs[spec.slug]}, which the gallery {root} "
+                "has; rename the folder of its weights"
+            )
     if further:
         manifest = replace(manifest, encoders=(*manifest.encoders, *further))
         manifest.save(root)

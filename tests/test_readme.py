@@ -27,7 +27,7 @@ def test_opening_a_gallery_imports_neither_torch_nor_faiss() -> None:
 
 def test_commands_shown_exist() -> None:
     shown = set(re.findall(r"^    diantu (\w+)", README, re.MULTILINE))
-    assert shown == {"embed", "index", "search", "status"}
+    assert shown == {"embed", "index", "search", "status", "download", "import"}
     for command in shown:
         options = set(re.findall(rf"^    diantu {command} .*?$", README, re.MULTILINE))
         used = {option for line in options for option in re.findall(r"--[a-z-]+", line)}

@@ -228,3 +228,61 @@ def test_a_file_name_outside_utf8_is_listed(tmp_path: Path) -> None:
     found = scan(only(tmp_path))
     assert [entry.key for entry in found.entries] == ["a"]
     assert [failure.reason for failure in found.failures] == [Reason.UNREADABLE]
+
+
+def test_captions_are_not_given_to_namesakes_in_other_folders(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("x.jpg", "y.jpg", "sub/x.jpg"):
+        (tmp_path / name).write_bytes(jpeg())
+    (tmp_path / "t.csv").write_text("file,caption\n./x.jpg,top\ny.jpg,y\n")
+    assert {k: s.caption for k, s in samples(only(tmp_path)).items()} == {"x": "top", "y": "y", "sub/x": None}
+    (tmp_path / "sub/x.jpg").rename(tmp_path / "sub/z.jpg")
+    (tmp_path / "t.csv").write_text("file,caption\nx.jpg,top\nz.jpg,z\n")
+    assert {k: s.caption for k, s in samples(only(tmp_path)).items()} == {"x": "top", "y": None, "sub/z": "z"}
+
+
+def test_a_table_that_is_not_used_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / name).write_bytes(jpeg())
+    (tmp_path / "few.csv").write_text("file,caption\na.jpg,x\n")
+    (tmp_path / "other.csv").write_text("Photo,caption\na.jpg,x\n")
+    assert only(tmp_path).captions is None
+    assert "few.csv names 1 of 3 pictures" in caplog.text
+    assert "other.csv has no column that names pictures" in caplog.text
+    (tmp_path / "none.csv").write_text("file,caption\nq.jpg,x\n")
+    with pytest.raises(InputError, match="names none of the pictures"):
+        only(tmp_path, captions=str(tmp_path / "none.csv"))
+
+
+def test_a_table_without_captions_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    (tmp_path / "t.csv").write_text("filename,Description\na.jpg,nice\n")
+    assert samples(only(tmp_path))["a"].metadata == {"Description": "nice"}
+    assert "has no column caption, text or alt" in caplog.text
+
+
+def test_texts_of_chinese_windows_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    (tmp_path / "a.txt").write_bytes("一只狗".encode("gb18030"))
+    assert samples(only(tmp_path))["a"].caption == "一只狗"
+    (tmp_path / "a.txt").unlink()
+    (tmp_path / "t.csv").write_bytes("file,caption\na.jpg,大熊猫\n".encode("gb18030"))
+    assert samples(only(tmp_path))["a"].caption == "大熊猫"
+
+
+def test_members_that_are_no_pictures_are_listed(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "s.tar", [("a.heic", b"x"), ("a.txt", b"t"), ("b.svg", b"<svg/>"), ("c.jpg", jpeg())])
+    found = scan(only(tar))
+    assert [entry.key for entry in found.entries] == ["c"]
+    assert {f.key: f.detail for f in found.failures} == {
+        "a": "none of this sample's members (.heic, .txt) is a picture",
+        "b": "none of this sample's members (.svg) is a picture",
+    }
+
+
+def test_tars_in_subfolders_and_of_both_kinds_are_found(tmp_path: Path) -> None:
+    write_tar(tmp_path / "b.tar", [("b.jpg", jpeg())])
+    write_tar(tmp_path / "sub" / "a.tar", [("a.jpg", jpeg())])
+    (tmp_path / "c.tar.gz").write_bytes(b"x")
+    found = [shard.uri.removeprefix(f"{tmp_path}/") for shard in find_shards(str(tmp_path))]
+    assert found == ["b.tar", "c.tar.gz", "sub/a.tar"]

@@ -238,3 +238,42 @@ def test_checksums_tell_what_has_changed(tmp_path: Path, encoder: ImageEncoder) 
     vectors = tmp_path / "g" / "img_emb" / "img_emb_00001.npy"
     vectors.write_bytes(vectors.read_bytes()[:-1] + b"x")
     assert verify_part(tmp_path / "g", part) == ["img_emb/img_emb_00001.npy has changed since it was written"]
+
+
+def test_slivers_cost_no_more_than_other_pictures(tmp_path: Path, encoder: ImageEncoder) -> None:
+    """Their short side scaled to the encoder's size, the long one would have millions of pixels."""
+    for name, size in (("thin", (1, 20_000)), ("flat", (20_000, 1))):
+        (tmp_path / f"{name}.png").write_bytes(encoded(Image.new("RGB", size), "PNG"))
+    assert run(tmp_path, tmp_path / "g", encoder).num_images == 2
+    for size in ((3, 100), (100, 3), (40, 320)):  # the middle is the same as without cutting the ends off first
+        image = picture(size=size)
+        scale = 64 / min(size)
+        whole = image.resize((int(size[0] * scale), int(size[1] * scale)), Image.Resampling.BICUBIC)
+        left, top = (whole.width - 64) // 2, (whole.height - 64) // 2
+        expected = np.asarray(whole.crop((left, top, left + 64, top + 64)), float).transpose(2, 0, 1)
+        assert np.abs(encoder.preprocess(np.asarray(image)) - expected).mean() < 2.5
+
+
+def test_a_ledger_that_is_lost_is_noticed(tmp_path: Path, encoder: ImageEncoder) -> None:
+    source = shards_with_failures(tmp_path / "s")
+    run(source, tmp_path / "g", encoder)
+    (tmp_path / "g" / "ledger.jsonl").unlink()
+    with pytest.raises(InputError, match=r"ledger\.jsonl is missing"):
+        run(source, tmp_path / "g", encoder)
+
+
+def test_a_part_whose_record_was_removed_is_made_anew(tmp_path: Path, encoder: ImageEncoder) -> None:
+    source = shards_with_failures(tmp_path / "s")
+    run(source, tmp_path / "g", encoder)
+    shutil.copytree(tmp_path / "g", tmp_path / "whole")
+    (tmp_path / "g/img_emb/img_emb_00001.npy").write_bytes(b"damaged")
+    (tmp_path / "g/parts/00001.json").unlink()
+    assert run(source, tmp_path / "g", encoder).num_images == 7
+    assert same_tree(tmp_path / "g", tmp_path / "whole")
+
+
+def test_moved_shards_are_noticed(tmp_path: Path, encoder: ImageEncoder, caplog: pytest.LogCaptureFixture) -> None:
+    source = shards_with_failures(tmp_path / "s")
+    run(source, tmp_path / "g", encoder)
+    run(source.rename(tmp_path / "moved"), tmp_path / "g", encoder)
+    assert "its pictures will be there twice" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,32 @@ def test_an_encoder_added_later_gives_the_same_bytes(tmp_path: Path, clip: Image
     assert run(source, tmp_path / "later", [clip, dinov2]).num_images == 10
     assert run(source, tmp_path / "later", [clip, dinov2]).num_images == 0
     assert same_tree(tmp_path / "at once", tmp_path / "later")
+
+
+def test_models_that_moved_keep_their_spaces(
+    tmp_path: Path, clip: ImageEncoder, dinov2: ImageEncoder, clip_folder: Path, dinov2_folder: Path
+) -> None:
+    source = write_shards(tmp_path / "s")
+    run(source, tmp_path / "whole", [clip, dinov2])
+    (source / "00001.tar").rename(tmp_path / "00001.tar")
+    run(source, tmp_path / "g", [clip, dinov2])
+    (tmp_path / "00001.tar").rename(source / "00001.tar")
+    moved = [
+        load_encoder(f"hf:{shutil.copytree(folder, tmp_path / name)}", device="cpu", precision="fp32")
+        for folder, name in ((clip_folder, "a"), (dinov2_folder, "b"))
+    ]
+    assert run(source, tmp_path / "g", moved).num_images == 5
+    assert same_tree(tmp_path / "g", tmp_path / "whole")
+
+
+def test_two_models_of_one_name_do_not_share_a_folder(tmp_path: Path, clip: ImageEncoder, dinov2: ImageEncoder) -> None:
+    from tiny_models import save_clip
+
+    source = write_shards(tmp_path / "s")
+    run(source, tmp_path / "g", [clip])
+    other = load_encoder(f"hf:{save_clip(tmp_path / 'clip', seed=1)}", device="cpu")
+    with pytest.raises(InputError, match="would share the folder hf_clip"):
+        run(source, tmp_path / "g", [clip, other])
 
 
 def test_a_job_names_all_encoders_of_the_gallery(tmp_path: Path, clip: ImageEncoder, dinov2: ImageEncoder) -> None:

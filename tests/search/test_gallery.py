@@ -146,3 +146,37 @@ def test_a_gallery_without_text_side_says_so(tmp_path: Path, dinov2_folder: Path
     assert keys(gallery.search(image=source / "animal_dog.jpg", k=1)) == ["animal_dog"]
     with pytest.raises(InputError, match="no text side"):
         gallery.search("a dog")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("img_emb/img_emb_00000.npy", "is damaged"),
+        ("metadata/metadata_00000.parquet", "is damaged"),
+        ("index/conse/index.faiss", "build the index again"),
+        ("index/conse/index.json", "build the index again"),
+        ("gallery.json", "is damaged"),
+    ],
+)
+@pytest.mark.parametrize("content", [b"", b"[]", None])
+def test_damaged_galleries_say_what_is_damaged(
+    demo: Path, tmp_path: Path, name: str, message: str, content: bytes | None
+) -> None:
+    shutil.copytree(demo / "gallery", tmp_path / "g")
+    data = (tmp_path / "g" / name).read_bytes()
+    (tmp_path / "g" / name).write_bytes(data[: len(data) // 2] if content is None else content)
+    if name.startswith("img_emb"):
+        shutil.rmtree(tmp_path / "g" / "index")
+    with pytest.raises(InputError, match=message):
+        Gallery.open(tmp_path / "g").search(vector=np.ones(512), k=184)
+
+
+def test_the_index_of_another_gallery_is_refused(demo: Path, tmp_path: Path) -> None:
+    import faiss
+
+    shutil.copytree(demo / "gallery", tmp_path / "g")
+    other = faiss.IndexFlatIP(512)
+    other.add(np.eye(3, 512, dtype=np.float32))  # type: ignore[call-arg]
+    faiss.write_index(other, str(tmp_path / "g/index/conse/index.faiss"))
+    with pytest.raises(InputError, match="does not belong to its index"):
+        Gallery.open(tmp_path / "g")
