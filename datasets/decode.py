@@ -11,12 +11,16 @@ from .types import Reason, SampleError
 
 # What Pillow may open. Named, because `Image.open` would otherwise try every plugin on untrusted bytes, among them
 # EPS, which starts Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "PCX", "DDS")
+FORMATS = (
+    "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "PCX", "DDS", "PSD", "SGI",
+    "FLI", "BLP", "ICNS", "CUR", "QOI", "XBM", "XPM", "SUN", "MSP", "IM", "DIB",
+)  # fmt: skip
 
 # File endings (lower case, no dot) that are taken for pictures in folders and tars.
 EXTENSIONS = frozenset({
     "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff", "avif", "avifs", "jp2",
-    "j2k", "jpf", "jpx", "ppm", "pgm", "pbm", "pnm", "tga", "ico", "mpo", "pcx", "dds",
+    "j2k", "jpf", "jpx", "ppm", "pgm", "pbm", "pnm", "pfm", "tga", "ico", "mpo", "pcx", "dds", "psd", "sgi", "rgb",
+    "rgba", "bw", "fli", "flc", "blp", "icns", "cur", "qoi", "xbm", "xpm", "ras", "msp", "im",
 })  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import bracex
@@ -134,17 +134,19 @@ def _folder(filesystem: AbstractFileSystem, path: str, captions: str) -> list[Sh
     pictures = _of_finished_folders(path, sizes)
     shards = {ending: [name for name in sizes if name.lower().endswith(ending)] for ending in _FORMATS}
     tars = shards[".tar"] + shards[".tar.gz"] + shards[".tgz"]
-    if tars and pictures:
-        raise InputError(
-            f"{path} holds both tars and pictures; name the tars as '{path}/*.tar', or a folder of one kind"
-        )
-    if not pictures:
-        # img2dataset puts a parquet file beside each tar, which then is no shard of its own.
-        names = sorted(tars or shards[".parquet"], key=_natural)
-        if not names:
-            raise InputError(f"the folder {path} holds neither tars nor pictures nor parquet files; name one that does")
-        paths = _finished(filesystem, [f"{path}/{name}" for name in names], path)
-        return [_file(filesystem, path) for path in paths]
+    # img2dataset puts a parquet file beside each tar and each folder, which then is no shard of its own.
+    names = sorted(tars or ([] if pictures else shards[".parquet"]), key=_natural)
+    if not names and not pictures:
+        raise InputError(f"the folder {path} holds neither tars nor pictures nor parquet files; name one that does")
+    if names and pictures:
+        log.warning("%s holds %d pictures and %d tars; both are embedded", path, len(pictures), len(names))
+    files = [_file(filesystem, name) for name in _finished(filesystem, [f"{path}/{name}" for name in names], path)]
+    return [*files, _folder_of_pictures(filesystem, path, sizes, pictures, captions)] if pictures else files
+
+
+def _folder_of_pictures(
+    filesystem: AbstractFileSystem, path: str, sizes: Mapping[str, int], pictures: list[str], captions: str
+) -> Shard:
     stems = {name.rpartition(".")[0] for name in pictures}
     sidecars = {name for name in sizes if name.endswith((".txt", ".json")) and name.rpartition(".")[0] in stems}
     uri = _uri(filesystem, path)
@@ -152,11 +154,9 @@ def _folder(filesystem: AbstractFileSystem, path: str, captions: str) -> list[Sh
     table = _table_for(uri, pictures, captions, by_name)
     _report_others(path, sizes.keys() - set(pictures) - sidecars - {(table or "").rpartition("/")[2]})
     size = sum(sizes[name] for name in pictures)
-    return [
-        Shard(
-            uri=uri, format="folder", size_bytes=size, members=tuple(pictures), captions=table, has_unique_names=by_name
-        )
-    ]
+    return Shard(
+        uri=uri, format="folder", size_bytes=size, members=tuple(pictures), captions=table, has_unique_names=by_name
+    )
 
 
 def _of_finished_folders(path: str, names: Iterable[str]) -> list[str]:

@@ -52,7 +52,6 @@ def test_names_with_pattern_characters_are_taken_literally_if_they_exist(tmp_pat
         ("{0..99999999}.tar", "more than 1000000 files"),
         ("notes.zip", "neither a shard"),
         ("empty", "holds neither tars nor pictures"),
-        ("both", "holds both tars and pictures"),
         ("nowhere://x", "cannot be opened"),
     ],
 )
@@ -61,8 +60,6 @@ def test_sources_that_cannot_be_used_are_refused(tmp_path: Path, source: str, me
         write_tar(tmp_path / "00000.tar", [("k.jpg", jpeg())])
     (tmp_path / "notes.zip").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
-    write_tar(tmp_path / "both" / "0.tar", [("k.jpg", jpeg())])
-    (tmp_path / "both" / "a.jpg").write_bytes(jpeg())
     with pytest.raises(InputError, match=message):
         find_shards([source if "://" in source else str(tmp_path / source)])
 
@@ -286,3 +283,10 @@ def test_tars_in_subfolders_and_of_both_kinds_are_found(tmp_path: Path) -> None:
     (tmp_path / "c.tar.gz").write_bytes(b"x")
     found = [shard.uri.removeprefix(f"{tmp_path}/") for shard in find_shards(str(tmp_path))]
     assert found == ["b.tar", "c.tar.gz", "sub/a.tar"]
+
+
+def test_a_folder_of_tars_and_pictures_gives_both(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_tar(tmp_path / "0.tar", [("k.jpg", jpeg())])
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    assert [shard.format for shard in find_shards(str(tmp_path))] == ["webdataset", "folder"]
+    assert "1 pictures and 1 tars; both are embedded" in caplog.text
