@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,80 +131,73 @@ def write_part(
 
     `text_emb_ND` are the vectors of the captions, row by row, where they are embedded too.
     """
-    assert len(emb_ND) == len(records), f"{len(emb_ND)} vectors, {len(records)} rows of metadata"
-    contents = {
-        vectors_path(root, number): _npy_bytes(emb_ND.astype(np.float16)),
-        metadata_path(root, number): _parquet_bytes(metadata_table(records)),
-        failures_path(root, number): _parquet_bytes(_failure_table(failures)),
-    }
+    contents = {vectors_path(root, number): _npy_bytes(emb_ND)}
     if text_emb_ND is not None:
-        assert len(text_emb_ND) == len(records), f"{len(text_emb_ND)} text vectors, {len(records)} rows of metadata"
-        contents[text_vectors_path(root, number)] = _npy_bytes(text_emb_ND.astype(np.float16))
-    left_out = [failure for failure in failures if failure.reason != Reason.SHARD_TRUNCATED]
-    part = Part(
-        number=number,
-        num_rows=len(emb_ND),
-        dim=emb_ND.shape[1],
-        dtype="float16",
-        encoder_fingerprint=fingerprint,
-        shard=_identity(shard),
-        num_samples=len(records) + len(left_out),
-        failures={
-            reason: sum(f.reason == reason for f in failures) for reason in sorted({f.reason.value for f in failures})
-        },
-        files=_write_files(root, contents),
-        quarantined=quarantined,
+        contents[text_vectors_path(root, number)] = _npy_bytes(text_emb_ND)
+    assert all(len(vectors) == len(records) for vectors in (emb_ND, text_emb_ND) if vectors is not None), (
+        f"{len(emb_ND)} vectors, {len(records)} rows of metadata"
     )
-    write_json(record_path(root, number), asdict(part))
-    return part
-
-
-def write_space_part(root: Path, number: int, shard: Shard, fingerprint: str, emb_ND: np.ndarray) -> Part:
-    """Writes the vectors of a part in a further space, whose folder is `root`, and then their commit record."""
-    part = Part(
-        number=number,
-        num_rows=len(emb_ND),
-        dim=emb_ND.shape[1],
-        dtype="float16",
-        encoder_fingerprint=fingerprint,
-        shard=_identity(shard),
-        num_samples=len(emb_ND),
-        failures={},
-        files=_write_files(root, {vectors_path(root, number): _npy_bytes(emb_ND.astype(np.float16))}),
+    return _commit(
+        root,
+        _part(number, shard, fingerprint, len(records), emb_ND.shape[1], _write_files(root, contents)),
+        records,
+        failures,
+        quarantined,
     )
-    write_json(record_path(root, number), asdict(part))
-    return part
 
 
 def write_linked_part(
     root: Path, number: int, shard: Shard, spec: EncoderSpec, records: Sequence[Record], vectors: Sequence[Path]
 ) -> Part:
     """Writes metadata and commit record of a part whose files of vectors are in place already."""
-    contents = {
-        metadata_path(root, number): _parquet_bytes(metadata_table(records)),
-        failures_path(root, number): _parquet_bytes(_failure_table([])),
-    }
     in_place = {
         path.relative_to(root).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
         for path in vectors
     }
-    part = Part(
-        number=number,
-        num_rows=len(records),
-        dim=spec.dim,
-        dtype="float16",
-        encoder_fingerprint=spec.fingerprint,
-        shard=_identity(shard),
-        num_samples=len(records),
-        failures={},
-        files={**in_place, **_write_files(root, contents)},
-    )
+    return _commit(root, _part(number, shard, spec.fingerprint, len(records), spec.dim, in_place), records, [], None)
+
+
+def write_space_part(root: Path, number: int, shard: Shard, fingerprint: str, emb_ND: np.ndarray) -> Part:
+    """Writes the vectors of a part in a further space, whose folder is `root`, and then their commit record."""
+    files = _write_files(root, {vectors_path(root, number): _npy_bytes(emb_ND)})
+    part = _part(number, shard, fingerprint, len(emb_ND), emb_ND.shape[1], files)
     write_json(record_path(root, number), asdict(part))
     return part
 
 
-def _identity(shard: Shard) -> Mapping[str, Any]:
-    return {"id": shard.id, "uri": shard.uri, "format": shard.format, "size_bytes": shard.size_bytes}
+def _commit(
+    root: Path, part: Part, records: Sequence[Record], failures: Sequence[Failure], quarantined: str | None
+) -> Part:
+    """Adds metadata and failures to a part whose vectors are on disk, and writes its commit record."""
+    tables = {
+        metadata_path(root, part.number): _parquet_bytes(metadata_table(records)),
+        failures_path(root, part.number): _parquet_bytes(_failure_table(failures)),
+    }
+    left_out = sum(failure.reason != Reason.SHARD_TRUNCATED for failure in failures)
+    reasons = sorted({failure.reason.value for failure in failures})
+    part = replace(
+        part,
+        num_samples=len(records) + left_out,
+        failures={reason: sum(failure.reason == reason for failure in failures) for reason in reasons},
+        files={**part.files, **_write_files(root, tables)},
+        quarantined=quarantined,
+    )
+    write_json(record_path(root, part.number), asdict(part))
+    return part
+
+
+def _part(number: int, shard: Shard, fingerprint: str, num_rows: int, dim: int, files: Mapping[str, Any]) -> Part:
+    return Part(
+        number=number,
+        num_rows=num_rows,
+        dim=dim,
+        dtype="float16",
+        encoder_fingerprint=fingerprint,
+        shard={"id": shard.id, "uri": shard.uri, "format": shard.format, "size_bytes": shard.size_bytes},
+        num_samples=num_rows,
+        failures={},
+        files=files,
+    )
 
 
 def _write_files(root: Path, contents: Mapping[Path, bytes]) -> Mapping[str, Mapping[str, Any]]:
@@ -302,7 +295,7 @@ def _failure_table(failures: Sequence[Failure]) -> pa.Table:
 
 def _npy_bytes(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    np.save(buffer, np.ascontiguousarray(array, np.float16), allow_pickle=False)
     return buffer.getvalue()
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import jpeg, same_tree, write_tar
+from tiny_models import save_clip
 
 from diantu.datasets import InputError, find_shards
 from diantu.indexing import embed as embed_module
@@ -97,14 +98,15 @@ def test_models_that_moved_keep_their_spaces(
     assert same_tree(tmp_path / "g", tmp_path / "whole")
 
 
-def test_two_models_of_one_name_do_not_share_a_folder(tmp_path: Path, clip: ImageEncoder, dinov2: ImageEncoder) -> None:
-    from tiny_models import save_clip
-
+def test_two_models_of_one_name_do_not_share_a_folder(tmp_path: Path, clip: ImageEncoder, clip_folder: Path) -> None:
     source = write_shards(tmp_path / "s")
     run(source, tmp_path / "g", [clip])
     other = load_encoder(f"hf:{save_clip(tmp_path / 'clip', seed=1)}", device="cpu")
-    with pytest.raises(InputError, match="would share the folder hf_clip"):
+    with pytest.raises(InputError, match="would share a folder; give each once"):
         run(source, tmp_path / "g", [clip, other])
+    moved = load_encoder(f"hf:{shutil.copytree(clip_folder, tmp_path / 'moved')}", device="cpu")
+    with pytest.raises(InputError, match="would share the folder hf_clip"):
+        run(source, tmp_path / "g", [moved, other])
 
 
 def test_a_job_names_all_encoders_of_the_gallery(tmp_path: Path, clip: ImageEncoder, dinov2: ImageEncoder) -> None:
