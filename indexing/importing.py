@@ -142,7 +142,7 @@ def _numbered(folder: Path, ending: str) -> dict[int, Path]:
 def _opened(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} is not an .npy file of numbers: {error}") from error
 
 

@@ -53,7 +53,7 @@ class Vectors:
         path = vectors_path(self._root, number)
         try:
             array = np.load(path, mmap_mode="r")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{path} is damaged ({error}); {REMEDY}") from error
         if array.shape != (count, self.dim):
             raise InputError(f"{path} holds {array.shape} values, {(count, self.dim)} were written; {REMEDY}")

@@ -61,5 +61,5 @@ def _read_vector(path: str) -> np.ndarray:
 
     try:
         return np.squeeze(np.asarray(np.load(Path(path), allow_pickle=False), np.float32))
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, TypeError, ValueError, EOFError) as error:
         raise InputError(f"the vector {path} cannot be read ({error}); give an .npy file of one vector") from error

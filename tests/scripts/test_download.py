@@ -73,7 +73,7 @@ def web() -> Iterator[Web]:
             path = unquote(self.path)
             state.asked.append(path)
             if path == "/slow.jpg":
-                state.closing.wait(5)
+                state.closing.wait(20)
                 return
             if path.startswith("/gated/"):
                 while not (state.gate.is_set() or state.closing.wait(0.05)):
@@ -97,7 +97,10 @@ def web() -> Iterator[Web]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # with the usual 5, some connections are made a second late
+
+    server = Server(("127.0.0.1", 0), Handler)
     state.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -148,7 +151,7 @@ def download(web: Web, tmp_path_factory: pytest.TempPathFactory) -> Download:
     table = write_table(folder / "laion.parquet", web)
     arguments = (
         *("--source", table, "--output", folder / "shards", "--where", "PUNSAFE < 0.1 AND width >= 1000"),
-        *("--images-per-shard", "6", "--image-size", "32", "--timeout", "1", "--num-processes", "2"),
+        *("--images-per-shard", "6", "--image-size", "32", "--timeout", "5", "--num-processes", "2"),
     )
     done = diantu_download(*arguments)
     return Download(arguments, folder / "shards", done, list(web.asked))
