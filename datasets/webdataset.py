@@ -18,7 +18,9 @@ from .decode import EXTENSIONS
 from .text import decode_text
 from .types import Entry, Failure, Reason, Scan, Shard, ShardError, Span
 
+# What a member is by its ending; one of any other ending is known by that ending with its dot, which no role has.
 _ROLES = {"txt": "caption", "json": "fields"}
+_ENDINGS = {role: f".{ending}" for ending, role in _ROLES.items()}
 # What reading a damaged compressed stream raises besides tarfile's own errors.
 _STREAM_ERRORS = (tarfile.TarError, EOFError, zlib.error)
 
@@ -75,7 +77,7 @@ class _Groups:
         name = readable_name(member.name)
         key, _, extension = name.rpartition(".")
         extension = extension.lower()
-        role = "image" if extension in EXTENSIONS else _ROLES.get(extension, extension)
+        role = "image" if extension in EXTENSIONS else _ROLES.get(extension, f".{extension}")
         if not key:
             return None
         if key in self._closed or role in self._open.get(key, ()):
@@ -92,8 +94,7 @@ class _Groups:
         for key, group in groups.items():
             self._closed.add(key)
             if "image" not in group:
-                names = {"caption": "txt", "fields": "json"}
-                endings = ", ".join(f".{names.get(role, role)}" for role in group)
+                endings = ", ".join(_ENDINGS.get(role, role) for role in group)
                 self.fail(key, Reason.NO_IMAGE, f"none of this sample's members ({endings}) is a picture")
                 continue
             yield Entry(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from .encoders.spec import ImageEncoder
 from .evaluate import calibrate, delivered, query_sample
-from .files import TEMPORARY, exclusive, sync_folder, write_json
+from .files import exclusive, replacing, write_json
 from .index import GalleryIndex, index_folder
 from .manifest import Manifest, read_manifest
 from .vectors import Vectors
@@ -64,7 +63,8 @@ def build_index(
         (folder / "index.json").unlink(missing_ok=True)
         started = time.perf_counter()
         index = _fill(Vectors(root, manifest), spec, show_progress)
-        _write(index, folder / "index.faiss")
+        with replacing(folder / "index.faiss") as temporary:
+            faiss.write_index(index, str(temporary))
         report = {
             "version": VERSION,
             "space": manifest.spec.slug,
@@ -88,15 +88,6 @@ def _fill(vectors: Vectors, spec: IndexSpec, show_progress: bool) -> faiss.Index
             index.add(xb)
             bar.update(len(xb))
     return index
-
-
-def _write(index: faiss.Index, path: Path) -> None:
-    temporary = path.with_name(path.name + TEMPORARY)
-    faiss.write_index(index, str(temporary))
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
 
 
 def _measure(root: Path, manifest: Manifest, encoder: ImageEncoder | None, seed: int) -> dict[str, Any]:

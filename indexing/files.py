@@ -17,16 +17,22 @@ from ..datasets.types import InputError
 TEMPORARY = ".tmp"
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Writes a file so that it holds all of `data` or does not change, whenever the machine stops."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path to write to; when all is written, that file takes the place of `path` as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + TEMPORARY)
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
+    yield temporary
+    with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Writes a file so that it holds all of `data` or does not change, whenever the machine stops."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def sync_folder(folder: Path) -> None:

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from ..datasets.types import InputError, Shard
 from .encoders.spec import EncoderSpec
-from .files import TEMPORARY, exclusive, remove_temporary, sync_folder
+from .files import exclusive, remove_temporary, replacing
 from .ledger import Ledger
-from .manifest import Manifest, open_or_create
+from .manifest import open_or_create
 from .parts import COLUMNS, Record, text_vectors_path, vectors_path, write_linked_part
 
 # Rows that are looked at, or converted, at a time.
@@ -73,24 +73,21 @@ def import_vectors(source: Path, gallery: Path, spec: EncoderSpec, *, show_progr
     with exclusive(gallery):
         remove_temporary(gallery)
         manifest = open_or_create(gallery, [spec], texts=has_texts)
-        shards = {shard.id: piece for piece in pieces for shard in [_shard(piece)]}
-        jobs = Ledger(gallery).assign([_shard(piece) for piece in pieces])
+        shards = [_shard(piece) for piece in pieces]
+        piece_of = {shard.id: piece for shard, piece in zip(shards, pieces, strict=True)}
+        jobs = Ledger(gallery).assign(shards)
         for job in tqdm(jobs, unit=" parts", disable=not show_progress, dynamic_ncols=True):
-            piece = shards.get(job.shard.id)
+            piece = piece_of.get(job.shard.id)
             if piece is None:
                 raise InputError(f"{gallery} has work of another job left; finish that with diantu embed first")
             _import_piece(gallery, job.part, job.shard, piece, spec, counts)
-        _save(manifest, gallery)
+        manifest.with_committed(gallery).save(gallery)
     return Imported(
         num_rows=sum(piece.num_rows for piece in pieces),
         num_linked=counts["linked"],
         num_converted=counts["converted"],
         num_empty=counts["empty"],
     )
-
-
-def _save(manifest: Manifest, gallery: Path) -> None:
-    manifest.with_committed(gallery).save(gallery)
 
 
 def _shard(piece: _Piece) -> Shard:
@@ -186,19 +183,16 @@ def _is_unit(array_ND: np.ndarray) -> bool:
 
 def _convert(array_ND: np.ndarray, target: Path) -> int:
     """Writes rows as float16 of unit length, block by block."""
-    temporary = target.with_name(target.name + TEMPORARY)
-    written = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=array_ND.shape)
     num_empty = 0
-    for start in range(0, len(array_ND), _BLOCK):
-        block = array_ND[start : start + _BLOCK].astype(np.float32)
-        lengths = np.linalg.norm(block, axis=1, keepdims=True)
-        is_usable = np.isfinite(lengths) & (lengths > 0)
-        num_empty += int((~is_usable).sum())
-        written[start : start + _BLOCK] = np.where(is_usable, block / np.where(is_usable, lengths, 1), 0)
-    written.flush()
-    del written
-    temporary.replace(target)
-    sync_folder(target.parent)
+    with replacing(target) as temporary:
+        written = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=array_ND.shape)
+        for start in range(0, len(array_ND), _BLOCK):
+            block = array_ND[start : start + _BLOCK].astype(np.float32)
+            lengths = np.linalg.norm(block, axis=1, keepdims=True)
+            is_usable = np.isfinite(lengths) & (lengths > 0)
+            num_empty += int((~is_usable).sum())
+            written[start : start + _BLOCK] = np.where(is_usable, block / np.where(is_usable, lengths, 1), 0)
+        written.flush()
     return num_empty
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,53 +11,25 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for a hub sh
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-@pytest.fixture(scope="session")
-def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tiny_models import save_clip
+def _folder_of(model: str) -> Callable[..., Path]:
+    """A fixture: the folder of a small random model, written once a session by `tiny_models`."""
 
-    return save_clip(tmp_path_factory.mktemp("models") / "clip")
+    @pytest.fixture(scope="session", name=f"{model}_folder")
+    def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        import tiny_models
 
+        return getattr(tiny_models, f"save_{model}")(tmp_path_factory.mktemp("models") / model)
 
-@pytest.fixture(scope="session")
-def chinese_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tiny_models import save_chinese_clip
-
-    return save_chinese_clip(tmp_path_factory.mktemp("models") / "chinese_clip")
+    return folder
 
 
-@pytest.fixture(scope="session")
-def dinov2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tiny_models import save_dinov2
-
-    return save_dinov2(tmp_path_factory.mktemp("models") / "dinov2")
-
-
-@pytest.fixture(scope="session")
-def dinov2_with_registers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tiny_models import save_dinov2_with_registers
-
-    return save_dinov2_with_registers(tmp_path_factory.mktemp("models") / "dinov2_with_registers")
-
-
-@pytest.fixture(scope="session")
-def dinov3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tiny_models import save_dinov3
-
-    return save_dinov3(tmp_path_factory.mktemp("models") / "dinov3")
-
-
-@pytest.fixture(scope="session")
-def siglip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tiny_models import save_siglip
-
-    return save_siglip(tmp_path_factory.mktemp("models") / "siglip")
-
-
-@pytest.fixture(scope="session")
-def siglip2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tiny_models import save_siglip2
-
-    return save_siglip2(tmp_path_factory.mktemp("models") / "siglip2")
+clip_folder = _folder_of("clip")
+chinese_clip_folder = _folder_of("chinese_clip")
+dinov2_folder = _folder_of("dinov2")
+dinov2_with_registers_folder = _folder_of("dinov2_with_registers")
+dinov3_folder = _folder_of("dinov3")
+siglip_folder = _folder_of("siglip")
+siglip2_folder = _folder_of("siglip2")
 
 
 @pytest.fixture(scope="session")

@@ -290,3 +290,10 @@ def test_a_folder_of_tars_and_pictures_gives_both(tmp_path: Path, caplog: pytest
     (tmp_path / "a.jpg").write_bytes(jpeg())
     assert [shard.format for shard in find_shards(str(tmp_path))] == ["webdataset", "folder"]
     assert "1 pictures and 1 tars; both are embedded" in caplog.text
+
+
+def test_endings_that_are_words_of_ours_are_like_any_other(tmp_path: Path) -> None:
+    members = [("a.image", b"x"), ("b.caption", b"x"), ("b.fields", b"x"), ("b.jpg", jpeg()), ("b.txt", b"true")]
+    found = scan(only(write_tar(tmp_path / "s.tar", members)))
+    assert [(entry.key, read_sample(entry).caption) for entry in found.entries] == [("b", "true")]
+    assert [f.detail for f in found.failures] == ["none of this sample's members (.image) is a picture"]
