@@ -9,17 +9,16 @@ from __future__ import annotations
 import glob
 import json
 import logging
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .conditions import identifier, line, locked_duckdb, meeting, what_is_wrong
 from .types import InputError
 
 if TYPE_CHECKING:
@@ -151,22 +150,20 @@ def _choose(tables: Sequence[Path], request: Request, rows: Path) -> int:
     import duckdb
 
     files = [str(table) for table in tables]
-    allowed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-    with duckdb.connect() as connection:
-        connection.execute(f"SET allowed_paths = [{allowed}]; SET python_enable_replacements = false")
-        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+    with locked_duckdb("allowed_paths", files) as connection:
         try:
             table = connection.read_parquet(files, union_by_name=True)
             num_all = table.aggregate("count(*)").fetchall()[0][0]
         except duckdb.Error as error:
-            raise InputError(f"the tables cannot be read as parquet files of one kind: {_line(error)}") from error
+            raise InputError(f"the tables cannot be read as parquet files of one kind: {line(error)}") from error
         names = _names(table)
-        url = _ENCODED_URL.format(_quoted(names["url"]))
+        url = _ENCODED_URL.format(identifier(names["url"]))
         try:
             met = _filter(table, names, request.where)
             num_met, num_urls = met.aggregate(f"count(*), count(nullif({url}, ''))").fetchall()[0]
         except duckdb.Error as error:
-            raise InputError(_what_is_wrong(request.where, [*table.columns, *names], error)) from error
+            sentence = what_is_wrong(request.where, [*table.columns, *names], error, owner="the tables")
+            raise InputError(sentence) from error
         num_rows = min(num_urls, request.limit or num_urls)
         counts = f"{num_all} rows, {num_met} of them meet the condition, {num_met - num_urls} of those have no URL"
         if not num_rows:
@@ -201,23 +198,9 @@ def _names(table: DuckDBPyRelation) -> dict[str, str]:
 
 def _filter(table: DuckDBPyRelation, names: Mapping[str, str], where: str | None) -> DuckDBPyRelation:
     own = {name.lower() for name in table.columns}
-    added = [f"{_quoted(name)} AS {canonical}" for canonical, name in names.items() if canonical not in own]
+    added = [f"{identifier(name)} AS {canonical}" for canonical, name in names.items() if canonical not in own]
     table = table.project(", ".join(["*", *added]))
-    if where is None:
-        return table
-    table.filter(where)  # refuses what only the parentheses below would complete, as in `1) OR (1`
-    # DuckDB 1.2 takes `a > 1 LIMIT 5` for `a > 1` and says nothing; in parentheses it is an error in all releases.
-    return table.filter(f"({where}\n)")
-
-
-def _what_is_wrong(where: str | None, columns: Sequence[str], error: Exception) -> str:
-    unknown = re.search(r'[Cc]olumn "(.+?)" not found', str(error))
-    if not unknown:
-        return f"the condition {where!r} is not understood as one SQL condition over the columns: {_line(error)}"
-    by_name = {name.lower(): name for name in columns}
-    near = [by_name[name] for name in get_close_matches(unknown[1].lower(), by_name, cutoff=0.5)]
-    hint = f"the nearest: {', '.join(near)}" if near else f"they have: {', '.join(by_name.values())}"
-    return f"the condition {where!r} names a column {unknown[1]!r} that the tables do not have; {hint}"
+    return table if where is None else meeting(table, where)
 
 
 def _passed_on(table: DuckDBPyRelation, names: Mapping[str, str]) -> Iterator[str]:
@@ -225,7 +208,7 @@ def _passed_on(table: DuckDBPyRelation, names: Mapping[str, str]) -> Iterator[st
     taken: set[str] = set(_RESERVED)
     left_out = []
     if "caption" in names:
-        yield f"{_quoted(names['caption'])} AS caption"
+        yield f"{identifier(names['caption'])} AS caption"
     for name, kind in zip(table.columns, table.types, strict=True):
         if name in (names["url"], names.get("caption")):
             continue
@@ -237,7 +220,7 @@ def _passed_on(table: DuckDBPyRelation, names: Mapping[str, str]) -> Iterator[st
         while new_name.lower() in taken:
             new_name = f"table_{new_name}"
         taken.add(new_name.lower())
-        yield f"{_quoted(name)}{cast} AS {_quoted(new_name)}"
+        yield f"{identifier(name)}{cast} AS {identifier(new_name)}"
     if left_out:
         log.warning("columns that are no scalars are left out: %s", ", ".join(left_out))
 
@@ -264,11 +247,3 @@ def _write(reader: pa.RecordBatchReader, folder: Path, rows_per_file: int) -> No
                 room -= min(room, batch.num_rows)
                 batch = rest if rest.num_rows else next(batches, None)
         number += 1
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0]

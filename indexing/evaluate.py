@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import numpy as np
 
 from ..datasets.types import InputError
 from .encoders import ImageEncoder, TextEncoder, load_encoder
+from .filters import matching_rows
 from .index import GalleryIndex, faiss_threads
 from .manifest import Manifest, read_manifest, refuse_other
-from .parts import metadata_names, metadata_path, read_metadata
+from .parts import metadata_names, read_metadata
 from .vectors import Vectors, exact_search
 
 _NUM_QUERIES = 1000
@@ -169,7 +170,7 @@ def labelled(
         InputError: if the file or one of its conditions cannot be read.
     """
     lines = _read_queries(queries)
-    relevant = _relevant_rows(root, manifest, [line["where"] for line in lines])
+    relevant = matching_rows(root, manifest, [line["where"] for line in lines])
     _, found_QK = index.search(encoder.encode_texts([line["text"] for line in lines]), 10)
     return [
         {**line, "relevant": len(rows), "P@10": round(float(np.isin(found, rows).mean()), 4)}
@@ -203,23 +204,3 @@ def _read_queries(path: Path) -> list[dict[str, str]]:
     if not queries:
         raise InputError(f'the queries {path} have no lines; each line: {{"text": …, "where": …}}')
     return queries
-
-
-def _relevant_rows(root: Path, manifest: Manifest, conditions: Sequence[str]) -> list[np.ndarray]:
-    """The rows that meet each SQL condition. DuckDB reads the gallery's metadata and nothing else."""
-    import duckdb
-
-    files = [str(metadata_path(root, number)) for number, _ in manifest.parts]
-    first_row = dict(zip(files, np.cumsum([0, *(count for _, count in manifest.parts)]), strict=False))
-    folder = str(root / "metadata").replace("'", "''")
-    with duckdb.connect() as connection:
-        connection.execute(f"SET allowed_directories = ['{folder}/']")
-        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-        metadata = connection.read_parquet(files, union_by_name=True, filename=True, file_row_number=True)
-        try:
-            # Twice: in brackets a condition cannot go on as another clause (LIMIT …), bare it cannot close them.
-            filtered = [metadata.filter(where).filter(f"({where}\n)") for where in conditions]
-            found = [relation.project("filename, file_row_number").fetchall() for relation in filtered]
-        except duckdb.Error as error:
-            raise InputError(f"a condition of the queries is not understood: {str(error).splitlines()[0]}") from error
-    return [np.array([first_row[file] + row for file, row in rows], np.int64) for rows in found]

@@ -1,0 +1,52 @@
+"""Galleries made of raw vectors, without an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diantu.datasets import Failure, Reason, Shard
+from diantu.indexing.encoders import EncoderSpec
+from diantu.indexing.ledger import Ledger
+from diantu.indexing.manifest import Manifest
+from diantu.indexing.parts import space_root, write_part, write_space_part
+
+DIM = 8
+SPEC = EncoderSpec(
+    name="hf:x", weights="x", weights_sha256="0", dim=DIM, image_size=32, resize="squash", resize_size=32,
+    interpolation="bicubic", mean=(0, 0, 0), std=(1, 1, 1),
+)  # fmt: skip
+FURTHER = replace(SPEC, name="hf:further", weights="further", weights_sha256="1")
+
+
+def unit(seed: int, count: int) -> np.ndarray:
+    """`emb_ND` float32 of unit length."""
+    emb_ND = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
+    return emb_ND / np.linalg.norm(emb_ND, axis=1, keepdims=True)
+
+
+def write_gallery(root: Path, parts: Sequence[Sequence[dict[str, Any]]], *, texts: bool = False) -> Path:
+    """A gallery whose parts have these records, each with a failure, and vectors in two spaces (and of captions)."""
+    shards = [Shard(uri=f"/{number}.tar", format="webdataset", size_bytes=number) for number in range(len(parts))]
+    Ledger(root).assign(shards)
+    for number, (shard, records) in enumerate(zip(shards, parts, strict=True)):
+        failure = Failure(key=f"bad {number}", shard=shard.uri, reason=Reason.UNDECODABLE, detail="no picture")
+        emb_ND, further_ND, texts_ND = (unit(3 * number + i, len(records)) for i in range(3))
+        write_space_part(space_root(root, FURTHER.slug), number, shard, FURTHER.fingerprint, further_ND)
+        text_emb_ND = texts_ND if texts else None
+        write_part(root, number, shard, SPEC.fingerprint, emb_ND, records, [failure], text_emb_ND=text_emb_ND)
+    Manifest(encoders=(SPEC, FURTHER), texts=texts).with_committed(root).save(root)
+    return root
+
+
+def keyed(*sizes: int) -> list[list[dict[str, Any]]]:
+    """Records of parts of these sizes: keys `<part>-<row>`, and `number`, which counts through all parts."""
+    first = np.cumsum([0, *sizes]).tolist()
+    return [
+        [{"key": f"{part}-{row}", "caption": f"c {part} {row}", "number": first[part] + row} for row in range(size)]
+        for part, size in enumerate(sizes)
+    ]
