@@ -101,8 +101,8 @@ def embed_with(executor: Executor, shards: Sequence[Shard], gallery: Path, *, sh
     if executor.texts and not executor.encodes_texts:
         raise InputError(f"{specs[0].name} has no text side, so captions cannot be embedded; leave out --texts")
     with exclusive(gallery):
-        remove_temporary(gallery)
         manifest = open_or_create(gallery, specs, texts=executor.texts)
+        remove_temporary(gallery)
         ledger = Ledger(gallery)
         jobs = [*ledger.assign(shards), *ledger.lacking([spec.slug for spec in manifest.encoders[1:]])]
         with _Run(gallery, manifest, len(jobs), show_progress) as run:

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: temporary name, fsync, rename; and one job at a time in a gallery."""
+"""Files that are whole or absent: temporary name, fsync, rename; and one writer at a time in a gallery."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..datasets.types import InputError
 
 # A killed job leaves at most files of this ending behind; the next job removes them before it starts.
 TEMPORARY = ".tmp"
+# What a job holds from its beginning to its end, and what a deletion holds for a moment, also while a job runs.
+JOB_LOCK = "gallery.lock"
+DELETION_LOCK = "deleted.lock"
+# The tombstones are written under a lock of their own, so their temporary file is no job's to remove.
+DELETED = "deleted.npy"
+_POLL_SECONDS = 0.02
 
 
 @contextlib.contextmanager
@@ -45,9 +52,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_temporary(root: Path) -> None:
-    """Removes what a killed job left half written. Only under `exclusive`."""
+    """Removes what a killed job left half written. Only under `exclusive`, and only in a folder known as a gallery."""
     for path in sorted(root.rglob(f"*{TEMPORARY}")):
-        path.unlink()
+        if path != root / f"{DELETED}{TEMPORARY}":
+            path.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -70,29 +78,39 @@ def sha256_of_file(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def exclusive(root: Path) -> Iterator[None]:
-    """Holds the gallery's lock; the kernel releases it however the process ends.
+def exclusive(root: Path, name: str = JOB_LOCK, *, patience: float = 0.0) -> Iterator[None]:
+    """Holds one of the gallery's locks; the kernel releases it however the process ends.
+
+    Args:
+        root: the gallery's folder.
+        name: which lock, by its file.
+        patience: seconds to wait while another one holds it.
 
     Raises:
-        InputError: if another process holds it.
+        InputError: if another one holds it for longer.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with (root / "gallery.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"another job is writing to {root}; wait for it, or stop it") from error
+    deadline = time.monotonic() + patience
+    with (root / name).open("w") as file:
+        while not _try_lock(file, fcntl.LOCK_EX):
+            if time.monotonic() >= deadline:
+                raise InputError(f"another job is writing to {root}; wait for it, or stop it")
+            time.sleep(_POLL_SECONDS)
         yield
 
 
 def is_locked(root: Path) -> bool:
     """Whether a job is writing to the gallery now."""
-    path = root / "gallery.lock"
+    path = root / JOB_LOCK
     if not path.exists():
         return False
     with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return not _try_lock(file, fcntl.LOCK_SH)
+
+
+def _try_lock(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -71,8 +71,8 @@ def import_vectors(source: Path, gallery: Path, spec: EncoderSpec, *, show_progr
     counts = {"linked": 0, "converted": 0, "empty": 0}
     has_texts = all(piece.texts for piece in pieces)
     with exclusive(gallery):
-        remove_temporary(gallery)
         manifest = open_or_create(gallery, [spec], texts=has_texts)
+        remove_temporary(gallery)
         shards = [_shard(piece) for piece in pieces]
         piece_of = {shard.id: piece for shard, piece in zip(shards, pieces, strict=True)}
         jobs = Ledger(gallery).assign(shards)

@@ -11,11 +11,13 @@ import numpy as np
 
 from ..datasets.types import InputError
 from .encoders.spec import EncoderSpec
-from .files import write_json
+from .files import JOB_LOCK, TEMPORARY, write_json
 from .parts import read_part
 
 FORMAT = "diantu-gallery"
 VERSION = 1
+# What a job that is killed at its very beginning leaves in a new folder.
+_BEFORE_GALLERY = (JOB_LOCK, f"gallery.json{TEMPORARY}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ def open_or_create(root: Path, specs: Sequence[EncoderSpec], *, texts: bool = Fa
         InputError: if the gallery was made with other encoders or settings, or the folder holds something else.
     """
     if not (root / "gallery.json").exists():
-        if root.exists() and any(path.name != "gallery.lock" for path in root.iterdir()):
+        if root.exists() and any(path.name not in _BEFORE_GALLERY for path in root.iterdir()):
             raise InputError(f"{root} is not empty and no gallery; give a new folder, or one that a gallery is in")
         manifest = Manifest(encoders=tuple(specs), texts=texts)
         manifest.save(root)

@@ -25,6 +25,7 @@ COMMANDS = {
     "import": "vectors that clip-retrieval wrote → a gallery",
     "status": "what of a gallery is done, left out and left to do",
     "index": "build a gallery's index and measure it",
+    "delete": "delete rows by a condition or by their keys",
     "search": "ask a gallery by text, picture or vector",
     "evaluate": "how good a gallery's answers are",
 }

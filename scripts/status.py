@@ -16,6 +16,7 @@ def run(gallery: str, failures: bool = False, verify: bool = False, json: bool =
         verify: read all files and compare them with their checksums.
         json: machine-readable, on stdout.
     """
+    from ..indexing.deletion import read_deleted
     from ..indexing.files import is_locked
     from ..indexing.ledger import Ledger
     from ..indexing.manifest import read_manifest
@@ -30,6 +31,7 @@ def run(gallery: str, failures: bool = False, verify: bool = False, json: bool =
         "encoder": manifest.spec.name,
         "running": is_locked(root),
         "rows": progress.num_rows,
+        "deleted": len(read_deleted(root)),
         "shards": progress.num_shards,
         "shards_done": len(progress.parts),
         "failed": sum(progress.failures.values()),
@@ -55,6 +57,7 @@ def _print_table(report: dict[str, Any]) -> None:
     print(f"shards  {report['shards_done']} of {report['shards']} done, {left} left")
     reasons = ", ".join(f"{count} {reason}" for reason, count in report["failures_by_reason"].items())
     print(f"failed  {report['failed']}" + (f" ({reasons})" if reasons else ""))
+    print(f"deleted {report['deleted']}" + (" (diantu compact leaves them out)" if report["deleted"] else ""))
     for reason in report["quarantined"]:
         print(f"left out as a whole: {reason}")
     for row in report.get("failures", ()):

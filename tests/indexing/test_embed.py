@@ -138,9 +138,19 @@ def test_a_model_that_moved_is_the_same_encoder(tmp_path: Path, encoder: ImageEn
 def test_a_folder_that_is_no_gallery_is_left_alone(tmp_path: Path, encoder: ImageEncoder) -> None:
     source = shards_with_failures(tmp_path / "s")
     (tmp_path / "g").mkdir()
-    (tmp_path / "g" / "thesis.txt").write_text("important")
+    for name in ("thesis.txt", "draft.tmp"):
+        (tmp_path / "g" / name).write_text("important")
     with pytest.raises(InputError, match="not empty and no gallery"):
         run(source, tmp_path / "g", encoder)
+    assert (tmp_path / "g" / "draft.tmp").exists()
+
+
+def test_a_job_that_was_killed_before_there_was_a_gallery_goes_on(tmp_path: Path, encoder: ImageEncoder) -> None:
+    source = shards_with_failures(tmp_path / "s")
+    (tmp_path / "g").mkdir()
+    (tmp_path / "g" / "gallery.json.tmp").write_text("{")
+    assert run(source, tmp_path / "g", encoder).num_images == 18
+    assert not (tmp_path / "g" / "gallery.json.tmp").exists()
 
 
 def test_an_unreadable_shard_is_set_aside_and_taken_later(tmp_path: Path, encoder: ImageEncoder) -> None:
