@@ -39,8 +39,8 @@ _MANIFEST_SECONDS = 10.0
 class Summary:
     """What a run did.
 
-    `quarantined` are the shards of the gallery that could not be read at all; `lacking` says of which existing parts
-    vectors in a further space could not be made.
+    `quarantined` are the shards of the gallery that could not be read at all; `lacking` says which existing parts could
+    not be made anew, or given vectors in a further space.
     """
 
     num_images: int
@@ -135,15 +135,17 @@ def _run_with_retries(executor: Executor, jobs: Sequence[Job], gallery: Path, ru
             break
         time.sleep(_PAUSE_SECONDS * 2**attempt)
     main = executor.specs[0]
+    listed = {number for number, _ in run.manifest.parts}
+    of_existing = [event for event in given_up if event.job.spaces or event.job.part in listed]
     for event in given_up:
-        if not event.job.spaces:
+        if event not in of_existing:
             nothing = np.zeros((0, main.dim), np.float16)
             texts = nothing if executor.texts else None
             write_part(
                 gallery, event.job.part, event.job.shard, main.fingerprint, nothing, [], [],
                 text_emb_ND=texts, quarantined=event.reason,
             )  # fmt: skip
-    return tuple(event.reason for event in given_up if event.job.spaces)
+    return tuple(event.reason for event in of_existing)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ Shapes: B batch, N rows of a part, D dimension.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -49,7 +49,8 @@ def run_jobs(
     told: deque[Event] = deque()
     specs = [encoder.spec for encoder in encoders]
     # By the names that the gallery has for them: a model that has moved has another name now.
-    names = {spec.fingerprint: spec.slug for spec in read_manifest(gallery).encoders}
+    manifest = read_manifest(gallery)
+    names = {spec.fingerprint: spec.slug for spec in manifest.encoders}
     spaces = [names[spec.fingerprint] for spec in specs]
     drafts: dict[int, _Draft] = {}
     loaded = batches(
@@ -60,7 +61,7 @@ def run_jobs(
         num_workers=settings.num_workers,
         on_event=told.append,
     )
-    with _Writer(gallery, encoders, spaces, settings) as writer, closing(loaded):
+    with _Writer(gallery, encoders, spaces, settings, dict(manifest.parts)) as writer, closing(loaded):
         for batch in loaded:
             draft = drafts.setdefault(batch.job.part, _Draft(batch.job, spaces))
             told.append(draft.add(batch, encoders))
@@ -117,12 +118,18 @@ class _Writer:
     """Writes parts in a thread of its own, one at a time, so that the model does not wait for the disk."""
 
     def __init__(
-        self, gallery: Path, encoders: Sequence[ImageEncoder], spaces: Sequence[str], settings: LoopSettings
+        self,
+        gallery: Path,
+        encoders: Sequence[ImageEncoder],
+        spaces: Sequence[str],
+        settings: LoopSettings,
+        listed: Mapping[int, int],
     ) -> None:
         self._gallery = gallery
         self._encoders = encoders
         self._spaces = spaces
         self._settings = settings
+        self._listed = listed  # rows of the parts that the gallery counts on, by their numbers
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._writing: Future[Event] | None = None
 
@@ -146,32 +153,49 @@ class _Writer:
 
     def _write(self, draft: _Draft, texts_ND: np.ndarray | None) -> Event:
         job = draft.job
-        if job.spaces and not draft.broken:
-            draft.broken = self._what_is_missing(draft)
-        if draft.broken:
-            return Broken(job=job, reason=str(draft.broken), may_pass=draft.broken.may_pass)
+        try:
+            rows = self._rows(draft)
+        except ShardError as error:
+            return Broken(job=job, reason=str(error), may_pass=error.may_pass)
         for position, (space, encoder) in enumerate(zip(self._spaces, self._encoders, strict=True)):
             if space in job.spaces or (position and not job.spaces):
                 root = space_root(self._gallery, space)
-                emb_ND = draft.vectors_of(position, encoder)
+                emb_ND = draft.vectors_of(position, encoder)[rows]
                 write_space_part(root, job.part, job.shard, encoder.spec.fingerprint, emb_ND)
         if not job.spaces:  # the main space last: with its record the part exists
             main = self._encoders[0]
             emb_ND, fingerprint = draft.vectors_of(0, main), main.spec.fingerprint
             records, failures = draft.records, draft.failures
             write_part(self._gallery, job.part, job.shard, fingerprint, emb_ND, records, failures, text_emb_ND=texts_ND)
-        return Committed(job=job, num_rows=len(draft.records), num_failed=len(draft.failures))
+        return Committed(job=job, num_rows=len(rows), num_failed=len(draft.failures))
 
-    def _what_is_missing(self, draft: _Draft) -> ShardError | None:
-        """Rows of an existing part cannot be left out any more, so all of them must have been read again."""
-        keys = read_metadata(self._gallery, draft.job.part, ["key"])["key"].to_pylist()
-        found = [record["key"] for record in draft.records]
-        if found == keys:
-            return None
-        missing = len(set(keys) - set(found))
-        return ShardError(
-            f"{draft.job.shard.uri} has changed since it was embedded: {missing} of its {len(keys)} rows cannot be read"
-        )
+    def _rows(self, draft: _Draft) -> list[int]:
+        """Which of a draft's records are the part's rows: all of a new part, those of an existing one by their keys.
+
+        An existing part cannot lose rows any more. It may lack some of its shard's, which were deleted for good.
+
+        Raises:
+            ShardError: if the shard cannot be read, or is not what the part was made of.
+        """
+        if draft.broken:
+            raise draft.broken
+        job, found = draft.job, {record["key"]: row for row, record in enumerate(draft.records)}
+        if job.spaces:
+            keys = read_metadata(self._gallery, job.part, ["key"])["key"].to_pylist()
+            missing = sum(key not in found for key in keys)
+            if missing:
+                raise ShardError(
+                    f"{job.shard.uri} has changed since it was embedded: {missing} of its {len(keys)} rows cannot be "
+                    "read"
+                )
+            return [found[key] for key in keys]
+        count = self._listed.get(job.part, len(draft.records))
+        if count != len(draft.records):
+            raise ShardError(
+                f"{job.shard.uri} gives {len(draft.records)} rows, its part had {count}: it has changed, or rows were "
+                "left out by a compaction; restore the part's files from a copy, or compact the older gallery again"
+            )
+        return list(range(count))
 
     def _text_vectors(self, draft: _Draft) -> np.ndarray:
         """The vectors of captions, `emb_ND` float16; rows without caption are zeros."""

@@ -60,7 +60,8 @@ _FAILURE_COLUMNS = pa.schema([(name, pa.string()) for name in ("key", "shard", "
 class Part:
     """The commit record of a part. It has no times in it: the same shard gives the same bytes.
 
-    `quarantined` is why the shard could not be read at all, in which case there are no rows.
+    `num_samples` are those of the shard. Each is a row, or counted in `failures`, or was deleted and left out by a
+    compaction. `quarantined` is why the shard could not be read at all, in which case there are no rows.
     """
 
     number: int
@@ -163,6 +164,31 @@ def write_space_part(root: Path, number: int, shard: Shard, fingerprint: str, em
     part = _part(number, shard, fingerprint, len(emb_ND), emb_ND.shape[1], files)
     write_json(record_path(root, number), asdict(part))
     return part
+
+
+def write_rows_of_part(root: Path, source: Path, part: Part, rows_N: np.ndarray) -> Part:
+    """Writes some rows of a part that is in another gallery (or a space of it), and then the commit record.
+
+    Args:
+        root: where to; the part keeps its number.
+        source: where the part is now.
+        part: its commit record there.
+        rows_N: which rows, ascending.
+    """
+    files: dict[str, Mapping[str, Any]] = {}
+    for name in part.files:  # one at a time: they may be large
+        files |= _write_files(root, {root / name: _rows_of_file(source / name, rows_N)})
+    part = replace(part, num_rows=len(rows_N), files=files)
+    write_json(record_path(root, part.number), asdict(part))
+    return part
+
+
+def _rows_of_file(path: Path, rows_N: np.ndarray) -> bytes:
+    if path.suffix == ".npy":
+        return _npy_bytes(np.load(path, mmap_mode="r", allow_pickle=False)[rows_N])
+    if path.parent.name == "metadata":
+        return _parquet_bytes(pq.read_table(path).take(rows_N))
+    return path.read_bytes()  # failures: what the shard could not give stays so
 
 
 def _commit(

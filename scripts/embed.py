@@ -105,6 +105,6 @@ def _report(summary: Summary, output: str) -> int:
     for part in summary.quarantined:
         log.error("left out as a whole: %s", part.quarantined)
     for reason in summary.lacking:
-        log.error("without vectors in a further space: %s", reason)
+        log.error("a part that cannot be completed: %s", reason)
     log.info("%s", summary)
     return 1 if summary.quarantined or summary.lacking else 0

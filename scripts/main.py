@@ -26,6 +26,7 @@ COMMANDS = {
     "status": "what of a gallery is done, left out and left to do",
     "index": "build a gallery's index and measure it",
     "delete": "delete rows by a condition or by their keys",
+    "compact": "a gallery with deleted rows → a new one without them",
     "search": "ask a gallery by text, picture or vector",
     "evaluate": "how good a gallery's answers are",
 }
