@@ -1,21 +1,50 @@
 """An opened index: FAISS for the rows that it holds, exact search for those added since. Every search goes through it.
 
-Shapes: Q queries, K results, D dimension. FAISS's words (`xq, D, I`) stay inside this file and `build.py`.
+FAISS proposes candidates from its codes; their scores are computed anew from the rows, so every score is exact.
+
+Shapes: Q queries, K results, R candidates, D dimension. FAISS's words (`xq, D, I`) stay inside this file
+and those that build.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..datasets.types import InputError
+from .deletion import read_deleted
 from .manifest import Manifest
 from .vectors import Vectors, best, exact_search
+
+log = logging.getLogger(__name__)
+
+Effort: TypeAlias = "str | float"
+
+FAST = 0.9  # the recall that effort "fast" asks for
+EFFORTS = ("fast", "balanced", "exact")
+_AGAIN = "build the index again with: diantu index"
+_WIDEST_GRAPH = 4096
+# Two files make an index, and a reader may come between the renames that replace them.
+_PAUSES = (0.02, 0.1, 0.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breadth:
+    """How much of an approximate index a search looks at, and how many candidates are scored exactly.
+
+    `nprobe` are inverted lists; where the index is a graph, its efSearch.
+    """
+
+    nprobe: int
+    candidates: int
 
 
 def index_folder(root: Path, manifest: Manifest) -> Path:
@@ -26,35 +55,209 @@ def index_folder(root: Path, manifest: Manifest) -> Path:
 class GalleryIndex:
     """Searches all rows of a gallery, whether or not an index has been built."""
 
-    def __init__(self, root: Path, manifest: Manifest) -> None:
-        self.vectors = Vectors(root, manifest)
-        self.report = _read_report(index_folder(root, manifest), manifest)
-        self._faiss = None
-        if self.report:
-            self._faiss = _read_faiss(index_folder(root, manifest) / "index.faiss", self.report["num_rows"])
+    def __init__(
+        self, vectors: Vectors, deleted: np.ndarray, faiss_index: Any | None, report: Mapping[str, Any] | None
+    ) -> None:
+        """See `GalleryIndex.open`."""
+        self.vectors = vectors
+        self.deleted = deleted[: np.searchsorted(deleted, len(vectors))]
+        self.report = report
+        self._candidates = Candidates(faiss_index, self.deleted) if faiss_index and faiss_index.ntotal else None
+
+    @classmethod
+    def open(cls, root: Path, manifest: Manifest) -> GalleryIndex:
+        """Opens what a gallery has now.
+
+        Raises:
+            InputError: if the index is damaged or belongs to another gallery.
+        """
+        vectors, deleted = Vectors(root, manifest), read_deleted(root)
+        for pause in _PAUSES:
+            report = read_report(root, manifest)
+            if report is None:
+                return cls(vectors, deleted, None, None)
+            path = index_folder(root, manifest) / "index.faiss"
+            faiss_index = read_faiss(path, memory_mapped=True)
+            if faiss_index.ntotal == report["num_rows"] and path.stat().st_size == report["bytes"]:
+                return cls(vectors, deleted, faiss_index, report)
+            time.sleep(pause)  # a job is putting a new index in place
+        log.warning("the index of %s is unfinished, so every row is compared; %s", root, _AGAIN)
+        return cls(vectors, deleted, None, None)
 
     @property
     def num_indexed(self) -> int:
         """Rows that the FAISS index holds; the ones after them are searched exactly."""
-        return self._faiss.ntotal if self._faiss is not None else 0
+        return self._candidates.num_rows if self._candidates else 0
 
-    def search(self, queries_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest rows of each query.
+    @property
+    def num_rows(self) -> int:
+        """Rows that can be found: all but the deleted ones."""
+        return len(self.vectors) - len(self.deleted)
+
+    def search(
+        self, queries_QD: np.ndarray, k: int, *, effort: Effort = "balanced", kind: str = "text"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest rows of each query, without deleted ones.
+
+        Args:
+            queries_QD: float32, unit length.
+            k: how many.
+            effort: `fast`, `balanced` or `exact`, or the recall that is asked for; see `breadth`.
+            kind: what the queries are, `text` or `image`: they need different breadths for the same recall.
 
         Returns:
             `scores_QK` float32 inner products, descending, and `rows_QK` int64; a gallery of fewer than k rows gives
             as many columns as it has rows.
         """
-        k = min(k, len(self.vectors))
+        k = min(k, self.num_rows)
         queries_QD = np.ascontiguousarray(queries_QD, np.float32)
         if k < 1:
             return np.zeros((len(queries_QD), 0), np.float32), np.zeros((len(queries_QD), 0), np.int64)
-        scores_QK, rows_QK = exact_search(self.vectors, queries_QD, k, start=self.num_indexed)
-        if self._faiss is not None and self.num_indexed:
-            xq = queries_QD
-            D, I = self._faiss.search(xq, min(k, self.num_indexed))  # noqa: E741
-            scores_QK, rows_QK = best(np.hstack([D, scores_QK]), np.hstack([I, rows_QK]), k)
+        return self.search_at(queries_QD, k, self.breadth(effort, kind, k))
+
+    def search_at(self, queries_QD: np.ndarray, k: int, breadth: Breadth | None) -> tuple[np.ndarray, np.ndarray]:
+        """The same at a given breadth; None compares with every row."""
+        k = min(k, self.num_rows)
+        if self._candidates is None or (breadth is None and not self._is_flat):
+            return exact_search(self.vectors, queries_QD, k, deleted=self.deleted)
+        scores_QK, rows_QK = self._nearest(self._candidates, queries_QD, k, breadth)
+        if self.num_indexed == len(self.vectors):
+            return scores_QK, rows_QK
+        scores_QN, rows_QN = exact_search(self.vectors, queries_QD, k, start=self.num_indexed, deleted=self.deleted)
+        return best(np.hstack([scores_QK, scores_QN]), np.hstack([rows_QK, rows_QN]), k)
+
+    def breadth(self, effort: Effort, kind: str, k: int) -> Breadth | None:
+        """What an effort means here; None where every row is compared.
+
+        A recall is reached by the cheapest breadth that was measured to reach it, for that kind of queries (for texts
+        where that kind was not measured) and for at least k results; where none does, every row is compared.
+
+        Raises:
+            InputError: if there is no such effort.
+        """
+        target = self._target(effort)
+        table = (self.report or {}).get("tuning", {})
+        points = table.get(kind) or table.get("text") or table.get("image") or []
+        reaching = [point for point in points if point["target"] >= target]
+        if not reaching:
+            return None
+        tuned_k = min((point["k"] for point in reaching if point["k"] >= k), default=max(p["k"] for p in reaching))
+        point = min((p for p in reaching if p["k"] == tuned_k), key=lambda p: p["target"])
+        scale = max(1.0, k / tuned_k)
+        return Breadth(nprobe=int(point["nprobe"] * scale**0.5), candidates=int(point["candidates"] * scale))
+
+    @property
+    def _is_flat(self) -> bool:
+        return bool(self.report) and self.report["spec"]["factory"] == "Flat"
+
+    def _target(self, effort: Effort) -> float:
+        if isinstance(effort, str) and effort in EFFORTS:
+            balanced = (self.report or {}).get("target_recall", 1.0)
+            return {"fast": min(FAST, balanced), "balanced": balanced, "exact": 2.0}[effort]
+        try:
+            target = float(effort)
+        except ValueError:
+            target = 0.0
+        if not 0 < target <= 1:
+            known = ", ".join(EFFORTS)
+            raise InputError(f"the effort {effort!r} is not known; give one of {known}, or a recall up to 1")
+        return target
+
+    def _nearest(
+        self, found_by: Candidates, queries_QD: np.ndarray, k: int, breadth: Breadth | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Candidates of the index, scored exactly; −inf and −1 fill up where it holds fewer than k rows."""
+        wanted = min(k, found_by.num_alive)
+        depth = max(breadth.candidates, k) if breadth else k
+        rows_QR = found_by.rows(queries_QD, depth, breadth.nprobe if breadth else 0)
+        if (short := _shorter(rows_QR, wanted)).any():  # the lists that were looked at hold too few rows
+            rows_QR[short] = found_by.rows(queries_QD[short], depth, found_by.widest)
+        scores_QK, rows_QK = self._scored(queries_QD, rows_QR, k)
+        if (short := _shorter(rows_QR, wanted)).any():  # a graph that deleted rows have cut into pieces
+            scores_QK[short], rows_QK[short] = exact_search(
+                self.vectors, queries_QD[short], k, deleted=self.deleted, end=self.num_indexed
+            )
         return scores_QK, rows_QK
+
+    def _scored(self, queries_QD: np.ndarray, rows_QR: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k best of the candidates of each query, by their exact scores."""
+        scores_QK = np.full((len(rows_QR), k), -np.inf, np.float32)
+        rows_QK = np.full((len(rows_QR), k), -1, np.int64)
+        for query, candidates in enumerate(rows_QR):
+            rows = np.sort(candidates[candidates >= 0])  # −1 pads short results
+            scores = self.vectors.rows(rows) @ queries_QD[query]
+            order = np.argsort(-scores, kind="stable")[:k]
+            scores_QK[query, : len(order)], rows_QK[query, : len(order)] = scores[order], rows[order]
+        return scores_QK, rows_QK
+
+
+class Candidates:
+    """A FAISS index as a source of rows that are probably near: never a deleted one."""
+
+    def __init__(self, index: Any, deleted: np.ndarray) -> None:
+        import faiss
+
+        self._index = index
+        self._ivf = faiss.try_extract_index_ivf(index)
+        self.num_rows: int = index.ntotal
+        self.widest = self._widest()
+        self._deleted = deleted[deleted < self.num_rows]
+        self.num_alive = self.num_rows - len(self._deleted)
+        self._selector = None
+        if len(self._deleted):
+            alive = np.ones(self.num_rows, bool)
+            alive[self._deleted] = False
+            self._bits = np.packbits(alive, bitorder="little")  # FAISS keeps a pointer to it
+            self._selector = faiss.IDSelectorBitmap(self.num_rows, faiss.swig_ptr(self._bits))
+
+    def _widest(self) -> int:
+        """The largest nprobe there is: all lists, or a large efSearch of a graph; 0 where neither exists."""
+        if self._ivf is not None:
+            return self._ivf.nlist
+        return min(_WIDEST_GRAPH, self.num_rows) if hasattr(_faiss().downcast_index(self._index), "hnsw") else 0
+
+    def rows(self, queries_QD: np.ndarray, depth: int, nprobe: int) -> np.ndarray:
+        """`rows_QR` int64 of R = depth candidates a query, the likelier first; −1 where there are fewer."""
+        xq = queries_QD
+        _, I = self._index.search(xq, min(depth, self.num_rows), params=self._parameters(nprobe, depth))  # noqa: E741
+        return I
+
+    def _parameters(self, nprobe: int, depth: int) -> Any:
+        """One request's own: what is stored in the index is shared by all threads."""
+        faiss = _faiss()
+        given: dict[str, Any] = {"sel": self._selector} if self._selector else {}
+        index = faiss.downcast_index(self._index)
+        if self._ivf is None:
+            if hasattr(index, "hnsw"):
+                return faiss.SearchParametersHNSW(efSearch=max(nprobe, depth), **given)
+            return faiss.SearchParameters(**given)
+        coarse = _coarse_parameters(faiss.downcast_index(self._ivf.quantizer), nprobe)
+        parameters = faiss.SearchParametersIVF(nprobe=min(nprobe, self.widest), quantizer_params=coarse, **given)
+        if isinstance(index, faiss.IndexPreTransform):
+            return faiss.SearchParametersPreTransform(index_params=parameters)
+        return parameters
+
+
+def _faiss() -> Any:
+    """FAISS without its types: they do not know the parameters that its Python classes take by name."""
+    import faiss
+
+    return faiss
+
+
+def _coarse_parameters(quantizer: Any, nprobe: int) -> Any:
+    """How the nearest lists are found: in a graph the search must be as wide as the number of lists asked for."""
+    faiss = _faiss()
+    if hasattr(quantizer, "hnsw"):
+        return faiss.SearchParametersHNSW(efSearch=max(64, nprobe))
+    if isinstance(quantizer, faiss.IndexRefine):
+        return faiss.IndexRefineSearchParameters(k_factor=2)
+    return None
+
+
+def _shorter(rows_QR: np.ndarray, wanted: int) -> np.ndarray:
+    """Which queries have fewer than the wanted candidates: `Q` bool."""
+    return (rows_QR >= 0).sum(axis=1) < wanted
 
 
 @contextmanager
@@ -70,28 +273,38 @@ def faiss_threads(count: int) -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
-def _read_faiss(path: Path, num_rows: int) -> Any:
+def read_faiss(path: Path, *, memory_mapped: bool = False) -> Any:
+    """Reads an index of inner products; memory-mapped where FAISS can do that (not for fast-scan codes).
+
+    Raises:
+        InputError: if it is missing, damaged, or of another metric.
+    """
     import faiss
 
     try:
-        index = faiss.read_index(str(path))
+        # A memory-mapped index aborts the process on `add`, so only searches may open it in this way.
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if memory_mapped else 0)
     except RuntimeError as error:
-        raise InputError(f"{path} is missing or damaged; build the index again with: diantu index") from error
-    if index.ntotal != num_rows or index.metric_type != faiss.METRIC_INNER_PRODUCT:
-        raise InputError(f"{path} does not belong to its index.json; build the index again with: diantu index")
+        raise InputError(f"{path} is missing or damaged; {_AGAIN}") from error
+    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
+        raise InputError(f"{path} does not belong to its index.json; {_AGAIN}")
     return index
 
 
-def _read_report(folder: Path, manifest: Manifest) -> dict[str, Any] | None:
-    """The `index.json` of a finished index of this gallery, or None where there is no index."""
-    path = folder / "index.json"
+def read_report(root: Path, manifest: Manifest) -> Mapping[str, Any] | None:
+    """The `index.json` of a finished index of this gallery, or None where there is no index.
+
+    Raises:
+        InputError: if it is damaged, or was written for another gallery.
+    """
+    path = index_folder(root, manifest) / "index.json"
     if not path.exists():
         return None
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-        num_rows, fingerprint = report["num_rows"], report["encoder_fingerprint"]
+        num_rows, fingerprint, _ = report["num_rows"], report["encoder_fingerprint"], report["spec"]["factory"]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}); build the index again with: diantu index") from error
+        raise InputError(f"{path} is damaged ({error}); {_AGAIN}") from error
     if fingerprint != manifest.spec.fingerprint or num_rows > manifest.num_rows:
-        raise InputError(f"the index in {folder} was built for another gallery; build it again with: diantu index")
+        raise InputError(f"the index in {path.parent} was built for another gallery; {_AGAIN}")
     return report

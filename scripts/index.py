@@ -4,46 +4,99 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..datasets import InputError
+
+if TYPE_CHECKING:
+    from ..indexing.encoders import ImageEncoder
 
 log = logging.getLogger(__name__)
 
 
-def run(gallery: str, encoder: str | None = None, device: str = "auto") -> int:
-    """Builds a gallery's index over all its rows, and measures what it delivers for captions and for pictures.
+def run(
+    gallery: str,
+    memory_budget: str | None = None,
+    target_recall: float | None = None,
+    factory: str | None = None,
+    tune_queries: str | None = None,
+    rebuild: bool = False,
+    dry_run: bool = False,
+    seed: int = 0,
+    encoder: str | None = None,
+    device: str = "auto",
+) -> int:
+    """Builds a gallery's index, or folds rows added since into it; tunes it for real queries and measures it.
 
     Args:
         gallery: the gallery's folder.
+        memory_budget: what a process that searches may spend on the index, as 500MB or 2GB; by default no limit.
+        target_recall: share of the exact results that a search is to find, by default 0.95.
+        factory: FAISS's factory string, to choose the index oneself.
+        tune_queries: queries that users send: one text a line, JSONL with a field text, or vectors as .npy; by default
+            captions of the gallery, where it has any, else its pictures.
+        rebuild: train anew, even if the new rows could be folded in.
+        dry_run: say what would be built, with its memory, disk and time, and stop.
+        seed: of the samples that are drawn.
         encoder: the gallery's encoder, if its weights lie elsewhere than when the gallery was made.
         device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
     """
-    from ..indexing.build import build_index
+    from ..indexing.build import IndexRequest, build_index, plan_index
+    from ..indexing.plan import parse_bytes
+
+    root = Path(gallery)
+    request = IndexRequest(
+        memory_budget=parse_bytes(memory_budget) if memory_budget else None,
+        target_recall=target_recall,
+        factory=factory,
+        tune_queries=Path(tune_queries) if tune_queries else None,
+        rebuild=rebuild,
+        seed=seed,
+    )
+    chosen, folds = plan_index(root, request)
+    log.info("%s%s", "new rows are folded in; " if folds else "", chosen)
+    if dry_run:
+        return 0
+    report = build_index(root, load_gallery_encoder(root, encoder, device), request=request, show_progress=True)
+    print_report(report)
+    return 0
+
+
+def load_gallery_encoder(root: Path, name: str | None, device: str) -> ImageEncoder | None:
+    """The encoder that turns captions into queries; None, with a warning, where it cannot be loaded."""
     from ..indexing.encoders import load_encoder
     from ..indexing.manifest import read_manifest, refuse_other
 
-    root = Path(gallery)
     spec = read_manifest(root).spec
     try:
-        loaded = load_encoder(encoder or spec.name, device=device)
+        loaded = load_encoder(name or spec.name, device=device)
         refuse_other(spec, loaded.spec, root)
+        return loaded
     except InputError as error:
-        if encoder:
+        if name:
             raise
-        log.warning("the index is measured with pictures alone, not with captions: %s", error)
-        loaded = None
-    report = build_index(root, loaded, show_progress=True)
+        log.warning("the index is tuned and measured without the encoder, so captions may not count: %s", error)
+        return None
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """Says what was built and what it delivers."""
     log.info(
-        "%s over %d rows, %.1f MB, built in %.1f s",
+        "%s over %d rows, %.1f MB (%.0f bytes a row), built in %.1f s",
         report["spec"]["factory"],
         report["num_rows"],
         report["bytes"] / 1e6,
+        report["bytes_per_row"],
         report["build_seconds"],
     )
     for kind, found in report["delivers"].items():
         recalls = ", ".join(f"{name} {value:.3f}" for name, value in found.items() if name.startswith("recall"))
         latency = found["latency_ms"]["one_thread"]
         log.info(
-            "%s queries: %s; p50 %.2f ms, p99 %.2f ms on one thread", kind, recalls, latency["p50"], latency["p99"]
+            "%s queries (%s): %s; p50 %.2f ms, p99 %.2f ms on one thread",
+            kind,
+            found["source"],
+            recalls,
+            latency["p50"],
+            latency["p99"],
         )
-    return 0

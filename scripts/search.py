@@ -17,6 +17,7 @@ def run(
     image: str | None = None,
     vector: str | None = None,
     k: int = 12,
+    effort: str = "balanced",
     sheet: str | None = None,
     json: bool = False,
     encoder: str | None = None,
@@ -30,6 +31,7 @@ def run(
         image: the path of a picture.
         vector: the path of an .npy file with one vector of the gallery's encoder.
         k: how many hits.
+        effort: fast, balanced or exact, or the share of the exact results that is to be found, as 0.98.
         sheet: write the hits as a contact sheet, .html or .png.
         json: machine-readable, on stdout.
         encoder: the gallery's encoder, if its weights lie elsewhere than when the gallery was made.
@@ -38,7 +40,7 @@ def run(
     from ..search import Gallery
 
     opened = Gallery.open(gallery, encoder=encoder, device=device)
-    hits = opened.search(text, image=image, vector=None if vector is None else _read_vector(vector), k=k)
+    hits = opened.search(text, image=image, vector=None if vector is None else _read_vector(vector), k=k, effort=effort)
     if not len(hits):
         log.warning("the gallery %s has no rows yet; embed some pictures first", gallery)
     if json:

@@ -16,7 +16,7 @@ from PIL import Image
 from ..datasets import InputError, SampleError, decode
 from ..indexing.encoders import ImageEncoder, TextEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec
-from ..indexing.index import GalleryIndex
+from ..indexing.index import Effort, GalleryIndex
 from ..indexing.manifest import read_manifest, refuse_other
 from .hits import Hit, Hits, Query
 from .metadata import Metadata
@@ -32,7 +32,7 @@ class Gallery:
         self.path = Path(path)
         manifest = read_manifest(self.path)
         self._spec = manifest.spec
-        self._index = GalleryIndex(self.path, manifest)
+        self._index = GalleryIndex.open(self.path, manifest)
         self._metadata = Metadata(self.path, manifest)
         self._given = encoder if encoder is not None else manifest.spec.name
         self._device = device
@@ -55,7 +55,7 @@ class Gallery:
         return cls(path, encoder=encoder, device=device)
 
     def __len__(self) -> int:
-        return len(self._index.vectors)
+        return self._index.num_rows
 
     @property
     def spec(self) -> EncoderSpec:
@@ -84,6 +84,7 @@ class Gallery:
         image: ImageQuery | None = None,
         vector: np.ndarray | None = None,
         k: int = 12,
+        effort: Effort = "balanced",
     ) -> Hits:
         """The k rows of the gallery that are most like a text, a picture or a vector; exactly one of them is given.
 
@@ -92,6 +93,8 @@ class Gallery:
             image: a path, encoded bytes, a PIL picture, or `rgb_HWC` uint8.
             vector: of the gallery's encoder, `emb_D`; it is scaled to length 1.
             k: how many hits; a gallery of fewer rows gives them all.
+            effort: `fast`, `balanced`, `exact` (every row is compared), or the share of the exact results that is to
+                be found, up to 1: the index was tuned for several; see `diantu index`.
 
         Raises:
             InputError: if not exactly one query is given, or it cannot be used with this gallery.
@@ -104,7 +107,7 @@ class Gallery:
             _ = self.encoder  # loading it is not what the search takes
         started = time.perf_counter()
         query, emb_D = self._encode(text, image, vector)
-        scores_QK, rows_QK = self._index.search(emb_D[None], k)
+        scores_QK, rows_QK = self._index.search(emb_D[None], k, effort=effort, kind=query.kind)
         records = self._metadata.rows(rows_QK[0])
         calibration = self._calibration(query.kind)
         hits = tuple(

@@ -12,7 +12,7 @@ import numpy as np
 from diantu.datasets import Failure, Reason, Shard
 from diantu.indexing.encoders import EncoderSpec
 from diantu.indexing.ledger import Ledger
-from diantu.indexing.manifest import Manifest
+from diantu.indexing.manifest import Manifest, read_manifest
 from diantu.indexing.parts import space_root, write_part, write_space_part
 
 DIM = 8
@@ -50,3 +50,20 @@ def keyed(*sizes: int) -> list[list[dict[str, Any]]]:
         [{"key": f"{part}-{row}", "caption": f"c {part} {row}", "number": first[part] + row} for row in range(size)]
         for part, size in enumerate(sizes)
     ]
+
+
+def new_gallery(root: Path, dim: int) -> Path:
+    """A gallery without rows, to be filled by `add_rows`."""
+    Manifest(encoders=(replace(SPEC, dim=dim),)).save(root)
+    return root
+
+
+def add_rows(root: Path, emb_ND: np.ndarray) -> None:
+    """One more part, whose keys are `<part>-<row>`."""
+    manifest = read_manifest(root)
+    number = len(manifest.parts)
+    shard = Shard(uri=f"/{number}.tar", format="webdataset", size_bytes=number)
+    Ledger(root).assign([shard])
+    records = [{"key": f"{number}-{row}"} for row in range(len(emb_ND))]
+    write_part(root, number, shard, manifest.spec.fingerprint, emb_ND, records, [])
+    manifest.with_committed(root).save(root)

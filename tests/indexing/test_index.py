@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from diantu.datasets import Shard
 from diantu.indexing.build import build_index
 from diantu.indexing.encoders import EncoderSpec
-from diantu.indexing.evaluate import caption_columns, recall
 from diantu.indexing.index import GalleryIndex
 from diantu.indexing.manifest import Manifest, read_manifest
+from diantu.indexing.measure import ask_oracle, recalls_of
 from diantu.indexing.parts import write_part
+from diantu.indexing.queries import Queries, sample_captions, sample_rows
 from diantu.indexing.vectors import Vectors, best, exact_search
 
 SIZES = (30, 0, 50, 7)
@@ -101,7 +102,7 @@ def test_rows_added_after_the_build_are_found_too(tmp_path: Path, indexed_parts:
     build_index(tmp_path, None)
     for number, emb_ND in enumerate(parts[indexed_parts:], start=indexed_parts):
         add_part(tmp_path, number, emb_ND)
-    index = GalleryIndex(tmp_path, read_manifest(tmp_path))
+    index = GalleryIndex.open(tmp_path, read_manifest(tmp_path))
     assert index.num_indexed == sum(SIZES[:indexed_parts])
     emb_ND = np.concatenate(parts).astype(np.float16).astype(np.float64)
     queries_QD = unit(rng, 20, DIM)
@@ -124,15 +125,43 @@ def test_an_unfinished_index_does_not_count(gallery: tuple[Path, np.ndarray]) ->
     root, _ = gallery
     build_index(root, None)
     (root / "index" / "hf_x" / "index.json").unlink()
-    assert GalleryIndex(root, read_manifest(root)).num_indexed == 0
+    assert GalleryIndex.open(root, read_manifest(root)).num_indexed == 0
 
 
-def test_recall_counts_ties_as_found() -> None:
-    oracle_QK = np.array([[0.9, 0.5, 0.5], [0.8, 0.7, 0.1]])
-    assert recall(oracle_QK, oracle_QK, 2) == 1.0
-    assert recall(np.array([[0.9, 0.5, 0.4], [0.8, 0.6, 0.1]]), oracle_QK, 2) == 0.75
+def test_recall_counts_ties_as_found(gallery: tuple[Path, np.ndarray]) -> None:
+    """Row 33 has the vector of row 5: a query near both finds either, and neither answer counts as wrong."""
+    root, emb_ND = gallery
+    build_index(root, None)
+    index = GalleryIndex.open(root, read_manifest(root))
+    queries = Queries(kind="text", source="a test", emb_QD=emb_ND[[5, 6]].astype(np.float32), own_Q=np.array([-1, -1]))
+    (oracle,) = ask_oracle(index.vectors, index.deleted, [queries])
+    assert sorted(oracle.relevant(1)[0].tolist()) == [5, 33]
+    assert recalls_of(index, queries, oracle, 1, "balanced").tolist() == [1.0, 1.0]
+
+
+def test_a_query_taken_from_the_gallery_does_not_count_its_own_row(gallery: tuple[Path, np.ndarray]) -> None:
+    root, emb_ND = gallery
+    vectors = Vectors(root, read_manifest(root))
+    queries = Queries(kind="image", source="a test", emb_QD=emb_ND[[6]].astype(np.float32), own_Q=np.array([6]))
+    (oracle,) = ask_oracle(vectors, np.zeros(0, np.int64), [queries])
+    expected = brute_force(emb_ND, emb_ND[[6]].astype(np.float32), 51)[0, 1:]
+    assert oracle.rows_QK[0, :50].tolist() == expected.tolist()
 
 
 def test_caption_columns_are_told_apart(tmp_path: Path) -> None:
     add_part(tmp_path, 0, unit(np.random.default_rng(0), 3, DIM), ["a", None, " "])
-    assert caption_columns(tmp_path, read_manifest(tmp_path)) == {"caption": {0: "a"}}
+    add_part(tmp_path, 1, unit(np.random.default_rng(0), 2, DIM), ["b", "c"])
+    rng = np.random.default_rng(0)
+    found = sample_captions(tmp_path, read_manifest(tmp_path), np.array([4]), rng)
+    assert found == {"caption": {0: "a", 3: "b"}}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 40), st.sets(st.integers(0, 60)), st.integers(0, 50), st.integers(0, 5))
+def test_samples_are_of_rows_that_are_not_deleted(num_rows: int, gone: set[int], count: int, seed: int) -> None:
+    deleted = np.array(sorted(gone), np.int64)
+    drawn = sample_rows(np.random.default_rng(seed), num_rows, deleted, count).tolist()
+    alive = set(range(num_rows)) - gone
+    assert drawn == sorted(set(drawn))
+    assert set(drawn) <= alive
+    assert len(drawn) == min(count, len(alive))
