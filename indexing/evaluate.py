@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.types import InputError
-from .encoders import ImageEncoder, TextEncoder, load_encoder
+from .encoders import ImageEncoder, TextEncoder
 from .filters import matching_rows
 from .index import Effort, GalleryIndex
 from .manifest import Manifest, read_manifest, refuse_other
@@ -26,23 +26,22 @@ _RANKS = (1, 5, 10)
 
 def evaluate(
     root: Path,
-    encoder: str | ImageEncoder | None = None,
+    encoder: ImageEncoder | None = None,
     *,
     queries: Path | None = None,
     effort: Effort = "balanced",
     curve: bool = False,
-    device: str = "auto",
     seed: int = 1,
 ) -> dict[str, Any]:
     """Measures a gallery as users meet it: through its index, and the rows added since.
 
     Args:
         root: the gallery's folder.
-        encoder: the gallery's encoder or its name, if it is not the one that the gallery has noted.
+        encoder: the gallery's encoder, to turn captions into queries; None measures with vectors of captions that the
+            gallery has, or with pictures alone.
         queries: labelled queries, see `labelled`.
         effort: that of the searches.
         curve: measure every recall that the index was tuned for, too.
-        device: where the encoder runs.
         seed: of the samples that are drawn where there are more than 1000 captions or rows; another one than that of
             `diantu index`, so that an index is not measured by the queries that it was tuned for.
 
@@ -51,15 +50,14 @@ def evaluate(
         `retrieval` (captions against their own pictures, for every column of captions) and `labelled`, as JSON values.
 
     Raises:
-        InputError: if the gallery has no rows or its encoder cannot be loaded.
+        InputError: if the gallery has no rows, or the encoder is another one or has no text side for the queries.
     """
     manifest = read_manifest(root)
     index = GalleryIndex.open(root, manifest)
     if not index.num_rows:
         raise InputError(f"the gallery {root} has no rows; embed some pictures first")
-    if not isinstance(encoder, ImageEncoder):
-        encoder = load_encoder(encoder or manifest.spec.name, device=device)
-    refuse_other(manifest.spec, encoder.spec, root)
+    if encoder:
+        refuse_other(manifest.spec, encoder.spec, root)
     sample = sample_queries(root, manifest, encoder, index.deleted, count=_NUM_QUERIES, seed=seed)
     oracles = ask_oracle(index.vectors, index.deleted, sample)
     asked = list(zip(sample, oracles, strict=True))
@@ -84,7 +82,7 @@ def evaluate(
         if queries:
             report["labelled"] = labelled(root, manifest, index, encoder, queries)
     elif queries:
-        raise InputError(f"the gallery's encoder {manifest.spec.name} has no text side, so {queries} cannot be asked")
+        raise InputError(f"{queries} needs an encoder with a text side; {manifest.spec.name} is not there or has none")
     return report
 
 

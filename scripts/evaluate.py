@@ -31,15 +31,15 @@ def run(
     """
     from ..indexing.evaluate import evaluate
     from ..indexing.plot import check_plot, plot_curve
+    from .index import load_gallery_encoder
 
     picture = check_plot(Path(plot)) if plot else None
     report = evaluate(
         Path(gallery),
-        encoder,
+        load_gallery_encoder(Path(gallery), encoder, device),
         queries=Path(queries) if queries else None,
         effort=effort,
         curve=bool(plot),
-        device=device,
         seed=seed,
     )
     _print_json(report) if json else _print_table(report)

@@ -75,7 +75,7 @@ def load_gallery_encoder(root: Path, name: str | None, device: str) -> ImageEnco
     except InputError as error:
         if name:
             raise
-        log.warning("the index is tuned and measured without the encoder, so captions may not count: %s", error)
+        log.warning("without the encoder captions may not count as queries: %s", error)
         return None
 
 
