@@ -109,15 +109,14 @@ class GalleryIndex:
             `scores_QK` float32 inner products, descending, and `rows_QK` int64; a gallery of fewer than k rows gives
             as many columns as it has rows.
         """
-        k = min(k, self.num_rows)
-        queries_QD = np.ascontiguousarray(queries_QD, np.float32)
-        if k < 1:
-            return np.zeros((len(queries_QD), 0), np.float32), np.zeros((len(queries_QD), 0), np.int64)
         return self.search_at(queries_QD, k, self.breadth(effort, kind, k))
 
     def search_at(self, queries_QD: np.ndarray, k: int, breadth: Breadth | None) -> tuple[np.ndarray, np.ndarray]:
         """The same at a given breadth; None compares with every row."""
         k = min(k, self.num_rows)
+        queries_QD = np.ascontiguousarray(queries_QD, np.float32)
+        if k < 1:
+            return np.zeros((len(queries_QD), 0), np.float32), np.zeros((len(queries_QD), 0), np.int64)
         if self._candidates is None or (breadth is None and not self._is_flat):
             return exact_search(self.vectors, queries_QD, k, deleted=self.deleted)
         scores_QK, rows_QK = self._nearest(self._candidates, queries_QD, k, breadth)

@@ -47,12 +47,15 @@ def plot_curve(report: Mapping[str, Any], path: Path) -> Path:
         )
         for point, x, y in zip(points, milliseconds, recalls, strict=True):
             axes.annotate(
-                f"{point['effort']}", (x, y), textcoords="offset points", xytext=(6, -12), fontsize=8, color="#555"
+                f"asked for {point['effort']}", (x, y), textcoords="offset points", xytext=(6, -12), fontsize=8, color="#555"
             )
     axes.set_xlabel("median milliseconds a query, one thread, 10 results")
     axes.set_ylabel("recall@10 against exact search")
     axes.set_title(f"{report['index'] or 'exact search'} over {report['rows']:,} rows", fontsize=10)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.margins(x=0.15)
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend(loc="lower right")
     figure.savefig(path, dpi=150)
