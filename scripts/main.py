@@ -27,6 +27,7 @@ COMMANDS = {
     "index": "build a gallery's index and measure it",
     "delete": "delete rows by a condition or by their keys",
     "compact": "a gallery with deleted rows → a new one without them",
+    "dedup": "find near-duplicates over a whole gallery",
     "search": "ask a gallery by text, picture or vector",
     "evaluate": "how good a gallery's answers are",
 }
