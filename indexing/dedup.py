@@ -72,8 +72,8 @@ def find_duplicates(
         raise InputError(f"the hash distance is {max_hash_distance}; give 0 to 64 bits, where 64 ignores the hash")
     with exclusive(root):
         manifest = read_manifest(root)
-        index = GalleryIndex(root, manifest)
-        looks = _read_looks(root, manifest)
+        index = GalleryIndex.open(root, manifest)
+        looks = _read_looks(root, manifest, index.deleted)
         groups = _Groups(index.vectors, looks, threshold, max_hash_distance)
         with tqdm(
             total=len(looks.order), unit=" rows", desc="comparing", disable=not show_progress, dynamic_ncols=True
@@ -107,7 +107,7 @@ class _Looks:
         return np.where(self.has_hash[rows] & self.has_hash[others_C], distances_C, np.int8(-1))
 
 
-def _read_looks(root: Path, manifest: Manifest) -> _Looks:
+def _read_looks(root: Path, manifest: Manifest, deleted: np.ndarray) -> _Looks:
     size = manifest.num_rows
     hashes, has_hash, areas = np.zeros(size, np.uint64), np.zeros(size, bool), np.zeros(size, np.int64)
     first = 0
@@ -119,14 +119,9 @@ def _read_looks(root: Path, manifest: Manifest) -> _Looks:
         areas[here] = table["width"].fill_null(0).to_numpy() * table["height"].fill_null(0).to_numpy()
         first += count
     is_deleted = np.zeros(size, bool)
-    is_deleted[_read_deleted(root)] = True
+    is_deleted[deleted] = True
     order = np.argsort(-areas, kind="stable")
     return _Looks(order=order[~is_deleted[order]], is_deleted=is_deleted, hashes=hashes, has_hash=has_hash)
-
-
-def _read_deleted(root: Path) -> np.ndarray:
-    path = root / "deleted.npy"
-    return np.load(path, allow_pickle=False) if path.exists() else np.zeros(0, np.int64)
 
 
 @dataclass(slots=True)
@@ -144,7 +139,7 @@ def _examine(index: GalleryIndex, groups: _Groups, rows: np.ndarray) -> None:
     found: dict[int, _Neighbours] = {}
     asked, k = np.arange(len(rows)), _FIRST
     while len(asked):
-        scores_QK, rows_QK = index.search(emb_QD[asked], k)
+        scores_QK, rows_QK = index.search(emb_QD[asked], k, kind="image")
         is_full = scores_QK.shape[1] == k < len(index.vectors)
         for i, scores_K, rows_K in zip(asked.tolist(), scores_QK, rows_QK, strict=True):
             found[i] = groups.alike(int(rows[i]), rows_K, scores_K, is_full)

@@ -47,7 +47,12 @@ def plot_curve(report: Mapping[str, Any], path: Path) -> Path:
         )
         for point, x, y in zip(points, milliseconds, recalls, strict=True):
             axes.annotate(
-                f"asked for {point['effort']}", (x, y), textcoords="offset points", xytext=(6, -12), fontsize=8, color="#555"
+                f"asked for {point['effort']}",
+                (x, y),
+                textcoords="offset points",
+                xytext=(6, -12),
+                fontsize=8,
+                color="#555",
             )
     axes.set_xlabel("median milliseconds a query, one thread, 10 results")
     axes.set_ylabel("recall@10 against exact search")

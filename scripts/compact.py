@@ -19,6 +19,7 @@ def run(gallery: str, output: str, encoder: str | None = None, device: str = "au
     """
     from ..indexing.build import build_index, carry_index
     from ..indexing.compaction import compact
+    from ..indexing.duplicates import NAME as DUPLICATES
     from .index import load_gallery_encoder, print_report
 
     done = compact(Path(gallery), Path(output), show_progress=True)
@@ -29,6 +30,8 @@ def run(gallery: str, output: str, encoder: str | None = None, device: str = "au
         done.num_linked,
         done.num_rewritten,
     )
+    if (Path(gallery) / DUPLICATES).exists():
+        log.info("rows are numbered anew, so near-duplicates are to be found again: diantu dedup --gallery %s", output)
     if carry_index(Path(gallery), Path(output)):
         loaded = load_gallery_encoder(Path(output), encoder, device)
         print_report(build_index(Path(output), loaded, show_progress=True))

@@ -30,6 +30,7 @@ def run(
         dry_run: only count; nothing is changed.
     """
     from ..indexing.deletion import delete
+    from ..indexing.duplicates import NAME as DUPLICATES
 
     given = [name for name, value in (("--where", where), ("--keys", keys), ("--keys-file", keys_file)) if value]
     if len(given) != 1:
@@ -46,6 +47,8 @@ def run(
     if not dry_run:
         sentence = "%d rows deleted, %d were already; %d of %s are left"
     log.info(sentence, done.num_deleted, done.num_already, done.num_rows, gallery)
+    if done.num_deleted and not dry_run and (Path(gallery) / DUPLICATES).exists():
+        log.info("a picture that stood for its near-duplicates may be among them; next: diantu dedup")
     return 0
 
 

@@ -18,6 +18,7 @@ def run(
     vector: str | None = None,
     k: int = 12,
     effort: str = "balanced",
+    fold_duplicates: bool = False,
     sheet: str | None = None,
     json: bool = False,
     encoder: str | None = None,
@@ -32,6 +33,7 @@ def run(
         vector: the path of an .npy file with one vector of the gallery's encoder.
         k: how many hits.
         effort: fast, balanced or exact, or the share of the exact results that is to be found, as 0.98.
+        fold_duplicates: of near-duplicates (see diantu dedup) show only the one that answers best.
         sheet: write the hits as a contact sheet, .html or .png.
         json: machine-readable, on stdout.
         encoder: the gallery's encoder, if its weights lie elsewhere than when the gallery was made.
@@ -40,15 +42,22 @@ def run(
     from ..search import Gallery
 
     opened = Gallery.open(gallery, encoder=encoder, device=device)
-    hits = opened.search(text, image=image, vector=None if vector is None else _read_vector(vector), k=k, effort=effort)
+    given = None if vector is None else _read_vector(vector)
+    hits = opened.search(text, image=image, vector=given, k=k, effort=effort, fold_duplicates=fold_duplicates)
     if not len(hits):
         log.warning("the gallery %s has no rows yet; embed some pictures first", gallery)
+    if fold_duplicates and opened.num_unexamined:
+        log.warning(
+            "%d rows were added after diantu dedup, whose duplicates are not folded; run it again",
+            opened.num_unexamined,
+        )
     if json:
         _print_json(hits.to_json())
     else:
         for hit in hits:
             zscore = "" if hit.zscore is None else f"  z {hit.zscore:+5.1f}"
-            print(f"{hit.rank:>3}  {hit.score:.3f}{zscore}  {hit.key}  {hit.caption or ''}")
+            folded = f"  (+{hit.folded})" if hit.folded else ""
+            print(f"{hit.rank:>3}  {hit.score:.3f}{zscore}  {hit.key}{folded}  {hit.caption or ''}")
     if sheet:
         log.info("sheet: %s", hits.sheet(sheet))
     return 0

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..datasets import InputError, SampleError, decode
+from ..indexing.duplicates import Duplicates, read_duplicates
 from ..indexing.encoders import ImageEncoder, TextEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec
 from ..indexing.index import Effort, GalleryIndex
@@ -25,7 +26,12 @@ ImageQuery: TypeAlias = "str | Path | bytes | Image.Image | np.ndarray"
 
 
 class Gallery:
-    """Answers queries. Open it once and search it often; it keeps the version that it was opened on."""
+    """Answers queries. Open it once and search it often; it keeps the version that it was opened on.
+
+    Attributes:
+        path: the gallery's folder.
+        duplicates: its near-duplicates; None where `diantu dedup` has not looked for them.
+    """
 
     def __init__(self, path: str | Path, *, encoder: str | ImageEncoder | None = None, device: str = "auto") -> None:
         """Opens a gallery; see `Gallery.open`."""
@@ -33,7 +39,8 @@ class Gallery:
         manifest = read_manifest(self.path)
         self._spec = manifest.spec
         self._index = GalleryIndex.open(self.path, manifest)
-        self._metadata = Metadata(self.path, manifest)
+        self.duplicates = read_duplicates(self.path)
+        self._metadata = Metadata(self.path, manifest, self.duplicates)
         self._given = encoder if encoder is not None else manifest.spec.name
         self._device = device
         self._encoder: ImageEncoder | None = None
@@ -63,6 +70,12 @@ class Gallery:
         return self._spec
 
     @property
+    def num_unexamined(self) -> int:
+        """Rows that `diantu dedup` has not seen, since they were added later."""
+        examined = self.duplicates.num_rows if self.duplicates is not None else 0
+        return max(len(self._index.vectors) - examined, 0)
+
+    @property
     def encoder(self) -> ImageEncoder:
         """The encoder for queries, loaded now if it was not.
 
@@ -85,6 +98,7 @@ class Gallery:
         vector: np.ndarray | None = None,
         k: int = 12,
         effort: Effort = "balanced",
+        fold_duplicates: bool = False,
     ) -> Hits:
         """The k rows of the gallery that are most like a text, a picture or a vector; exactly one of them is given.
 
@@ -95,20 +109,29 @@ class Gallery:
             k: how many hits; a gallery of fewer rows gives them all.
             effort: `fast`, `balanced`, `exact` (every row is compared), or the share of the exact results that is to
                 be found, up to 1: the index was tuned for several; see `diantu index`.
+            fold_duplicates: of each group of near-duplicates give only the row that answers best; `Hit.folded` says how
+                many others the group has.
 
         Raises:
-            InputError: if not exactly one query is given, or it cannot be used with this gallery.
+            InputError: if not exactly one query is given, or it cannot be used with this gallery; or duplicates are to
+                be folded that nobody has looked for.
         """
         if sum(part is not None for part in (text, image, vector)) != 1:
             raise InputError("a search takes exactly one of: a text, an image, a vector")
         if k < 1:
             raise InputError(f"k is {k}; at least 1 hit must be asked for")
+        if fold_duplicates and self.duplicates is None:
+            raise InputError(
+                f"the near-duplicates in {self.path} are not known; find them with: diantu dedup --gallery {self.path}"
+            )
         if vector is None:
             _ = self.encoder  # loading it is not what the search takes
         started = time.perf_counter()
         query, emb_D = self._encode(text, image, vector)
-        scores_QK, rows_QK = self._index.search(emb_D[None], k, effort=effort, kind=query.kind)
-        records = self._metadata.rows(rows_QK[0])
+        fold = self.duplicates if fold_duplicates else None
+        scores_K, rows_K = self._nearest(emb_D, k, effort, query.kind, fold)
+        folded_K = fold.num_others(rows_K) if fold is not None else np.zeros_like(rows_K)
+        records = self._metadata.rows(rows_K)
         calibration = self._calibration(query.kind)
         hits = tuple(
             Hit(
@@ -119,10 +142,28 @@ class Gallery:
                 key=record["key"],
                 caption=record["caption"],
                 metadata=record,
+                folded=int(folded),
             )
-            for rank, (row, score, record) in enumerate(zip(rows_QK[0], scores_QK[0], records, strict=True), start=1)
+            for rank, (row, score, record, folded) in enumerate(
+                zip(rows_K, scores_K, records, folded_K, strict=True), start=1
+            )
         )
-        return Hits(query=query, hits=hits, took_ms=1000 * (time.perf_counter() - started))
+        took_ms = 1000 * (time.perf_counter() - started)
+        return Hits(query=query, hits=hits, took_ms=took_ms, folding=fold_duplicates)
+
+    def _nearest(
+        self, emb_D: np.ndarray, k: int, effort: Effort, kind: str, fold: Duplicates | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best rows, or with `fold` the best row of each of the k best groups: `scores_K` and `rows_K`."""
+        depth = k
+        while True:
+            (scores_K,), (rows_K,) = self._index.search(emb_D[None], depth, effort=effort, kind=kind)
+            if fold is None:
+                return scores_K, rows_K
+            best_K = np.sort(np.unique(fold.representatives(rows_K), return_index=True)[1])[:k]
+            if len(best_K) == k or len(rows_K) < depth:  # enough groups, or there are no further rows
+                return scores_K[best_K], rows_K[best_K]
+            depth *= 4
 
     def _encode(
         self, text: str | None, image: ImageQuery | None, vector: np.ndarray | None

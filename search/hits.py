@@ -18,7 +18,8 @@ class Hit:
     """One row of the gallery that answers a query.
 
     `score` is the inner product of unit vectors, higher is better. `zscore` is how many standard deviations it lies
-    above the scores of random pairs in this gallery; None before `diantu index` has measured them.
+    above the scores of random pairs in this gallery; None before `diantu index` has measured them. `folded` is how many
+    near-duplicates the hit stands for, in a search that folds them.
     """
 
     row: int
@@ -28,6 +29,7 @@ class Hit:
     key: str
     caption: str | None
     metadata: Mapping[str, Any] = field(repr=False)
+    folded: int = 0
 
     def image(self) -> Image.Image:
         """The picture, RGB, turned as its EXIF says: out of the tar, or from its file.
@@ -89,11 +91,12 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hits(Sequence[Hit]):
-    """The hits of one query, best first."""
+    """The hits of one query, best first. `folding` says that near-duplicates are folded."""
 
     query: Query
     hits: tuple[Hit, ...]
     took_ms: float
+    folding: bool = False
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...
@@ -110,7 +113,7 @@ class Hits(Sequence[Hit]):
         return {
             "query": {self.query.kind: self.query.label},
             "took_ms": round(self.took_ms, 3),
-            "hits": [hit.to_json() for hit in self.hits],
+            "hits": [hit.to_json() | ({"folded": hit.folded} if self.folding else {}) for hit in self.hits],
         }
 
     def sheet(self, path: str | Path) -> Path:

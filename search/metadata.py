@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..datasets import InputError
+from ..indexing.duplicates import Duplicates
 from ..indexing.manifest import Manifest
 from ..indexing.parts import REMEDY, metadata_path
 
@@ -20,13 +21,14 @@ _OPEN_FILES = 64
 class Metadata:
     """The metadata of all parts. Opening costs nothing; memory does not grow with the gallery."""
 
-    def __init__(self, root: Path, manifest: Manifest) -> None:
+    def __init__(self, root: Path, manifest: Manifest, duplicates: Duplicates | None = None) -> None:
         self._root = root
         self._manifest = manifest
+        self._duplicates = duplicates
         self._footer = lru_cache(maxsize=_OPEN_FILES)(self._read_footer)
 
     def rows(self, rows_N: np.ndarray) -> list[dict[str, Any]]:
-        """The metadata of some rows, in the order asked for.
+        """The metadata of some rows, in the order asked for; with `duplicate_of` where near-duplicates are known.
 
         Raises:
             IndexError: if a row is not one of the gallery's.
@@ -37,6 +39,9 @@ class Metadata:
             here = positions == position
             records = self._read(int(position), local[here])
             found.update(zip(rows_N[here].tolist(), records, strict=True))
+        if self._duplicates is not None:
+            for row, representative in zip(rows_N.tolist(), self._duplicates.representatives(rows_N), strict=True):
+                found[row]["duplicate_of"] = int(representative) if representative != row else None
         return [found[row] for row in rows_N.tolist()]
 
     def _read(self, position: int, local: np.ndarray) -> list[dict[str, Any]]:

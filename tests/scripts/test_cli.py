@@ -70,6 +70,33 @@ def test_search_by_picture_and_by_vector(demo: Path, tmp_path: Path) -> None:
     assert json.loads(by_vector.stdout)["hits"][0]["row"] == 92
 
 
+def test_duplicates_are_found_and_folded(demo: Path, tmp_path: Path) -> None:
+    """Three motifs are among the bundled photographs twice; the larger picture stands for both."""
+    gallery = shutil.copytree(demo / "gallery", tmp_path / "g")
+    vector = tmp_path / "v.npy"
+    np.save(vector, np.load(gallery / "img_emb" / "img_emb_00000.npy")[0])
+    ask = ("search", "--gallery", gallery, "--vector", vector, "--k", "184", "--json", "--fold-duplicates")
+    refused = diantu(*ask)
+    assert refused.returncode == 2
+    assert "diantu dedup" in refused.stderr
+    done = diantu("dedup", "--gallery", gallery, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [report[name] for name in ("rows", "groups", "duplicates", "cut", "not_covered")] == [184, 3, 3, 0, 0]
+    pairs = {group["representative"]: group["duplicates"] for group in report["largest"]}
+    assert pairs == {
+        "landmark_brandenburg_gate_b": ["landmark_brandenburg_gate"],
+        "landmark_colosseum_b": ["landmark_colosseum"],
+        "landmark_great_pyramid_of_giza": ["landmark_great_pyramid"],
+    }
+    hits = json.loads(diantu(*ask).stdout)["hits"]
+    assert len(hits) == 181
+    assert sum(hit["folded"] for hit in hits) == 3
+    shown = diantu("dedup", "--gallery", gallery, "--threshold", "0.95").stdout
+    assert "3 in 3 groups (1.6% of the rows)" in shown
+    assert "landmark_colosseum_b  ←  landmark_colosseum\n" in shown
+
+
 def test_evaluate_reports_captions_and_labelled_queries(demo: Path) -> None:
     done = diantu("evaluate", "--gallery", demo / "gallery", "--queries", photos.QUERIES, "--json")
     report = json.loads(done.stdout)
@@ -151,6 +178,8 @@ def test_an_unreadable_tar_ends_with_1_and_its_name(tmp_path: Path, clip_folder:
         (["index", "--gallery", "/no/gallery"], "there is no gallery"),
         (["search", "--gallery"], "--gallery"),
         (["search", "--text", "x"], "gallery"),
+        (["dedup", "--gallery", "/no/gallery"], "there is no gallery"),
+        (["dedup", "--gallery", "g", "--threshold", "1.5"], "threshold is 1.5"),
         (["search", "--gallery", "g", "--k", "many"], "many"),
         (["search", "--gallery", "g", "--colour", "red"], "--colour"),
         (["embed", "--source", "{photos}", "--output", "{tmp}/g", "--encoder", "clip"], "encoder 'clip' is not known"),
