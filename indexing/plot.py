@@ -46,14 +46,8 @@ def plot_curve(report: Mapping[str, Any], path: Path) -> Path:
             milliseconds, recalls, yerr=errors, marker="o", capsize=3, color=_COLOURS.get(kind), label=f"{kind} queries"
         )
         for point, x, y in zip(points, milliseconds, recalls, strict=True):
-            axes.annotate(
-                f"asked for {point['effort']}",
-                (x, y),
-                textcoords="offset points",
-                xytext=(6, -12),
-                fontsize=8,
-                color="#555",
-            )
+            label = f"asked for {point['effort']}"
+            axes.annotate(label, (x, y), xytext=(6, -12), textcoords="offset points", fontsize=8, color="#555")
     axes.set_xlabel("median milliseconds a query, one thread, 10 results")
     axes.set_ylabel("recall@10 against exact search")
     axes.set_title(f"{report['index'] or 'exact search'} over {report['rows']:,} rows", fontsize=10)
