@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pictures import jpeg, same_tree, write_tar
+from zygote import Zygote, zygote
 
 from diantu.datasets import find_shards
 from diantu.indexing import embed as embed_module
@@ -164,16 +166,22 @@ def test_a_folder_that_may_not_be_written_ends_in_one_sentence(source: Path, cli
     assert "Permission denied" in done.stderr.splitlines()[-1]
 
 
+@pytest.fixture(scope="module")
+def jobs() -> Iterator[Zygote]:
+    with zygote() as serving:
+        yield serving
+
+
 @pytest.mark.slow
 def test_thirty_rounds_of_kills_and_changing_workers(
-    source: Path, whole: Path, clip_folder: Path, tmp_path: Path
+    source: Path, whole: Path, clip_folder: Path, tmp_path: Path, jobs: Zygote
 ) -> None:
     """SIGKILL and SIGTERM at random instants, with other numbers of workers and processes every time."""
     rng = random.Random(1)
     gallery, number, finished = tmp_path / "g0", 0, 0
     for _ in range(30):
         options = ["--num-workers", str(rng.randint(0, 2)), "--num-processes", str(rng.choice((1, 1, 2)))]
-        job = subprocess.Popen(command(source, gallery, clip_folder, *options), stderr=subprocess.DEVNULL)
+        job = jobs.start(*command(source, gallery, clip_folder, *options)[3:])
         target = len(list((gallery / "parts").glob("*.json"))) + rng.randint(0, 1)
         while job.poll() is None and not (
             (gallery / "ledger.jsonl").exists() and len(list((gallery / "parts").glob("*.json"))) >= target
@@ -183,9 +191,7 @@ def test_thirty_rounds_of_kills_and_changing_workers(
         job.send_signal(rng.choice((signal.SIGKILL, signal.SIGTERM)))
         job.wait()
         if len(list((gallery / "parts").glob("*.json"))) >= 4:
-            assert (
-                subprocess.run(command(source, gallery, clip_folder), check=False, capture_output=True).returncode == 1
-            )
+            assert jobs.start(*command(source, gallery, clip_folder)[3:]).wait() == 1
             assert same_tree(gallery, whole)
             finished += 1
             number += 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pictures import same_tree, write_tar
+from zygote import Job, Zygote, zygote
 
 from diantu.datasets import photos
 
@@ -34,14 +34,19 @@ def num_done(gallery: Path) -> int:
     return len(list((gallery / "parts").glob("*.json")))
 
 
+@pytest.fixture(scope="module")
+def jobs() -> Iterator[Zygote]:
+    with zygote() as serving:
+        yield serving
+
+
 @pytest.mark.slow
-def test_kill_at_random_instants(tmp_path: Path, clip_folder: Path) -> None:
+def test_kill_at_random_instants(tmp_path: Path, clip_folder: Path, jobs: Zygote) -> None:
     source = pack(tmp_path / "shards")
 
-    def start(gallery: Path, workers: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "diantu.scripts.main", "embed", "--source", str(source), "--output"]
-        command += [str(gallery), "--encoder", f"hf:{clip_folder}", "--batch-size", "8", "--num-workers", str(workers)]
-        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    def start(gallery: Path, workers: int) -> Job:
+        options = ["--encoder", f"hf:{clip_folder}", "--batch-size", "8", "--num-workers", str(workers)]
+        return jobs.start("embed", "--source", source, "--output", gallery, *options)
 
     assert start(tmp_path / "whole", 0).wait() == 1  # one shard is no tar
     rng = random.Random(0)
