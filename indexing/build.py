@@ -36,8 +36,8 @@ VERSION = 2
 MAX_DRIFT = 0.05
 # And as long as the lists are not much longer than they would be chosen now: then searches take longer than need be.
 MAX_GROWTH = 4
-# Queries of each kind, one half to tune and one to measure, by the work of the exact oracle: rows × queries.
-_NUM_QUERIES = 2000
+# Queries of each kind, one half to tune and one to measure; fewer where the oracle would compare too many pairs.
+_NUM_QUERIES, _LEAST_QUERIES = 2000, 200
 _ORACLE_WORK = 1e10
 _CALIBRATION_ROWS = 1000
 
@@ -249,7 +249,7 @@ def _report(
         **facts,
         "bytes_per_row": round(facts["bytes"] / max(manifest.num_rows, 1), 1),
     }
-    count = int(min(_NUM_QUERIES, max(200, _ORACLE_WORK / max(manifest.num_rows, 1) * 2)))
+    count = int(min(_NUM_QUERIES, max(_LEAST_QUERIES, _ORACLE_WORK / max(manifest.num_rows, 1))))
     kinds = sample_queries(root, manifest, encoder, deleted, count=count, seed=request.seed, given=request.tune_queries)
     halves = [some.halves() for some in kinds]
     both = [half for pair in halves for half in pair]

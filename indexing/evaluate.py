@@ -5,7 +5,6 @@ Shapes: Q queries, K results.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from .filters import matching_rows
 from .index import Effort, GalleryIndex
 from .manifest import Manifest, read_manifest, refuse_other
 from .measure import ask_oracle, delivered
-from .queries import sample_captions, sample_queries
+from .queries import read_queries, sample_captions, sample_queries
 
 _NUM_QUERIES = 1000
 _RANKS = (1, 5, 10)
@@ -117,7 +116,7 @@ def labelled(
     Raises:
         InputError: if the file or one of its conditions cannot be read.
     """
-    lines = _read_queries(queries)
+    lines = read_queries(queries, ("text", "where"))
     relevant = matching_rows(root, manifest, [line["where"] for line in lines])
     _, found_QK = index.search(encoder.encode_texts([line["text"] for line in lines]), 10)
     return [
@@ -130,17 +129,3 @@ def _efforts(index: GalleryIndex) -> list[float]:
     """The recalls that the index was tuned for."""
     tuned = (index.report or {}).get("tuning", {})
     return sorted({point["target"] for points in tuned.values() for point in points})
-
-
-def _read_queries(path: Path) -> list[dict[str, str]]:
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        queries = [{"text": str(line["text"]), "where": str(line["where"])} for line in lines]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(
-            f'the queries {path} cannot be read ({reason}); each line: {{"text": …, "where": …}}'
-        ) from error
-    if not queries:
-        raise InputError(f'the queries {path} have no lines; each line: {{"text": …, "where": …}}')
-    return queries

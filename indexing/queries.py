@@ -9,6 +9,7 @@ Shapes: Q queries, D dimension.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -115,22 +116,34 @@ def sample_captions(
     return others if main in others.values() or not main else {"caption": main, **others}
 
 
-def read_texts(path: Path) -> list[str]:
-    """The texts of a file of queries: JSONL with a field `text`, or one text a line.
+def read_queries(path: Path, fields: Sequence[str]) -> list[dict[str, str]]:
+    """The lines of a JSONL file of queries, each with some fields of text.
 
     Raises:
-        InputError: if it has none, or cannot be read.
+        InputError: if it has none, cannot be read, or a field is missing.
     """
+    shape = "{" + ", ".join(f'"{name}": …' for name in fields) + "}"
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        texts = [str(json.loads(line)["text"]) for line in lines] if path.suffix == ".jsonl" else lines
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        queries = [{name: str(line[name]) for name in fields} for line in lines]
     except (OSError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(
-            f'the queries {path} cannot be read ({reason}); give one text a line, JSONL of {{"text": …}}, or .npy'
-        ) from error
+        raise InputError(f"the queries {path} cannot be read ({reason}); each line: {shape}") from error
+    if not queries:
+        raise InputError(f"the queries {path} have no lines; each line: {shape}")
+    return queries
+
+
+def _read_texts(path: Path) -> list[str]:
+    """Texts, from JSONL with a field `text`, or one a line."""
+    if path.suffix == ".jsonl":
+        return [query["text"] for query in read_queries(path, ("text",))]
+    try:
+        texts = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the queries {path} cannot be read ({error}); give a text a line, .jsonl or .npy") from error
     if not texts:
-        raise InputError(f'the queries {path} have no lines; give one text a line, or JSONL of {{"text": …}}')
+        raise InputError(f"the queries {path} have no lines; give a text a line")
     return texts
 
 
@@ -140,7 +153,7 @@ def _from_file(
     if path.suffix == ".npy":
         emb_QD = _read_vectors(path, manifest.spec.dim)
     else:
-        texts = read_texts(path)
+        texts = _read_texts(path)
         if not isinstance(encoder, TextEncoder):
             raise InputError(f"the texts of {path} need an encoder with a text side, {manifest.spec.name} gives none")
         emb_QD = encoder.encode_texts([texts[i] for i in rng.permutation(len(texts))[:count]])
