@@ -1,6 +1,6 @@
 """Vectors → an index on disk that says what it delivers: plan, train, add, tune, measure, and only then replace.
 
-FAISS's words (`xb, nlist, …`) stay inside this file, `train.py` and `index.py`.
+FAISS's words (`xb, nlist, …`) stay inside this file, `train.py` and `candidates.py`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import faiss
 import numpy as np
 from tqdm import tqdm
 
+from .candidates import Candidates
 from .deletion import read_deleted
 from .encoders.spec import ImageEncoder
 from .files import exclusive, remove_temporary, replacing, write_json
-from .index import Candidates, GalleryIndex, index_folder, read_faiss, read_report
+from .index import GalleryIndex, index_folder, read_faiss, read_report
 from .manifest import Manifest, read_manifest
 from .measure import Oracle, ask_oracle, calibrate, delivered
 from .plan import IndexSpec, Plan, check_recall, code_bytes, plan

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .index import Breadth, Candidates
+from .candidates import Candidates
+from .index import Breadth
 from .measure import Oracle
 from .queries import Queries
 

@@ -78,7 +78,7 @@ def test_the_recall_asked_for_is_reached_on_queries_not_seen(built: Path) -> Non
     cheap, dear = (index.breadth(effort, "image", 10) for effort in (0.8, 0.99))
     assert cheap
     assert dear
-    assert cheap.nprobe < dear.nprobe
+    assert (cheap.nprobe, cheap.candidates) < (dear.nprobe, dear.candidates)
 
 
 def test_scores_are_exact_whatever_the_codes(built: Path) -> None:
@@ -305,3 +305,33 @@ def _centres(root: Path) -> np.ndarray:
 
     index = faiss.read_index(str(root / "index" / "hf_x" / "index.faiss"))
     return faiss.extract_index_ivf(index).quantizer.reconstruct_n(0, 64)
+
+
+def test_a_plan_is_told_before_anything_is_built(gallery: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from diantu.scripts.index import run
+
+    before = {path: path.read_bytes() for path in (gallery / "index" / "hf_x").iterdir()}
+    with caplog.at_level("INFO", logger="diantu"):
+        assert run(str(gallery), factory="IVF32,SQ8", memory_budget="2MB", dry_run=True) == 0
+        assert run(str(gallery), dry_run=True) == 0
+    first, second = caplog.messages
+    assert first.startswith("IVF32,SQ8: chosen by --factory; about ")
+    assert second.startswith("new rows are folded in; ")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_an_evaluation_can_be_drawn(gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from PIL import Image
+
+    from diantu.scripts.evaluate import run
+
+    assert run(str(gallery), plot=str(tmp_path / "curve.png"), json=True) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [point["effort"] for point in report["curve"]["image"]] == [0.8, 0.9, 0.95, 0.98, 0.99]
+    recalls = [point["recall@10"] for point in report["curve"]["image"]]
+    assert recalls[0] < recalls[2] < recalls[-1]
+    with Image.open(tmp_path / "curve.png") as picture:
+        assert picture.size > (600, 400)
+        assert len(set(picture.convert("RGB").resize((200, 120)).get_flattened_data())) > 20
+    with pytest.raises(InputError, match=r"ends in none of \.png"):
+        run(str(gallery), plot="curve.gif")
