@@ -19,7 +19,8 @@ from .manifest import Manifest, read_manifest, refuse_other
 from .measure import ask_oracle, delivered
 from .queries import read_queries, sample_captions, sample_queries
 
-_NUM_QUERIES = 1000
+# Fewer queries where the exact oracle would compare too many pairs.
+_NUM_QUERIES, _LEAST_QUERIES, _ORACLE_WORK = 1000, 100, 5e9
 _RANKS = (1, 5, 10)
 
 
@@ -57,7 +58,8 @@ def evaluate(
         raise InputError(f"the gallery {root} has no rows; embed some pictures first")
     if encoder:
         refuse_other(manifest.spec, encoder.spec, root)
-    sample = sample_queries(root, manifest, encoder, index.deleted, count=_NUM_QUERIES, seed=seed)
+    count = int(min(_NUM_QUERIES, max(_LEAST_QUERIES, _ORACLE_WORK / index.num_rows)))
+    sample = sample_queries(root, manifest, encoder, index.deleted, count=count, seed=seed)
     oracles = ask_oracle(index.vectors, index.deleted, sample)
     asked = list(zip(sample, oracles, strict=True))
     efforts = _efforts(index) if curve else []
@@ -66,7 +68,7 @@ def evaluate(
         "rows": index.num_rows,
         "encoder": manifest.spec.name,
         "index": index.report["spec"]["factory"] if index.report else None,
-        "bytes_per_row": index.report["bytes_per_row"] if index.report else 0.0,
+        "bytes_per_row": round(index.report["bytes"] / max(index.num_indexed, 1), 1) if index.report else 0.0,
         "seed": seed,
         "delivers": {some.kind: delivered(index, some, oracle, effort=effort) for some, oracle in asked},
         "curve": {some.kind: [delivered(index, some, oracle, effort=e) for e in efforts] for some, oracle in asked},
@@ -79,7 +81,7 @@ def evaluate(
             name: retrieval(index, encoder, texts, effort=effort, seed=seed) for name, texts in columns.items()
         }
         if queries:
-            report["labelled"] = labelled(root, manifest, index, encoder, queries)
+            report["labelled"] = labelled(root, manifest, index, encoder, queries, effort=effort)
     elif queries:
         raise InputError(f"{queries} needs an encoder with a text side; {manifest.spec.name} is not there or has none")
     return report
@@ -102,7 +104,13 @@ def retrieval(
 
 
 def labelled(
-    root: Path, manifest: Manifest, index: GalleryIndex, encoder: TextEncoder, queries: Path
+    root: Path,
+    manifest: Manifest,
+    index: GalleryIndex,
+    encoder: TextEncoder,
+    queries: Path,
+    *,
+    effort: Effort = "balanced",
 ) -> list[dict[str, Any]]:
     """P@10 of labelled text queries: the share of the first ten results that are relevant.
 
@@ -112,13 +120,15 @@ def labelled(
         index: its index.
         encoder: its encoder.
         queries: JSONL, each line with `text` and `where`, a SQL condition over the metadata that relevant rows meet.
+        effort: that of the searches.
 
     Raises:
         InputError: if the file or one of its conditions cannot be read.
     """
     lines = read_queries(queries, ("text", "where"))
-    relevant = matching_rows(root, manifest, [line["where"] for line in lines])
-    _, found_QK = index.search(encoder.encode_texts([line["text"] for line in lines]), 10)
+    matching = matching_rows(root, manifest, [line["where"] for line in lines])
+    relevant = [np.setdiff1d(rows, index.deleted, assume_unique=True) for rows in matching]
+    _, found_QK = index.search(encoder.encode_texts([line["text"] for line in lines]), 10, effort=effort)
     return [
         {**line, "relevant": len(rows), "P@10": round(float(np.isin(found, rows).mean()), 4)}
         for line, rows, found in zip(lines, relevant, found_QK, strict=True)

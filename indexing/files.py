@@ -29,7 +29,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary path to write to; when all is written, that file takes the place of `path` as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + TEMPORARY)
-    yield temporary
+    try:
+        yield temporary
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     temporary.replace(path)

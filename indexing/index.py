@@ -135,12 +135,14 @@ class GalleryIndex:
         """
         target = self._target(effort)
         table = (self.report or {}).get("tuning", {})
-        points = table.get(kind) or table.get("text") or table.get("image") or []
-        reaching = [point for point in points if point["target"] >= target]
+        points = table.get(kind, table.get("text", table.get("image", [])))
+        tuned = sorted({point["k"] for point in points})
+        # For more results than were tuned for the breadth grows with their number.
+        tuned_k = next((number for number in tuned if number >= k), tuned[-1] if tuned else 0)
+        reaching = [point for point in points if point["k"] == tuned_k and point["target"] >= target]
         if not reaching:
             return None
-        tuned_k = min((point["k"] for point in reaching if point["k"] >= k), default=max(p["k"] for p in reaching))
-        point = min((p for p in reaching if p["k"] == tuned_k), key=lambda p: p["target"])
+        point = min(reaching, key=lambda point: point["target"])
         scale = max(1.0, k / tuned_k)
         return Breadth(nprobe=int(point["nprobe"] * scale**0.5), candidates=int(point["candidates"] * scale))
 

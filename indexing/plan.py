@@ -1,7 +1,7 @@
 """Rows, dimension and a memory budget → which index to build, and what it will cost, before any work starts.
 
 The codes of an index are coarse and the final scores are exact: candidates are scored again from the float16 rows on
-disk (`IndexSpec.rerank` says whether). So what must fit the memory is the codes, and the recall asked for is reached by
+disk. So what must fit the memory is the codes, and the recall asked for is reached by
 `tune`, with more lists and more candidates.
 """
 
@@ -32,16 +32,12 @@ _MIN_RECALL, _MAX_RECALL = 0.5, 0.999
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexSpec:
-    """What an index is made of: FAISS's factory string, rows to train on, whether to score again exactly, the seed."""
+    """What an index is made of: FAISS's factory string, its metric, rows to train on, the seed of their sample."""
 
     factory: str
     metric: str = "inner_product"
     train_rows: int = 0
-    rerank: bool = True
     seed: int = 0
-
-
-EXACT = IndexSpec(factory="Flat", rerank=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +176,6 @@ def _spec(factory: str, num_rows: int, seed: int) -> IndexSpec:
     return IndexSpec(
         factory=factory,
         train_rows=0 if factory == "Flat" else min(num_rows, wanted),
-        rerank=factory != "Flat",
         seed=seed,
     )
 

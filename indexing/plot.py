@@ -24,6 +24,8 @@ def check_plot(path: Path) -> Path:
         raise InputError(f"the plot {path} ends in none of {', '.join(_ENDINGS)}; rename it")
     if importlib.util.find_spec("matplotlib") is None:
         raise InputError('plots need matplotlib: pip install "diantu[plot]"')
+    if not path.resolve().parent.is_dir():
+        raise InputError(f"the folder of the plot {path} does not exist; make it, or give another one")
     return path
 
 
@@ -34,7 +36,9 @@ def plot_curve(report: Mapping[str, Any], path: Path) -> Path:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for kind, points in report["curve"].items():
-        points = points or [report["delivers"][kind]]
+        points = [point for point in points or [report["delivers"][kind]] if "recall@10" in point]
+        if not points:  # a gallery of up to ten rows
+            continue
         milliseconds = [point["latency_ms"]["one_thread"]["p50"] for point in points]
         recalls = [point["recall@10"] for point in points]
         low, high = zip(*(point["interval"]["recall@10"] for point in points), strict=True)

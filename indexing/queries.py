@@ -75,8 +75,9 @@ def sample_queries(
     found = [texts] if texts else []
     rows = rng.permutation(sample_rows(rng, manifest.num_rows, deleted, count))
     if len(rows):
-        emb_QD = Vectors(root, manifest).rows(rows)
-        found.append(Queries(kind="image", source="held-out rows of the gallery", emb_QD=emb_QD, own_Q=rows))
+        emb_QD, usable_Q = _unit(Vectors(root, manifest).rows(rows))
+        source = "held-out rows of the gallery"
+        found.append(Queries(kind="image", source=source, emb_QD=emb_QD, own_Q=rows[usable_Q]))
     return found
 
 
@@ -193,9 +194,15 @@ def _embedded_captions(
         here = positions == position
         array = np.load(text_vectors_path(root, manifest.parts[position][0]), mmap_mode="r", allow_pickle=False)
         emb_QD[here] = array[local[here]]
+    emb_QD, usable_Q = _unit(emb_QD)
+    return emb_QD if usable_Q.any() else None
+
+
+def _unit(emb_QD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors that point somewhere, at unit length, and which these are; rows without a vector are zeros."""
     lengths_Q = np.linalg.norm(emb_QD, axis=1)
-    usable = np.isfinite(lengths_Q) & (lengths_Q > 0)
-    return emb_QD[usable] / lengths_Q[usable, None] if usable.any() else None
+    usable_Q = np.isfinite(lengths_Q) & (lengths_Q > 0)
+    return emb_QD[usable_Q] / lengths_Q[usable_Q, None], usable_Q
 
 
 def _says_something(text: object) -> bool:

@@ -30,9 +30,7 @@ _CODE_SAMPLE = 65_536
 _LISTS_COMPARED = 32
 
 
-def trained(
-    vectors: Vectors, spec: IndexSpec, rows_N: np.ndarray, *, show_progress: bool = False
-) -> tuple[faiss.Index, float]:
+def trained(vectors: Vectors, spec: IndexSpec, rows_N: np.ndarray, *, show_progress: bool = False) -> faiss.Index:
     """An empty index, trained on some rows.
 
     Args:
@@ -41,16 +39,13 @@ def trained(
         rows_N: the rows to train on, ascending.
         show_progress: progress bars on stderr.
 
-    Returns:
-        The index, and the mean squared distance of these rows to the centres of their lists (0 where it has no lists).
-
     Raises:
         InputError: if FAISS does not know the factory string, makes another metric of it in silence (`HNSW…,PQ` and
             `ITQ` become Euclidean), or there are too few rows to train on.
     """
     index = _made(vectors.dim, spec)
     if index.is_trained or not len(rows_N):
-        return index, 0.0
+        return index
     x = np.empty((len(rows_N), vectors.dim), np.float32)
     with _bar(show_progress, len(rows_N), "sampling", " rows") as bar:
         for low in range(0, len(rows_N), _READ):
@@ -58,10 +53,11 @@ def trained(
             x[low : low + len(some)] = vectors.rows(some)
             bar.update(len(some))
     try:
-        return _train(index, x, spec.seed, show_progress)
+        _train(index, x, spec.seed, show_progress)
     except RuntimeError as error:
         reason = str(error).rpartition("failed: ")[2].strip() or str(error)
         raise InputError(f"{spec.factory} cannot be trained on {len(x)} rows ({reason}); take fewer lists") from error
+    return index
 
 
 def residual(index: faiss.Index, x: np.ndarray) -> float:
@@ -69,7 +65,9 @@ def residual(index: faiss.Index, x: np.ndarray) -> float:
     ivf = faiss.try_extract_index_ivf(index)
     if ivf is None or not len(x):
         return 0.0
-    return _distance(ivf, _transformed(index, x))
+    x = _transformed(index, x)
+    lists = ivf.quantizer.search(x, 1)[1][:, 0]
+    return float(np.square(x - ivf.quantizer.reconstruct_batch(lists)).sum(axis=1).mean())
 
 
 def _made(dim: int, spec: IndexSpec) -> faiss.Index:
@@ -88,20 +86,19 @@ def _made(dim: int, spec: IndexSpec) -> faiss.Index:
     return index
 
 
-def _train(index: faiss.Index, x: np.ndarray, seed: int, show_progress: bool) -> tuple[faiss.Index, float]:
+def _train(index: faiss.Index, x: np.ndarray, seed: int, show_progress: bool) -> None:
     ivf = faiss.try_extract_index_ivf(index)
     if ivf is None:
         with _bar(show_progress, 1, "training", "") as bar:
             index.train(x)
             bar.update()
-        return index, 0.0
+        return
     x = _transformed(index, x)
     centres_LD = _centres(x, ivf, seed, show_progress)
     ivf.quantizer.reset()
     ivf.quantizer.add(centres_LD)
     ivf.train(x[np.random.default_rng(seed).permutation(len(x))[:_CODE_SAMPLE]])
     index.is_trained = True
-    return index, _distance(ivf, x[:: max(1, len(x) // _CODE_SAMPLE)])
 
 
 def _transformed(index: faiss.Index, x: np.ndarray) -> np.ndarray:
@@ -114,12 +111,6 @@ def _transformed(index: faiss.Index, x: np.ndarray) -> np.ndarray:
                 transform.train(x)
             x = transform.apply(x)
     return x
-
-
-def _distance(ivf: faiss.IndexIVF, x: np.ndarray) -> float:
-    """Mean squared distance of transformed rows to the centres of their lists."""
-    lists = ivf.quantizer.search(x, 1)[1][:, 0]
-    return float(np.square(x - ivf.quantizer.reconstruct_batch(lists)).sum(axis=1).mean())
 
 
 def _centres(x: np.ndarray, ivf: faiss.IndexIVF, seed: int, show_progress: bool) -> np.ndarray:

@@ -49,7 +49,7 @@ def tune(
 
     Returns:
         One JSON object for each target and number of results: `target, k, nprobe, candidates, recall`. A target that
-        cannot be reached by rescoring 1024 candidates of any number of lists is left out: its searches are exact.
+        cannot be reached by scoring 1024 candidates of any number of lists is left out, and its searches are exact.
     """
     targets = sorted(set(targets))
     relevant = {k: oracle.relevant(k) for k in TUNED_K if k < found_by.num_alive}

@@ -79,7 +79,8 @@ class _Diantu(_Engine):
     modules = ("faiss", "torch", "diantu.indexing.build")
 
     def build(self, job: Job) -> dict[str, Any]:
-        from diantu.indexing.build import IndexRequest, build_index  # type: ignore[reportMissingImports]
+        from diantu.indexing.build import build_index  # type: ignore[reportMissingImports]
+        from diantu.indexing.request import IndexRequest  # type: ignore[reportMissingImports]
 
         request = IndexRequest(
             target_recall=job["target"],

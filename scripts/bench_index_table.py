@@ -48,7 +48,9 @@ def target_lines(ours: Facts, others: Mapping[str, Facts], *, num_rows: int, tar
     least = {"exact": _TIMES_EXACT, "autofaiss": _TIMES_AUTOFAISS} if million else {}
     lines = [_ratio(name, ours, theirs, least.get(name)) for name, theirs in others.items()]
     for kind, found in ours["delivers"].items():
-        low, high = (target - 0.02, target + 0.02) if real else (target - 0.01, target + 0.02)
+        low, high = (
+            (target - 0.02, target + 0.02) if real else (target, 1.0) if large else (target - 0.01, target + 0.02)
+        )
         value = f"{found:.4f} ({ours['tuned'][kind]})"
         what = f"{kind} recall@10 where {target} is asked for"
         lines.append(Line(what=what, value=value, target=f"{low:.2f} to {high:.2f}", met=low <= found <= high))

@@ -22,7 +22,7 @@ def run(
     tune_queries: str | None = None,
     rebuild: bool = False,
     dry_run: bool = False,
-    seed: int = 0,
+    seed: int | None = None,
     encoder: str | None = None,
     device: str = "auto",
 ) -> int:
@@ -37,12 +37,13 @@ def run(
             captions of the gallery, where it has any, else its pictures.
         rebuild: train anew, even if the new rows could be folded in.
         dry_run: say what would be built, with its memory, disk and time, and stop.
-        seed: of the samples that are drawn.
+        seed: of the samples that are drawn; by default that of the last time, or 0.
         encoder: the gallery's encoder, if its weights lie elsewhere than when the gallery was made.
         device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
     """
-    from ..indexing.build import IndexRequest, build_index, plan_index
+    from ..indexing.build import build_index, plan_index
     from ..indexing.plan import parse_bytes
+    from ..indexing.request import IndexRequest
 
     root = Path(gallery)
     request = IndexRequest(
@@ -53,8 +54,7 @@ def run(
         rebuild=rebuild,
         seed=seed,
     )
-    chosen, folds = plan_index(root, request)
-    log.info("%s%s", "new rows are folded in; " if folds else "", chosen)
+    log.info("%s", plan_index(root, request))
     if dry_run:
         return 0
     report = build_index(root, load_gallery_encoder(root, encoder, device), request=request, show_progress=True)

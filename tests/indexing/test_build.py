@@ -8,16 +8,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from galleries import add_rows, new_gallery
 
 from diantu.datasets import InputError
-from diantu.indexing.build import IndexRequest, build_index, plan_index
+from diantu.indexing.build import build_index, plan_index
 from diantu.indexing.deletion import delete
+from diantu.indexing.evaluate import evaluate
 from diantu.indexing.index import Breadth, GalleryIndex
 from diantu.indexing.manifest import read_manifest
+from diantu.indexing.request import IndexRequest
 
 DIM = 32
 FACTORY = "IVF64,PQ16x4fsr"
@@ -29,6 +32,12 @@ def clustered(seed: int, count: int, *, around: float = 0.5) -> np.ndarray:
     rng = np.random.default_rng(seed)
     emb_ND = centres_CD[rng.integers(0, 40, count)] + around * rng.standard_normal((count, DIM))
     return (emb_ND / np.linalg.norm(emb_ND, axis=1, keepdims=True)).astype(np.float32)
+
+
+def unit_vectors(seed: int, count: int) -> np.ndarray:
+    """Without clusters: here training on a row matters most."""
+    emb_ND = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
+    return emb_ND / np.linalg.norm(emb_ND, axis=1, keepdims=True)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +150,7 @@ def test_new_rows_are_found_at_once_and_folded_in_without_training(gallery: Path
     index = opened(gallery)
     assert index.num_indexed == 6000
     assert (index.search(queries_QD, 1)[1][:, 0] == np.arange(6000, 6050)).mean() > 0.95
-    assert plan_index(gallery, IndexRequest())[1]
+    assert "folded in" in plan_index(gallery, IndexRequest()).reason
     report = build_index(gallery, None)
     assert (report["num_rows"], report["training"]["rows"], report["spec"]["factory"]) == (6700, 6000, FACTORY)
     assert 0 <= abs(report["training"]["drift"]) <= 0.05
@@ -169,18 +178,20 @@ def test_a_gallery_that_outgrew_its_index_gets_a_new_one(tmp_path: Path) -> None
     add_rows(root, clustered(0, 200))
     build_index(root, None, request=IndexRequest(factory="IVF4,PQ16x4fsr"))
     add_rows(root, clustered(1, 700))
-    assert not plan_index(root, IndexRequest())[1]
+    assert "folded in" not in plan_index(root, IndexRequest()).reason
     assert build_index(root, None)["training"]["rows"] == 900
 
 
 def test_what_is_asked_for_anew_is_built_anew(gallery: Path) -> None:
-    assert plan_index(gallery, IndexRequest())[1]  # as before
-    assert not plan_index(gallery, IndexRequest(rebuild=True))[1]
-    assert not plan_index(gallery, IndexRequest(factory="IVF32,SQ8"))[1]
-    report = build_index(gallery, None, request=IndexRequest(factory="IVF32,SQ8", target_recall=0.9))
+    assert "folded in" in plan_index(gallery, IndexRequest()).reason  # as before
+    assert "folded in" not in plan_index(gallery, IndexRequest(rebuild=True)).reason
+    assert "folded in" not in plan_index(gallery, IndexRequest(factory="IVF32,SQ8")).reason
+    report = build_index(gallery, None, request=IndexRequest(factory="IVF32,SQ8", target_recall=0.87))
     assert report["spec"]["factory"] == "IVF32,SQ8"
-    assert report["delivers"]["image"]["recall@10"] > 0.88
-    assert report["tuning"]["image"][1]["target"] == report["target_recall"] == 0.9
+    assert report["delivers"]["image"]["recall@10"] > 0.85
+    assert 0.87 in {point["target"] for point in report["tuning"]["image"]}
+    index = opened(gallery)
+    assert index.breadth("balanced", "image", 10) == index.breadth(0.87, "image", 10)
 
 
 @pytest.mark.parametrize("factory", ["HNSW16", "OPQ8,IVF32,PQ8x4fsr", "RR32,IVF32,RaBitQfs", "SQ8", "IVF32_HNSW8,SQ8"])
@@ -247,7 +258,9 @@ def test_an_index_that_does_not_fit_its_report_does_not_count(gallery: Path, cap
     index = opened(gallery)
     assert "every row is compared" in caplog.text
     assert share(index.search(queries_QD, 10)[1], exact(gallery, queries_QD, 10)) == 1.0
-    assert build_index(gallery, None)["num_rows"] == 6000
+    report = build_index(gallery, None)  # what the file holds has nothing to do with the report: nothing is folded in
+    assert (report["num_rows"], report["spec"]["factory"]) == (6000, FACTORY)
+    assert faiss_index(gallery).nlist == 64
 
 
 @pytest.mark.slow
@@ -291,7 +304,8 @@ def test_queries_that_cannot_be_used_are_refused(
     if content is not None:
         np.save(path, content)
     with pytest.raises(InputError, match=message):
-        build_index(gallery, None, request=IndexRequest(tune_queries=path))
+        build_index(gallery, None, request=IndexRequest(tune_queries=path, rebuild=True))
+    assert sorted(path.name for path in (gallery / "index" / "hf_x").iterdir()) == ["index.faiss", "index.json"]
 
 
 @pytest.mark.parametrize("target", [0.1, 1.0])
@@ -300,11 +314,94 @@ def test_recalls_that_cannot_be_promised_are_refused(gallery: Path, target: floa
         build_index(gallery, None, request=IndexRequest(target_recall=target))
 
 
-def _centres(root: Path) -> np.ndarray:
+def test_rows_like_those_there_are_no_drift_though_few_were_trained_on(tmp_path: Path) -> None:
+    """Rows lie nearer to centres that were trained on them than others of their kind do; that is no drift."""
+    root = new_gallery(tmp_path / "g", DIM)
+    emb_ND = unit_vectors(0, 80_000)  # 65 536 of them are trained on
+    add_rows(root, emb_ND[:75_000])
+    trained = build_index(root, None, request=IndexRequest(factory="IVF1024,SQ8"))["spec"]["train_rows"]
+    assert trained < 75_000
+    add_rows(root, emb_ND[75_000:])
+    report = build_index(root, None)
+    assert report["training"]["rows"] == 75_000
+    assert report["training"]["drift"] < 0.02
+
+
+def test_a_report_of_an_earlier_release_is_replaced(gallery: Path) -> None:
+    path = gallery / "index" / "hf_x" / "index.json"
+    report = json.loads(path.read_text())
+    for name in ("request", "training", "tuning", "bytes_per_row", "target_recall"):
+        del report[name]
+    path.write_text(json.dumps({**report, "version": 1}))
+    assert evaluate(gallery)["delivers"]["image"]["recall@10"] == 1.0  # every row is compared
+    assert plan_index(gallery, IndexRequest()).spec.factory == "Flat"
+    assert build_index(gallery, None)["version"] == 2
+
+
+def test_a_damaged_report_is_replaced(gallery: Path) -> None:
+    (gallery / "index" / "hf_x" / "index.json").write_text("{")
+    assert plan_index(gallery, IndexRequest()).spec.factory == "Flat"
+    assert build_index(gallery, None)["num_rows"] == 6000
+
+
+def test_rows_without_a_vector_are_no_queries(tmp_path: Path) -> None:
+    root = new_gallery(tmp_path / "g", DIM)
+    emb_ND = clustered(0, 3000)
+    emb_ND[::10] = 0
+    add_rows(root, emb_ND)
+    report = build_index(root, None, request=IndexRequest(factory="IVF32,SQ8"))
+    assert report["queries"]["image"]["count"] < 2000
+    assert {(point["k"], point["target"]) for point in report["tuning"]["image"]} >= {(100, 0.99), (10, 0.99)}
+
+
+def test_a_factory_and_a_budget_replace_each_other(gallery: Path) -> None:
+    assert plan_index(gallery, IndexRequest(memory_budget=10**9)).spec.factory == "Flat"
+    build_index(gallery, None, request=IndexRequest(memory_budget=300_000))
+    assert plan_index(gallery, IndexRequest(factory="IVF32,SQ8")).spec.factory == "IVF32,SQ8"
+
+
+def test_a_budget_holds_for_rows_folded_in(tmp_path: Path) -> None:
+    root = new_gallery(tmp_path / "g", DIM)
+    add_rows(root, clustered(0, 3000))
+    before = build_index(root, None, request=IndexRequest(memory_budget=160_000))
+    add_rows(root, clustered(1, 4000))
+    fresh = plan_index(root, IndexRequest())
+    assert fresh.spec.factory != before["spec"]["factory"]
+    assert fresh.ram_bytes <= 160_000
+
+
+def test_a_seed_is_remembered(gallery: Path) -> None:
+    build_index(gallery, None, request=IndexRequest(seed=3))
+    assert "folded in" in plan_index(gallery, IndexRequest()).reason
+    assert "folded in" not in plan_index(gallery, IndexRequest(seed=4)).reason
+
+
+def test_a_gallery_without_any_row_left_can_be_indexed(gallery: Path) -> None:
+    keys = [f"{part}-{row}" for part in range(3) for row in range(2000)]
+    delete(gallery, keys=keys)
+    assert build_index(gallery, None)["spec"]["factory"] == "Flat"
+    assert opened(gallery).search(clustered(0, 2), 5)[1].shape == (2, 0)
+
+
+def test_more_results_than_were_tuned_for_are_searched_more_broadly(built: Path) -> None:
+    index = opened(built)
+    hundred, thousand = (index.breadth(0.9, "image", k) for k in (100, 1000))
+    assert hundred
+    assert thousand
+    assert thousand.candidates == 10 * hundred.candidates
+    assert thousand.nprobe > hundred.nprobe
+
+
+def faiss_index(root: Path) -> Any:
+    """The lists of an index."""
     import faiss
 
-    index = faiss.read_index(str(root / "index" / "hf_x" / "index.faiss"))
-    return faiss.extract_index_ivf(index).quantizer.reconstruct_n(0, 64)
+    return faiss.read_index(str(root / "index" / "hf_x" / "index.faiss"))
+
+
+def _centres(root: Path) -> np.ndarray:
+    index = faiss_index(root)
+    return index.quantizer.reconstruct_n(0, 64)
 
 
 def test_a_plan_is_told_before_anything_is_built(gallery: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -316,7 +413,7 @@ def test_a_plan_is_told_before_anything_is_built(gallery: Path, caplog: pytest.L
         assert run(str(gallery), dry_run=True) == 0
     first, second = caplog.messages
     assert first.startswith("IVF32,SQ8: chosen by --factory; about ")
-    assert second.startswith("new rows are folded in; ")
+    assert second.startswith(f"{FACTORY}: 0 new rows are folded in without training; about ")
     assert {path: path.read_bytes() for path in before} == before
 
 

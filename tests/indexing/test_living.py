@@ -14,19 +14,21 @@ import numpy as np
 from galleries import add_rows, new_gallery
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from diantu.indexing.build import IndexRequest, build_index, carry_index
+from diantu.indexing.build import build_index, carry_index
 from diantu.indexing.compaction import compact
 from diantu.indexing.deletion import delete
 from diantu.indexing.index import Breadth, GalleryIndex
-from diantu.indexing.manifest import read_manifest
+from diantu.indexing.manifest import Manifest, read_manifest
+from diantu.indexing.request import IndexRequest
 from diantu.search.metadata import Metadata
 
 DIM = 8
 INTERLEAVINGS = int(os.environ.get("DIANTU_INTERLEAVINGS", "40"))
 # Every list and every candidate: what is found depends on bookkeeping alone, not on how good the codes are.
 ALL = Breadth(nprobe=4, candidates=10_000)
+FEW = Breadth(nprobe=4, candidates=3)
 
 
 class Living(RuleBasedStateMachine):
@@ -37,6 +39,7 @@ class Living(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.root = new_gallery(self.folder / "0", DIM)
         self.rows: dict[str, np.ndarray] = {}
+        self.gone: list[np.ndarray] = []
         self.num_parts = 0
         self.num_galleries = 1
         self.rng = np.random.default_rng(0)
@@ -57,13 +60,16 @@ class Living(RuleBasedStateMachine):
         keys = data.draw(st.lists(st.sampled_from(sorted(self.rows)), min_size=1, max_size=15, unique=True))
         delete(self.root, keys=keys)
         for key in keys:
-            del self.rows[key]
+            self.gone.append(self.rows.pop(key))
 
-    @rule(is_flat=st.booleans())
-    def fold(self, is_flat: bool) -> None:
-        num_rows = read_manifest(self.root).num_rows
-        factory = "Flat" if is_flat or num_rows < 16 else "IVF4,SQ8"
-        build_index(self.root, None, request=IndexRequest(factory=factory))
+    @initialize(factory=st.sampled_from(["Flat", "IVF4,SQ8"]))
+    def choose(self, factory: str) -> None:
+        self.factory = factory
+        self.add(20)  # enough for four lists
+
+    @rule()
+    def fold(self) -> None:
+        build_index(self.root, None, request=IndexRequest(factory=self.factory))
 
     @rule()
     def compact(self) -> None:
@@ -74,9 +80,9 @@ class Living(RuleBasedStateMachine):
 
     @rule(k=st.integers(1, 60))
     def search(self, k: int) -> None:
-        manifest = read_manifest(self.root)
-        index = GalleryIndex.open(self.root, manifest)
-        queries_QD = self._vectors(3)
+        """Random queries, and those that would bring deleted rows back."""
+        queries_QD = np.concatenate([self._vectors(2), *(emb_D[None] for emb_D in self.gone[-3:])]).astype(np.float32)
+        manifest, index = self._opened()
         assert index.num_rows == len(self.rows)
         for scores_QK, rows_QK in (index.search(queries_QD, k, effort="exact"), index.search_at(queries_QD, k, ALL)):
             for query_D, scores, rows in zip(queries_QD, scores_QK, rows_QK, strict=True):
@@ -84,6 +90,19 @@ class Living(RuleBasedStateMachine):
                 expected = sorted((-float(emb_D.astype(np.float32) @ query_D), key) for key, emb_D in self.rows.items())
                 np.testing.assert_allclose(-scores, [score for score, _ in expected[:k]], atol=1e-5)
                 assert set(found) == {key for _, key in expected[:k]}
+
+    @precondition(lambda self: self.rows)
+    @rule(data=st.data())
+    def find(self, data: st.DataObject) -> None:
+        """A row's own vector finds that row among few candidates, so the index holds it under its own number."""
+        key = data.draw(st.sampled_from(sorted(self.rows)))
+        manifest, index = self._opened()
+        _, rows_QK = index.search_at(self.rows[key][None].astype(np.float32), 1, FEW)
+        assert [record["key"] for record in Metadata(self.root, manifest).rows(rows_QK[0])] == [key]
+
+    def _opened(self) -> tuple[Manifest, GalleryIndex]:
+        manifest = read_manifest(self.root)
+        return manifest, GalleryIndex.open(self.root, manifest)
 
     def _vectors(self, count: int) -> np.ndarray:
         emb_ND = self.rng.standard_normal((count, DIM)).astype(np.float32)
@@ -95,7 +114,7 @@ def test_any_order_of_changes_leaves_what_a_dictionary_would_hold() -> None:
         Living,
         settings=settings(
             max_examples=INTERLEAVINGS,
-            stateful_step_count=10,
+            stateful_step_count=12,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             database=None,

@@ -16,7 +16,7 @@ from diantu.indexing.plan import IndexSpec, num_lists, parse_bytes, plan, readab
 
 @pytest.mark.parametrize("num_rows", [0, 1, 500, 99_999, 100_000])
 def test_small_galleries_are_searched_exactly(num_rows: int) -> None:
-    assert plan(num_rows, 512).spec == IndexSpec(factory="Flat", rerank=False)
+    assert plan(num_rows, 512).spec == IndexSpec(factory="Flat")
 
 
 def test_the_budget_decides_the_size_of_codes() -> None:
