@@ -48,7 +48,10 @@ class Gallery:
 
     @classmethod
     def open(cls, path: str | Path, *, encoder: str | ImageEncoder | None = None, device: str = "auto") -> Gallery:
-        """Opens a gallery in constant time; its encoder is loaded when the first text or picture is asked for.
+        """Opens a gallery; its encoder is loaded when the first text or picture is asked for.
+
+        Vectors and metadata are read when they are needed. The codes of an index that FAISS cannot map are read now:
+        some 150 bytes a row.
 
         Args:
             path: the gallery's folder.
