@@ -143,7 +143,7 @@ def test_a_model_that_moved_is_named_anew(tmp_path: Path, clip_folder: Path) -> 
     moved = model.rename(tmp_path / "moved")
     without = diantu("index", "--gallery", gallery)
     assert without.returncode == 0
-    assert "measured with pictures alone" in without.stderr
+    assert "captions may not count as queries" in without.stderr
     assert diantu("search", "--gallery", gallery, "--text", "red").returncode == 2
     found = diantu("search", "--gallery", gallery, "--text", "red", "--encoder", f"hf:{moved}")
     assert found.stdout.count("\n") == 2
