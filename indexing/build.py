@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,18 @@ import faiss
 import numpy as np
 from tqdm import tqdm
 
+from ..datasets.types import InputError
 from .candidates import Candidates
 from .deletion import read_deleted
 from .encoders.spec import ImageEncoder
 from .files import exclusive, remove_temporary, replacing, write_json
-from .index import GalleryIndex, index_folder, read_faiss
+from .index import GalleryIndex
 from .manifest import Manifest, read_manifest
 from .measure import Oracle, ask_oracle, calibrate, delivered
 from .plan import Plan, code_bytes
-from .queries import Queries, sample_queries, sample_rows
+from .queries import Queries, num_queries, sample_queries, sample_rows
 from .request import VERSION, IndexRequest, Intent, has_its_index, intend, read_previous, request_json
+from .stored import StoredIndex, index_folder
 from .train import residual, trained
 from .tune import TARGETS, tune
 from .vectors import Vectors
@@ -35,9 +38,7 @@ log = logging.getLogger(__name__)
 # rows to their lists' centres may grow by this share. Beyond, recall at the same breadth sinks measurably.
 MAX_DRIFT = 0.05
 _DRIFT_ROWS, _DRIFT_SEED = 20_000, 1_000_003
-# Queries of each kind, one half to tune and one to measure; fewer where the oracle would compare too many pairs.
-_NUM_QUERIES, _LEAST_QUERIES = 2000, 200
-_ORACLE_WORK = 1e10
+_NUM_QUERIES = 2000  # of each kind, one half to tune and one to measure
 _CALIBRATION_ROWS = 1000
 
 
@@ -47,7 +48,7 @@ def plan_index(root: Path, request: IndexRequest) -> Plan:
     Raises:
         InputError: if there is no gallery or nothing fits the request.
     """
-    return _intend(root, read_manifest(root), request).plan
+    return _intend(root, read_manifest(root), read_deleted(root), request).plan
 
 
 def build_index(
@@ -73,20 +74,31 @@ def build_index(
         InputError: if there is no gallery, a job is writing to it, or nothing fits the request.
     """
     with exclusive(root):
-        manifest = read_manifest(root)
-        intent = _intend(root, manifest, request or IndexRequest())
+        manifest, deleted = read_manifest(root), read_deleted(root)
+        intent = _intend(root, manifest, deleted, request or IndexRequest())
+        request = intent.request
         # Before the work, which may take hours: a file of queries may not be what it should.
-        kinds = _queries(root, manifest, encoder, intent.request)
+        kinds = sample_queries(
+            root,
+            manifest,
+            encoder,
+            deleted,
+            count=num_queries(_NUM_QUERIES, manifest.num_rows),
+            seed=request.seed or 0,
+            given=request.tune_queries,
+        )
         folder = index_folder(root, manifest)
         folder.mkdir(parents=True, exist_ok=True)
         remove_temporary(folder)
         started = time.perf_counter()
-        index, facts = _index(root, manifest, intent, show_progress)
+        vectors = Vectors(root, manifest)
+        stored = StoredIndex.open(folder) if intent.previous else None
+        index, facts = _index(stored, vectors, deleted, intent, show_progress)
         facts["build_seconds"] = round(time.perf_counter() - started, 3)
         with replacing(folder / "index.faiss") as temporary:
             faiss.write_index(index, str(temporary))
             facts["bytes"] = temporary.stat().st_size
-            report = _report(root, manifest, index, facts, kinds, intent.request, show_progress)
+            report = _report(manifest, vectors, deleted, index, facts, kinds, request, show_progress)
         write_json(folder / "index.json", report)
         return report
 
@@ -106,7 +118,7 @@ def carry_index(root: Path, output: Path) -> bool:
         return False
     with exclusive(output):
         folder = index_folder(output, manifest)
-        index = read_faiss(index_folder(root, manifest) / "index.faiss")
+        index = StoredIndex.open(index_folder(root, manifest)).load()
         index.reset()
         with replacing(folder / "index.faiss") as temporary:
             faiss.write_index(index, str(temporary))
@@ -115,40 +127,46 @@ def carry_index(root: Path, output: Path) -> bool:
     return True
 
 
-def _intend(root: Path, manifest: Manifest, request: IndexRequest) -> Intent:
-    deleted = read_deleted(root)
+def _intend(root: Path, manifest: Manifest, deleted: np.ndarray, request: IndexRequest) -> Intent:
     num_deleted = int(np.searchsorted(deleted, manifest.num_rows))
     return intend(root, manifest, request, num_deleted=num_deleted, num_threads=faiss.omp_get_max_threads())
 
 
-def _queries(root: Path, manifest: Manifest, encoder: ImageEncoder | None, request: IndexRequest) -> list[Queries]:
-    count = int(min(_NUM_QUERIES, max(_LEAST_QUERIES, _ORACLE_WORK / max(manifest.num_rows, 1))))
-    deleted = read_deleted(root)
-    seed = request.seed or 0
-    return sample_queries(root, manifest, encoder, deleted, count=count, seed=seed, given=request.tune_queries)
-
-
-def _index(root: Path, manifest: Manifest, intent: Intent, show_progress: bool) -> tuple[faiss.Index, dict[str, Any]]:
+def _index(
+    stored: StoredIndex | None, vectors: Vectors, deleted: np.ndarray, intent: Intent, show_progress: bool
+) -> tuple[faiss.Index, dict[str, Any]]:
     """The index over all rows, and the facts about how it was made."""
-    vectors, deleted = Vectors(root, manifest), read_deleted(root)
-    spec, reason, previous = intent.plan.spec, intent.plan.reason, intent.previous
-    if previous:
-        index = read_faiss(index_folder(root, manifest) / "index.faiss")
-        _add(index, vectors, index.ntotal, show_progress)
-        drift = _spread(index, vectors, deleted, stream=2) / (previous["training"]["residual"] or 1.0) - 1
-        if not previous["training"]["residual"] or drift <= MAX_DRIFT:
-            training = {**previous["training"], "drift": round(max(drift, 0.0), 4)}
-            return index, {"spec": previous["spec"], "reason": reason, "training": training}
-        log.info("the new rows have drifted by %.0f %%, so the index is trained anew", 100 * drift)
-        anew = replace(intent.request, rebuild=True)
-        fresh = _intend(root, manifest, anew).plan
-        spec, reason = fresh.spec, fresh.reason
+    if stored and intent.previous:
+        try:
+            folded, training = _folded(stored, vectors, deleted, intent.previous["training"], show_progress)
+        except InputError as error:
+            log.warning("%s; it is built anew", str(error).partition(";")[0])
+        else:
+            if training["drift"] <= MAX_DRIFT:
+                return folded, {"spec": asdict(intent.plan.spec), "reason": intent.plan.reason, "training": training}
+            log.info("the new rows have drifted by %.0f %%, so the index is trained anew", 100 * training["drift"])
+    spec = intent.anew.spec
     # A random sample over all parts, never the first rows: shards are often sorted by source.
     rows = sample_rows(np.random.default_rng(spec.seed), len(vectors), deleted, spec.train_rows)
     index = trained(vectors, spec, rows, show_progress=show_progress)
     _add(index, vectors, 0, show_progress)
     training = {"rows": len(vectors), "residual": _spread(index, vectors, deleted, stream=1), "drift": 0.0}
-    return index, {"spec": asdict(spec), "reason": reason, "training": training}
+    return index, {"spec": asdict(spec), "reason": intent.anew.reason, "training": training}
+
+
+def _folded(
+    stored: StoredIndex, vectors: Vectors, deleted: np.ndarray, training: Mapping[str, Any], show_progress: bool
+) -> tuple[faiss.Index, dict[str, Any]]:
+    """The index that is there with the new rows in its lists, and how it was trained; `drift` says how well they fit.
+
+    Raises:
+        InputError: if its file is damaged.
+    """
+    index = stored.load()
+    _add(index, vectors, index.ntotal, show_progress)
+    before = training["residual"]
+    drift = _spread(index, vectors, deleted, stream=2) / before - 1 if before else 0.0
+    return index, {**training, "drift": round(max(drift, 0.0), 4)}
 
 
 def _add(index: faiss.Index, vectors: Vectors, start: int, show_progress: bool) -> None:
@@ -173,8 +191,9 @@ def _spread(index: faiss.Index, vectors: Vectors, deleted: np.ndarray, *, stream
 
 
 def _report(
-    root: Path,
     manifest: Manifest,
+    vectors: Vectors,
+    deleted: np.ndarray,
     index: faiss.Index,
     facts: dict[str, Any],
     kinds: list[Queries],
@@ -182,8 +201,6 @@ def _report(
     show_progress: bool,
 ) -> dict[str, Any]:
     """Everything that `index.json` says; tuned on one half of the queries, measured on the other."""
-    deleted = read_deleted(root)
-    vectors = Vectors(root, manifest)
     report: dict[str, Any] = {
         "version": VERSION,
         "space": manifest.spec.slug,
@@ -204,7 +221,7 @@ def _report(
             queries.kind: _tuned(found_by, queries, oracle, facts["spec"]["factory"], manifest.spec.dim, request)
             for (queries, _), (oracle, _) in tqdm(pairs, desc="tuning", disable=not show_progress)
         }
-    opened = GalleryIndex(vectors, deleted, index, report)
+    opened = GalleryIndex(vectors, deleted, lambda: index, report)
     report["delivers"] = {some.kind: delivered(opened, some, oracle) for (_, some), (_, oracle) in pairs}
     rows = sample_rows(np.random.default_rng(request.seed or 0), manifest.num_rows, deleted, _CALIBRATION_ROWS)
     report["calibration"] = {some.kind: calibrate(vectors, some, rows) for some in kinds}

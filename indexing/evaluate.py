@@ -17,10 +17,10 @@ from .filters import matching_rows
 from .index import Effort, GalleryIndex
 from .manifest import Manifest, read_manifest, refuse_other
 from .measure import ask_oracle, delivered
-from .queries import read_queries, sample_captions, sample_queries
+from .queries import num_queries, read_queries, sample_captions, sample_queries
 
 # Fewer queries where the exact oracle would compare too many pairs.
-_NUM_QUERIES, _LEAST_QUERIES, _ORACLE_WORK = 1000, 100, 5e9
+_NUM_QUERIES = 1000
 _RANKS = (1, 5, 10)
 
 
@@ -58,7 +58,7 @@ def evaluate(
         raise InputError(f"the gallery {root} has no rows; embed some pictures first")
     if encoder:
         refuse_other(manifest.spec, encoder.spec, root)
-    count = int(min(_NUM_QUERIES, max(_LEAST_QUERIES, _ORACLE_WORK / index.num_rows)))
+    count = num_queries(_NUM_QUERIES, index.num_rows)
     sample = sample_queries(root, manifest, encoder, index.deleted, count=count, seed=seed)
     oracles = ask_oracle(index.vectors, index.deleted, sample)
     asked = list(zip(sample, oracles, strict=True))

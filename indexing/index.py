@@ -7,12 +7,13 @@ Shapes: Q queries, K results, R candidates, D dimension.
 
 from __future__ import annotations
 
-import json
 import logging
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +23,7 @@ from ..datasets.types import InputError
 from .candidates import Candidates
 from .deletion import read_deleted
 from .manifest import Manifest
+from .stored import AGAIN, StoredIndex, index_folder, read_report
 from .vectors import Vectors, best, exact_search
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,6 @@ Effort: TypeAlias = "str | float"
 
 FAST = 0.9  # the recall that effort "fast" asks for
 EFFORTS = ("fast", "balanced", "exact")
-_AGAIN = "build the index again with: diantu index"
 # Two files make an index, and a reader may come between the renames that replace them.
 _PAUSES = (0.02, 0.1, 0.5)
 
@@ -46,26 +47,29 @@ class Breadth:
     candidates: int
 
 
-def index_folder(root: Path, manifest: Manifest) -> Path:
-    """Where the index of a gallery's main space lies."""
-    return root / "index" / manifest.spec.slug
-
-
 class GalleryIndex:
     """Searches all rows of a gallery, whether or not an index has been built."""
 
     def __init__(
-        self, vectors: Vectors, deleted: np.ndarray, faiss_index: Any | None, report: Mapping[str, Any] | None
+        self,
+        vectors: Vectors,
+        deleted: np.ndarray,
+        load: Callable[[], Any] | None = None,
+        report: Mapping[str, Any] | None = None,
     ) -> None:
-        """See `GalleryIndex.open`."""
+        """See `GalleryIndex.open`; `load` gives the FAISS index that the report describes, when a search needs it."""
         self.vectors = vectors
         self.deleted = deleted[: np.searchsorted(deleted, len(vectors))]
         self.report = report
-        self._candidates = Candidates(faiss_index, self.deleted) if faiss_index and faiss_index.ntotal else None
+        # Rows that the FAISS index holds; the ones after them are searched exactly.
+        self.num_indexed: int = report["num_rows"] if report and load else 0
+        self._load = load
+        self._loaded: Candidates | None = None
+        self._loading = threading.Lock()
 
     @classmethod
     def open(cls, root: Path, manifest: Manifest) -> GalleryIndex:
-        """Opens what a gallery has now.
+        """Opens what a gallery has now, in constant time: the codes of an index are read by the first search.
 
         Raises:
             InputError: if the index is damaged or belongs to another gallery.
@@ -74,19 +78,13 @@ class GalleryIndex:
         for pause in _PAUSES:
             report = read_report(root, manifest)
             if report is None:
-                return cls(vectors, deleted, None, None)
-            path = index_folder(root, manifest) / "index.faiss"
-            faiss_index = read_faiss(path, memory_mapped=True)
-            if faiss_index.ntotal == report["num_rows"] and path.stat().st_size == report["bytes"]:
-                return cls(vectors, deleted, faiss_index, report)
+                return cls(vectors, deleted)
+            stored = StoredIndex.open(index_folder(root, manifest))
+            if stored.belongs_to(report):
+                return cls(vectors, deleted, partial(stored.load, memory_mapped=True), report)
             time.sleep(pause)  # a job is putting a new index in place
-        log.warning("the index of %s is unfinished, so every row is compared; %s", root, _AGAIN)
-        return cls(vectors, deleted, None, None)
-
-    @property
-    def num_indexed(self) -> int:
-        """Rows that the FAISS index holds; the ones after them are searched exactly."""
-        return self._candidates.num_rows if self._candidates else 0
+        log.warning("the index of %s is unfinished, so every row is compared; %s", root, AGAIN)
+        return cls(vectors, deleted)
 
     @property
     def num_rows(self) -> int:
@@ -116,9 +114,9 @@ class GalleryIndex:
         queries_QD = np.ascontiguousarray(queries_QD, np.float32)
         if k < 1:
             return np.zeros((len(queries_QD), 0), np.float32), np.zeros((len(queries_QD), 0), np.int64)
-        if self._candidates is None or (breadth is None and not self._is_flat):
+        if not self.num_indexed or (breadth is None and not self._is_flat):
             return exact_search(self.vectors, queries_QD, k, deleted=self.deleted)
-        scores_QK, rows_QK = self._nearest(self._candidates, queries_QD, k, breadth)
+        scores_QK, rows_QK = self._nearest(self._candidates(), queries_QD, k, breadth)
         if self.num_indexed == len(self.vectors):
             return scores_QK, rows_QK
         scores_QN, rows_QN = exact_search(self.vectors, queries_QD, k, start=self.num_indexed, deleted=self.deleted)
@@ -145,6 +143,15 @@ class GalleryIndex:
         point = min(reaching, key=lambda point: point["target"])
         scale = max(1.0, k / tuned_k)
         return Breadth(nprobe=int(point["nprobe"] * scale**0.5), candidates=int(point["candidates"] * scale))
+
+    def _candidates(self) -> Candidates:
+        """The FAISS index, loaded by the first thread that needs it; others wait for that."""
+        with self._loading:
+            if self._loaded is None:
+                assert self._load
+                self._loaded = Candidates(self._load(), self.deleted)
+                self._load = None  # with it goes the open file
+            return self._loaded
 
     @property
     def _is_flat(self) -> bool:
@@ -207,40 +214,3 @@ def faiss_threads(count: int) -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(before)
-
-
-def read_faiss(path: Path, *, memory_mapped: bool = False) -> Any:
-    """Reads an index of inner products; memory-mapped where FAISS can do that (not for fast-scan codes).
-
-    Raises:
-        InputError: if it is missing, damaged, or of another metric.
-    """
-    import faiss
-
-    try:
-        # A memory-mapped index aborts the process on `add`, so only searches may open it in this way.
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if memory_mapped else 0)
-    except RuntimeError as error:
-        raise InputError(f"{path} is missing or damaged; {_AGAIN}") from error
-    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
-        raise InputError(f"{path} does not belong to its index.json; {_AGAIN}")
-    return index
-
-
-def read_report(root: Path, manifest: Manifest) -> Mapping[str, Any] | None:
-    """The `index.json` of a finished index of this gallery, or None where there is no index.
-
-    Raises:
-        InputError: if it is damaged, or was written for another gallery.
-    """
-    path = index_folder(root, manifest) / "index.json"
-    if not path.exists():
-        return None
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        num_rows, fingerprint, _ = report["num_rows"], report["encoder_fingerprint"], report["spec"]["factory"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}); {_AGAIN}") from error
-    if fingerprint != manifest.spec.fingerprint or num_rows > manifest.num_rows:
-        raise InputError(f"the index in {path.parent} was built for another gallery; {_AGAIN}")
-    return report

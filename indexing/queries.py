@@ -24,6 +24,8 @@ from .vectors import Vectors
 # Parts that captions are drawn from, if they have enough: reading all captions of a billion rows takes hours.
 _CAPTION_PARTS = 20
 _LEAST = 20  # fewer queries say too little to be divided into two samples
+# Comparisons with rows that an oracle makes for each query asked for, until fewer queries are drawn; a tenth at least.
+_PAIRS_PER_QUERY = 5_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,11 @@ class Queries:
 
     def _take(self, some: slice) -> Queries:
         return replace(self, emb_QD=self.emb_QD[some], own_Q=self.own_Q[some])
+
+
+def num_queries(most: int, num_rows: int) -> int:
+    """How many queries to draw: fewer for a large gallery, since each is compared with all of its rows."""
+    return int(min(most, max(most // 10, most * _PAIRS_PER_QUERY / max(num_rows, 1))))
 
 
 def sample_queries(

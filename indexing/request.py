@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.types import InputError
-from .index import index_folder, read_faiss, read_report
 from .manifest import Manifest
 from .plan import Plan, check_recall, plan
+from .stored import StoredIndex, index_folder, read_report
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +36,13 @@ class IndexRequest:
 class Intent:
     """What is to be done: the request with nothing left open, the plan, and the report of the index that new rows join.
 
-    `previous` is None where the index is trained anew.
+    `previous` is None where the index is trained anew; `anew` is the plan for that, should the new rows not fit.
     """
 
     request: IndexRequest
     plan: Plan
-    previous: Mapping[str, Any] | None
+    anew: Plan
+    previous: Mapping[str, Any] | None = None
 
 
 def intend(root: Path, manifest: Manifest, given: IndexRequest, *, num_deleted: int, num_threads: int) -> Intent:
@@ -65,15 +66,16 @@ def intend(root: Path, manifest: Manifest, given: IndexRequest, *, num_deleted: 
         )
 
     if num_deleted >= manifest.num_rows:  # nothing to train on
-        return Intent(request=request, plan=planned("Flat", None), previous=None)
+        flat = planned("Flat", None)
+        return Intent(request=request, plan=flat, anew=flat)
     fresh = planned(request.factory, budget)
     if known is None or not _is_as_asked(known, request, fresh, manifest) or not has_its_index(root, manifest, known):
-        return Intent(request=request, plan=fresh, previous=None)
+        return Intent(request=request, plan=fresh, anew=fresh)
     folded = planned(known["spec"]["factory"], None)
     if budget is not None and folded.ram_bytes > budget:
-        return Intent(request=request, plan=fresh, previous=None)
+        return Intent(request=request, plan=fresh, anew=fresh)
     reason = f"{manifest.num_rows - known['num_rows']} new rows are folded in without training"
-    return Intent(request=request, plan=replace(folded, reason=reason), previous=known)
+    return Intent(request=request, plan=replace(folded, reason=reason), anew=fresh, previous=known)
 
 
 def read_previous(root: Path, manifest: Manifest) -> Mapping[str, Any] | None:
@@ -88,11 +90,8 @@ def read_previous(root: Path, manifest: Manifest) -> Mapping[str, Any] | None:
 
 def has_its_index(root: Path, manifest: Manifest, report: Mapping[str, Any]) -> bool:
     """Whether the file beside a report is the one that it describes; a kill may have come between the two."""
-    path = index_folder(root, manifest) / "index.faiss"
-    if not path.exists() or path.stat().st_size != report["bytes"]:
-        return False
     try:
-        return read_faiss(path, memory_mapped=True).ntotal == report["num_rows"]
+        return StoredIndex.open(index_folder(root, manifest)).belongs_to(report)
     except InputError as error:
         log.warning("%s; it is built anew", str(error).partition(";")[0])
         return False

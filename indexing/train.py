@@ -5,7 +5,6 @@ Shapes: N rows, D dimension, L lists. FAISS's words stay inside.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import faiss
@@ -15,8 +14,6 @@ from tqdm import tqdm
 from ..datasets.types import InputError
 from .plan import IndexSpec
 from .vectors import Vectors
-
-log = logging.getLogger(__name__)
 
 # k-means' steps; after these the distances change by less than a percent.
 _ITERATIONS = 8

@@ -5,7 +5,6 @@ Shapes: Q queries, R candidates.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +14,6 @@ from .candidates import Candidates
 from .index import Breadth
 from .measure import Oracle
 from .queries import Queries
-
-log = logging.getLogger(__name__)
 
 # Recalls that are tuned for beside the one that is asked for, and the numbers of results.
 TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
@@ -53,19 +50,13 @@ def tune(
     """
     targets = sorted(set(targets))
     relevant = {k: oracle.relevant(k) for k in TUNED_K if k < found_by.num_alive}
-    measured: dict[int, dict[int, np.ndarray]] = {}
-
-    def curves(nprobe: int) -> dict[int, np.ndarray]:
-        """For each k, the recall by the number of candidates."""
-        if nprobe not in measured:
-            depth = min(_DEPTH, found_by.num_alive)
-            rows_QR = found_by.rows(queries.emb_QD, depth, nprobe)
-            rows_QR = _own_last(rows_QR, queries.own_Q)
-            measured[nprobe] = {k: _recall_by_depth(rows_QR, rows, k) for k, rows in relevant.items()}
-        return measured[nprobe]
-
+    depth = min(_DEPTH, found_by.num_alive)
+    measured: dict[int, dict[int, np.ndarray]] = {}  # nprobe → k → recall by the number of candidates
     for nprobe in _steps(found_by.widest):
-        if all(curve[-1] >= targets[-1] for curve in curves(nprobe).values()):
+        rows_QR = _own_last(found_by.rows(queries.emb_QD, depth, nprobe), queries.own_Q)
+        curves = {k: _recall_by_depth(rows_QR, rows, k) for k, rows in relevant.items()}
+        measured[nprobe] = curves
+        if all(curve[-1] >= targets[-1] for curve in curves.values()):
             break
     points = []
     for k in relevant:

@@ -10,8 +10,8 @@ thread, one query at a time and all in one call, at the least breadth that reach
 then timed in turn, `--repeats` times, so that a slow minute of the machine hits all of them; medians are printed. Ours
 is timed as users get it, at the breadth that it was tuned to, and wider only if that misses the recall here.
 
-Memory is what a process holds privately, without pages of files: its growth when an index is opened, and the peak while
-one is built. What was built stays in the folder and is used again, so that timings can be repeated.
+Memory is what a process holds privately, without pages of files: its growth when an index is opened and asked once, and
+the peak while one is built. What was built stays in the folder and is used again, so that timings can be repeated.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Gallery:
     def open(cls, path: str | Path, *, encoder: str | ImageEncoder | None = None, device: str = "auto") -> Gallery:
         """Opens a gallery; its encoder is loaded when the first text or picture is asked for.
 
-        Vectors and metadata are read when they are needed. The codes of an index that FAISS cannot map are read now:
+        Everything else is read when it is needed. The first search reads the codes of an index that FAISS cannot map:
         some 150 bytes a row.
 
         Args:

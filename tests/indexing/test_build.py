@@ -6,7 +6,9 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +263,58 @@ def test_an_index_that_does_not_fit_its_report_does_not_count(gallery: Path, cap
     report = build_index(gallery, None)  # what the file holds has nothing to do with the report: nothing is folded in
     assert (report["num_rows"], report["spec"]["factory"]) == (6000, FACTORY)
     assert faiss_index(gallery).nlist == 64
+
+
+def test_a_truncated_index_does_not_count(gallery: Path, caplog: pytest.LogCaptureFixture) -> None:
+    queries_QD = clustered(9, 5)
+    path = gallery / "index" / "hf_x" / "index.faiss"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert share(opened(gallery).search(queries_QD, 10)[1], exact(gallery, queries_QD, 10)) == 1.0
+    assert "every row is compared" in caplog.text
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"index\.faiss is missing or damaged; build the index again"):
+        opened(gallery)
+
+
+def test_damage_inside_an_index_is_told_by_the_first_search_and_mended_by_the_next_build(
+    gallery: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Opening reads a file's first bytes alone, and those are as they should be here."""
+    path = gallery / "index" / "hf_x" / "index.faiss"
+    data = path.read_bytes()
+    path.write_bytes(data[:24] + bytes(len(data) - 24))
+    index = opened(gallery)
+    assert share(index.search(clustered(9, 5), 10, effort="exact")[1], exact(gallery, clustered(9, 5), 10)) == 1.0
+    for _ in range(2):  # nothing half-read is kept
+        with pytest.raises(InputError, match=r"index\.faiss is missing or damaged; build the index again"):
+            index.search(clustered(9, 5), 10)
+    assert plan_index(gallery, IndexRequest()).reason.startswith("0 new rows")
+    report = build_index(gallery, None)
+    assert "it is built anew" in caplog.text
+    assert report["delivers"]["image"]["recall@10"] > 0.9
+    assert opened(gallery).search(clustered(9, 5), 10)[1].shape == (5, 10)
+
+
+def test_a_reader_that_has_not_searched_yet_keeps_its_index_too(gallery: Path) -> None:
+    queries_QD = clustered(9, 40)
+    found = opened(gallery).search(queries_QD, 10, kind="image")[1]
+    before = opened(gallery)
+    add_rows(gallery, queries_QD)
+    build_index(gallery, None, request=IndexRequest(factory="IVF16,SQ8"))
+    np.testing.assert_array_equal(before.search(queries_QD, 10, kind="image")[1], found)
+
+
+def test_threads_that_search_first_at_once_find_the_same(gallery: Path) -> None:
+    queries_QD = clustered(9, 16)
+    expected = opened(gallery).search(queries_QD, 10)[1]
+    index, together = opened(gallery), threading.Barrier(16)
+
+    def ask(query: int) -> np.ndarray:
+        together.wait()
+        return index.search(queries_QD[query : query + 1], 10)[1]
+
+    with ThreadPoolExecutor(16) as pool:
+        np.testing.assert_array_equal(np.concatenate(list(pool.map(ask, range(16)))), expected)
 
 
 @pytest.mark.slow

@@ -153,7 +153,6 @@ def test_a_gallery_without_text_side_says_so(tmp_path: Path, dinov2_folder: Path
     [
         ("img_emb/img_emb_00000.npy", "is damaged"),
         ("metadata/metadata_00000.parquet", "is damaged"),
-        ("index/conse/index.faiss", "build the index again"),
         ("index/conse/index.json", "build the index again"),
         ("gallery.json", "is damaged"),
     ],
