@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ def index_folder(root: Path, manifest: Manifest) -> Path:
     return root / "index" / manifest.spec.slug
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredIndex:
     """An `index.faiss` that is held open, so that it can be read later even if a job has replaced it by then.
 
@@ -54,7 +55,9 @@ class StoredIndex:
             _, _, num_rows = _HEADER.unpack(file.read(_HEADER.size))
         except (OSError, struct.error) as error:
             raise _damaged(path) from error
-        return cls(path, num_rows, os.fstat(file.fileno()).st_size, file)
+        stored = cls(path, num_rows, os.fstat(file.fileno()).st_size, file)
+        weakref.finalize(stored, file.close)
+        return stored
 
     def belongs_to(self, report: Mapping[str, Any]) -> bool:
         """Whether it is the file that an `index.json` describes."""

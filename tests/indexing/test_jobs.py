@@ -1,4 +1,7 @@
-"""Jobs under pressure: several processes, signals, a full disk, shards that come and go."""
+"""Jobs under pressure: several processes, signals, a full disk, shards that come and go.
+
+`DIANTU_KILLS=30` kills a job as often; the suite does it less often.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ from diantu.indexing import embed as embed_module
 from diantu.indexing.embed import embed
 from diantu.indexing.encoders import load_encoder
 from diantu.indexing.ledger import Ledger
+
+KILLS = int(os.environ.get("DIANTU_KILLS", "10"))
 
 
 @pytest.fixture(scope="module")
@@ -173,13 +178,13 @@ def jobs() -> Iterator[Zygote]:
 
 
 @pytest.mark.slow
-def test_thirty_rounds_of_kills_and_changing_workers(
+def test_rounds_of_kills_and_changing_workers(
     source: Path, whole: Path, clip_folder: Path, tmp_path: Path, jobs: Zygote
 ) -> None:
     """SIGKILL and SIGTERM at random instants, with other numbers of workers and processes every time."""
     rng = random.Random(1)
     gallery, number, finished = tmp_path / "g0", 0, 0
-    for _ in range(30):
+    for _ in range(KILLS):
         options = ["--num-workers", str(rng.randint(0, 2)), "--num-processes", str(rng.choice((1, 1, 2)))]
         job = jobs.start(*command(source, gallery, clip_folder, *options)[3:])
         target = len(list((gallery / "parts").glob("*.json"))) + rng.randint(0, 1)
@@ -196,4 +201,4 @@ def test_thirty_rounds_of_kills_and_changing_workers(
             finished += 1
             number += 1
             gallery = tmp_path / f"g{number}"
-    assert finished >= 3
+    assert finished >= KILLS // 10
