@@ -2,51 +2,168 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from .types import InputError
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection, DuckDBPyRelation
+    from duckdb import DuckDBPyConnection
+
+# What tables call the same thing, in order of preference, matched without regard to case.
+ALIASES = {
+    "url": ("url", "image_url", "img_url"),
+    "caption": ("caption", "text", "alt", "alt_text", "top_caption"),
+    "width": ("width", "original_width"),
+    "height": ("height", "original_height"),
+    "similarity": ("similarity", "clip_similarity_vitb32", "clip_b32_similarity_score"),
+    "punsafe": ("punsafe", "nsfw", "nsfw_score", "nsfw_score_opennsfw2"),
+    "pwatermark": ("pwatermark", "watermark_score"),
+    "aesthetic": ("aesthetic", "aesthetic_score", "aesthetic_score_laion_v2"),
+}
+_NUMBERS = frozenset(ALIASES) - {"url", "caption"}  # LAION's NSFW, which says UNLIKELY or UNSURE, is no punsafe
+
+# A condition longer than this was not written by a person, and costs what a hostile one costs.
+MAX_LENGTH = 20_000
+_MAX_DEPTH = 100
+# What evaluating may take; a text repeated a billion times stops here.
+_MEMORY = "1GB"
+# What an expression over one row is made of: neither subqueries nor windows, stars or parameters.
+_ALLOWED = frozenset({
+    "BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "FUNCTION", "LAMBDA",
+    "OPERATOR", "TYPE",
+})  # fmt: skip
+# The date is the one thing beside the row that a condition may depend on.
+_ALSO_ALLOWED = frozenset({"now", "today", "current_date", "get_current_timestamp", "nullif"})
+# These make something as large as a number says, which the limit of memory does not stop, or take DuckDB's own states.
+_REFUSED = frozenset({
+    "repeat", "range", "generate_series", "lpad", "rpad", "bar", "list_resize", "array_resize", "format", "printf",
+    "bitstring", "combine", "create_sort_key", "finalize", "invoke", "index_key", "to_aggregate_state",
+})  # fmt: skip
 
 
-@contextmanager
-def locked_duckdb(setting: str, paths: Sequence[str]) -> Iterator[DuckDBPyConnection]:
-    """A DuckDB that reads some paths and nothing else, no Python variable either, and cannot be unlocked.
-
-    Args:
-        setting: `allowed_paths` (files) or `allowed_directories`.
-        paths: which ones.
-    """
+def locked_duckdb(files: Sequence[str] = ()) -> DuckDBPyConnection:
+    """A DuckDB that reads some files and nothing else, no Python variable either, and cannot be unlocked."""
     import duckdb
 
-    with duckdb.connect() as connection:
-        connection.execute(f"SET {setting} = [{', '.join(map(text, paths))}]; SET python_enable_replacements = false")
-        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-        yield connection
+    connection = duckdb.connect()
+    connection.execute(f"SET allowed_paths = [{', '.join(map(text, files))}]; SET python_enable_replacements = false")
+    connection.execute(f"SET memory_limit = '{_MEMORY}'; SET max_expression_depth = {_MAX_DEPTH}")
+    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+    return connection
 
 
-def meeting(rows: DuckDBPyRelation, where: str) -> DuckDBPyRelation:
-    """The rows that meet a condition; raises `duckdb.Error` where it is none, or more than one expression."""
-    rows.filter(where)  # refuses what only the parentheses below would complete, as in `1) OR (1`
-    # DuckDB 1.2 takes `a > 1 LIMIT 5` for `a > 1` and says nothing; in parentheses it is an error in all releases.
-    return rows.filter(f"({where}\n)")
+def columns_of(connection: DuckDBPyConnection, where: str, columns: Iterable[str], *, owner: str) -> list[str]:
+    """The columns that a condition needs, in lower case, each once.
 
+    DuckDB parses the condition; nothing is evaluated.
 
-def what_is_wrong(where: str | None, columns: Sequence[str], error: Exception, *, owner: str) -> str:
-    """A sentence about a condition that DuckDB refuses; for an unknown column it names the nearest ones.
+    Args:
+        connection: any.
+        where: the condition.
+        columns: all columns that there are.
+        owner: what has them, in the plural: "the tables".
 
-    `owner` is what has the columns, in the plural: "the tables".
+    Raises:
+        InputError: if it is not one expression of rows' values and functions of them, or names another column.
     """
-    unknown = re.search(r'[Cc]olumn "(.+?)" not found', line(error))
-    if not unknown:
-        return f"the condition {where!r} is not understood as one SQL condition over the columns: {line(error)}"
+    try:
+        named = _named(connection.cursor(), where)
+    except _NoConditionError as error:
+        raise not_understood(where, str(error)) from error
     by_name = {name.lower(): name for name in columns}
-    near = [by_name[name] for name in get_close_matches(unknown[1].lower(), by_name, cutoff=0.5)]
+    for name in named:
+        if name.lower() not in by_name:
+            raise _unknown(where, name, by_name, owner)
+    return list(dict.fromkeys(name.lower() for name in named))
+
+
+class _NoConditionError(Exception):
+    """What is given is no condition; the message says why."""
+
+
+def _named(connection: DuckDBPyConnection, where: str) -> list[str]:
+    """The columns that a condition names, as it writes them."""
+    if len(where) > MAX_LENGTH:
+        raise _NoConditionError(f"it is {len(where)} characters long, at most {MAX_LENGTH} are allowed")
+    _parsed(connection, where)  # refuses what only the parentheses below would complete, as in `1) OR (1`
+    columns: dict[str, None] = {}
+    variables: set[str] = set()  # of `x -> x > 1`
+    for node in _nodes(_parsed(connection, f"({where}\n)")):  # refuses what stands behind it, as in `1 LIMIT 5`
+        kind = node["class"]
+        if kind not in _ALLOWED:
+            raise _NoConditionError(f"a {kind.lower()} is not allowed, only a row's values and functions of them")
+        if kind == "COLUMN_REF":
+            columns[node["column_names"][0]] = None  # then come the fields of a struct
+        elif kind == "LAMBDA":
+            variables.update(name for part in _nodes(node["lhs"]) for name in part.get("column_names", ()))
+        elif kind == "FUNCTION" and node["function_name"].lower() not in _functions():
+            raise _NoConditionError(f"{node['function_name']} is no function of a row's values")
+    return [name for name in columns if name not in variables]
+
+
+def _parsed(connection: DuckDBPyConnection, where: str) -> Any:
+    """The tree of a condition, as JSON values."""
+    import duckdb
+
+    query = "SELECT json_serialize_sql(?, skip_null := true, skip_empty := true)"
+    try:
+        ((found,),) = connection.execute(query, [f"SELECT 1 FROM rows WHERE {where}\n"]).fetchall()
+        parsed = json.loads(found)
+    except (duckdb.Error, RecursionError, UnicodeError) as error:
+        raise _NoConditionError(line(error)) from error
+    if parsed["error"]:
+        raise _NoConditionError(parsed["error_message"].partition(". Use")[0])
+    (statement,) = parsed["statements"]
+    if not {"SELECT_NODE"} == {statement["node"]["type"]} or "where_clause" not in statement["node"]:
+        raise _NoConditionError("it is more than a condition")
+    return statement["node"]["where_clause"]
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """All objects of a tree of JSON values that say what they are."""
+    left = [tree]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if "class" in value:
+                yield value
+            left.extend(reversed(value.values()))
+        elif isinstance(value, list):
+            left.extend(reversed(value))
+
+
+@lru_cache(maxsize=1)
+def _functions() -> frozenset[str]:
+    """The functions that depend on their arguments alone."""
+    import duckdb
+
+    query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'scalar'"
+    with duckdb.connect() as connection:
+        found = connection.execute(f"{query} AND stability = 'CONSISTENT'").fetchall()
+    # Functions that begin with __ are inner ones. Arithmetic is a function, too.
+    return (frozenset(name for (name,) in found if not name.startswith("__")) | _ALSO_ALLOWED) - _REFUSED
+
+
+def not_understood(where: str, reason: str) -> InputError:
+    """What a user reads about a condition that cannot be evaluated."""
+    reason = " ".join(reason[:300].split())
+    return InputError(
+        f"the condition {_short(where)} is not understood as one SQL condition over the columns: {reason}"
+    )
+
+
+def _unknown(where: str, name: str, by_name: Mapping[str, str], owner: str) -> InputError:
+    near = [by_name[near] for near in get_close_matches(name.lower(), by_name, cutoff=0.5)]
     hint = f"the nearest: {', '.join(near)}" if near else f"they have: {', '.join(by_name.values())}"
-    return f"the condition {where!r} names a column {unknown[1]!r} that {owner} do not have; {hint}"
+    return InputError(f"the condition {_short(where)} names a column {_short(name)} that {owner} do not have; {hint}")
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 200 else f"{value[:199]}…")
 
 
 def identifier(name: str) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .conditions import identifier, line, locked_duckdb, meeting, what_is_wrong
+from .conditions import ALIASES, columns_of, identifier, line, locked_duckdb, not_understood
 from .types import InputError
 
 if TYPE_CHECKING:
@@ -29,17 +29,6 @@ log = logging.getLogger(__name__)
 WORK = ".download"
 RESIZE_MODES = ("keep_ratio", "keep_ratio_largest", "center_crop", "no")
 
-# What tables call the same thing, in order of preference, matched without regard to case.
-_ALIASES = {
-    "url": ("url", "image_url", "img_url"),
-    "caption": ("caption", "text", "alt", "alt_text", "top_caption"),
-    "width": ("width", "original_width"),
-    "height": ("height", "original_height"),
-    "similarity": ("similarity", "clip_similarity_vitb32", "clip_b32_similarity_score"),
-    "punsafe": ("punsafe", "nsfw", "nsfw_score", "nsfw_score_opennsfw2"),
-    "pwatermark": ("pwatermark", "watermark_score"),
-    "aesthetic": ("aesthetic", "aesthetic_score", "aesthetic_score_laion_v2"),
-}
 # img2dataset has columns of these names itself; the table's own are passed on as `table_<name>`.
 _RESERVED = frozenset({
     "key", "caption", "url", "width", "height", "original_width", "original_height", "status", "error_message", "exif",
@@ -150,7 +139,7 @@ def _choose(tables: Sequence[Path], request: Request, rows: Path) -> int:
     import duckdb
 
     files = [str(table) for table in tables]
-    with locked_duckdb("allowed_paths", files) as connection:
+    with locked_duckdb(files) as connection:
         try:
             table = connection.read_parquet(files, union_by_name=True)
             num_all = table.aggregate("count(*)").fetchall()[0][0]
@@ -158,12 +147,13 @@ def _choose(tables: Sequence[Path], request: Request, rows: Path) -> int:
             raise InputError(f"the tables cannot be read as parquet files of one kind: {line(error)}") from error
         names = _names(table)
         url = _ENCODED_URL.format(identifier(names["url"]))
+        if request.where is not None:
+            columns_of(connection, request.where, [*table.columns, *names], owner="the tables")
         try:
             met = _filter(table, names, request.where)
             num_met, num_urls = met.aggregate(f"count(*), count(nullif({url}, ''))").fetchall()[0]
         except duckdb.Error as error:
-            sentence = what_is_wrong(request.where, [*table.columns, *names], error, owner="the tables")
-            raise InputError(sentence) from error
+            raise not_understood(str(request.where), line(error)) from error
         num_rows = min(num_urls, request.limit or num_urls)
         counts = f"{num_all} rows, {num_met} of them meet the condition, {num_met - num_urls} of those have no URL"
         if not num_rows:
@@ -183,7 +173,7 @@ def _names(table: DuckDBPyRelation) -> dict[str, str]:
     """
     columns = {name.lower(): (name, kind.id) for name, kind in zip(table.columns, table.types, strict=True)}
     names: dict[str, str] = {}
-    for canonical, aliases in _ALIASES.items():
+    for canonical, aliases in ALIASES.items():
         kinds = ("varchar",) if canonical in ("url", "caption") else (*_INTEGERS, *_AS_DOUBLE)
         found = [columns[alias][0] for alias in aliases if alias in columns and columns[alias][1] in kinds]
         if found:
@@ -191,7 +181,7 @@ def _names(table: DuckDBPyRelation) -> dict[str, str]:
     if "url" not in names:
         raise InputError(
             f"the tables have no column of URLs among {', '.join(table.columns)}; "
-            f"call the one that has them {' or '.join(_ALIASES['url'])}"
+            f"call the one that has them {' or '.join(ALIASES['url'])}"
         )
     return names
 
@@ -200,7 +190,7 @@ def _filter(table: DuckDBPyRelation, names: Mapping[str, str], where: str | None
     own = {name.lower() for name in table.columns}
     added = [f"{identifier(name)} AS {canonical}" for canonical, name in names.items() if canonical not in own]
     table = table.project(", ".join(["*", *added]))
-    return table if where is None else meeting(table, where)
+    return table if where is None else table.filter(f"({where}\n)")
 
 
 def _passed_on(table: DuckDBPyRelation, names: Mapping[str, str]) -> Iterator[str]:

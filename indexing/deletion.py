@@ -5,10 +5,9 @@ A deletion has a lock of its own, so that it need not wait for a job that runs f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..datasets.types import InputError
+from .columns import Columns
 from .files import DELETED, DELETION_LOCK, exclusive, replacing
 from .filters import matching_rows
 from .manifest import Manifest, read_manifest
-from .parts import REMEDY, metadata_path, read_metadata
 
 # A deletion holds its lock for the time that a file takes to be written; a compaction holds it for long.
 PATIENCE_SECONDS = 5.0
-# Rows whose keys are looked up together: looking up prepares the wanted keys anew each time.
-_BLOCK = 1_000_000
 # What to do about damaged tombstones.
 _REMEDY = "restore it from a copy; without the file no row counts as deleted"
 
@@ -107,29 +104,9 @@ def _rows_with_keys(root: Path, manifest: Manifest, keys: list[str]) -> tuple[np
     wanted = pa.array(keys, pa.string())
     rows = [np.zeros(0, np.int64)]
     found: set[str] = set()
-    for first, parts in _blocks(manifest):
-        column_N = pa.chunked_array([chunk for part in parts for chunk in _keys(root, *part)], pa.string())
+    for first, table in Columns(root, manifest).blocks(["key"]):
+        column_N = table["key"]
         is_wanted_N = pc.call_function("is_in", [column_N], pc.SetLookupOptions(wanted))
         rows.append(first + np.flatnonzero(is_wanted_N.to_numpy()))
         found.update(column_N.filter(is_wanted_N).to_pylist())
     return np.concatenate(rows), tuple(key for key in keys if key not in found)
-
-
-def _blocks(manifest: Manifest) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Runs of parts that have about `_BLOCK` rows together, each with its first row."""
-    first_rows = np.cumsum([0, *(count for _, count in manifest.parts)]).tolist()
-    parts = zip(first_rows, manifest.parts, strict=False)
-    for _, block in groupby(parts, key=lambda part: part[0] // _BLOCK):
-        here = list(block)
-        yield here[0][0], [part for _, part in here]
-
-
-def _keys(root: Path, number: int, count: int) -> list[pa.Array]:
-    path = metadata_path(root, number)
-    try:
-        column_N = read_metadata(root, number, ["key"])["key"]
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} is damaged ({error}); {REMEDY}") from error
-    if len(column_N) != count:
-        raise InputError(f"{path} holds {len(column_N)} rows, {count} were written; {REMEDY}")
-    return column_N.chunks

@@ -1,159 +1,115 @@
-"""SQL conditions over a gallery's metadata → rows.
+"""SQL conditions over a gallery's metadata → the rows that meet them.
 
-DuckDB reads the files of metadata and nothing else; all that a condition can do is choose rows.
+DuckDB evaluates them over columns that are in memory already: it opens no file, and all that a condition can do is
+choose rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from ..datasets.conditions import identifier, line, locked_duckdb, meeting, text, what_is_wrong
+from ..datasets.conditions import columns_of, line, locked_duckdb, not_understood
 from ..datasets.types import InputError
+from .columns import Columns
+from .duplicates import read_duplicates
 from .manifest import Manifest
-from .parts import COLUMNS, REMEDY, metadata_path
+from .rowset import RowSet
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# The columns of a part and their types, in their order; null is the type of a column that has no value.
-_Kinds: TypeAlias = "tuple[tuple[str, pa.DataType], ...]"
-
-# All types that parts are written with.
-_SQL = {
-    pa.bool_(): "BOOLEAN",
-    pa.int64(): "BIGINT",
-    pa.uint64(): "UBIGINT",
-    pa.float64(): "DOUBLE",
-    pa.string(): "VARCHAR",
+Missing: TypeAlias = Literal["exclude", "include"]
+MISSING = ("exclude", "include")
+# What a row becomes whose condition is neither true nor false, since a value is missing.
+_CHOSEN = {
+    "exclude": ("CASE WHEN (", "\n) THEN true ELSE false END"),
+    "include": ("CASE WHEN NOT (", "\n) THEN false ELSE true END"),
 }
-# Files of one query: with many threads DuckDB has nearly all of them open, and a process may usually have 1024.
-_FILES = 256
-# What a row is found by, under names that no field of a sample has.
-_FILE, _PART, _ROW = "_diantu_file", "_diantu_part", "_diantu_row"
+# Answers that are kept: a billion rows take 125 MB each.
+_KEPT_BYTES = 1 << 28
+# A condition that takes longer over a million rows is stopped.
+_SECONDS = 30.0
+
+
+class Filters:
+    """Answers conditions over one version of a gallery; those asked lately at once. Threads may share it."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._kept: OrderedDict[tuple[str, str], RowSet] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def rows(self, where: str, missing: Missing = "exclude") -> RowSet:
+        """The rows that meet a SQL condition over the metadata, such as `width >= 512 AND punsafe < 0.1`.
+
+        Deleted rows are found like all others. A field that only some parts have is missing in the others.
+
+        Args:
+            where: one expression; see `datasets.conditions`.
+            missing: what to do with rows for which the condition is neither true nor false, since a value is missing:
+                `exclude` them, as SQL does, or `include` them.
+
+        Raises:
+            InputError: if the condition cannot be used, or metadata is damaged.
+        """
+        if missing not in MISSING:
+            raise InputError(f"missing {missing!r} is not known; missing values: {' or '.join(MISSING)}")
+        with self._lock:
+            if (kept := self._kept.get((where, missing))) is not None:
+                self._kept.move_to_end((where, missing))
+                return kept
+        found = RowSet.of_mask(self._mask(where, missing))
+        with self._lock:
+            self._kept[where, missing] = found
+            while len(self._kept) > max(1, _KEPT_BYTES // max(len(found.bits), 1 << 12)):
+                self._kept.popitem(last=False)
+        return found
+
+    def _mask(self, where: str, missing: Missing) -> np.ndarray:
+        """Which rows meet a condition: `N` bool."""
+        if not self._columns.num_rows:
+            return np.zeros(0, bool)  # and there are no columns that could be asked for
+        names = columns_of(self._connection, where, self._columns.names, owner="the gallery's rows")
+        return np.concatenate([self._evaluated(table, where, missing) for _, table in self._columns.blocks(names)])
+
+    def _evaluated(self, table: pa.Table, where: str, missing: Missing) -> np.ndarray:
+        import duckdb
+
+        connection = self._connection.cursor()  # threads must not share one
+        timer = threading.Timer(_SECONDS, connection.interrupt)
+        timer.start()
+        try:
+            before, behind = _CHOSEN[missing]
+            chosen = connection.from_arrow(table).project(f"{before}{where}{behind} AS chosen")
+            return chosen.fetchnumpy()["chosen"]
+        except duckdb.InterruptException as error:
+            raise not_understood(where, f"it takes longer than {_SECONDS:.0f} s for {len(table)} rows") from error
+        except duckdb.Error as error:
+            raise not_understood(where, line(error)) from error
+        finally:
+            timer.cancel()
+
+    @cached_property
+    def _connection(self) -> DuckDBPyConnection:
+        return locked_duckdb()
 
 
 def matching_rows(root: Path, manifest: Manifest, conditions: Sequence[str]) -> list[np.ndarray]:
-    """The rows that meet each of some SQL conditions over the metadata, such as `width >= 512 AND punsafe < 0.1`.
-
-    A row for which a condition is neither true nor false, since a value is missing, does not meet it; `punsafe < 0.1
-    OR punsafe IS NULL` takes it in. A field that only some parts have is missing in the others. Deleted rows are
-    found like all others.
+    """The rows that meet each of some conditions; see `Filters.rows`.
 
     Returns:
         For each condition the row ids, int64, ascending.
 
     Raises:
-        InputError: if a condition is not one SQL expression over the metadata's columns, or metadata is damaged.
+        InputError: if a condition cannot be used, or metadata is damaged.
     """
-    alike = _alike(root, manifest)
-    columns = _columns(list(alike))
-    queries = [query for kinds, numbers in alike.items() for query in _queries(root, kinds, numbers, columns)]
-    first_rows = _first_rows(manifest)
-    found = []
-    with locked_duckdb("allowed_directories", [f"{root / 'metadata'}/"]) as connection:
-        for where in conditions:
-            rows = [np.zeros(0, np.int64)]
-            for query in queries:
-                parts_N, rows_N = _matching(connection, query, where, list(columns))
-                rows.append(first_rows[parts_N] + rows_N)
-            found.append(np.sort(np.concatenate(rows)))
-    return found
-
-
-def _first_rows(manifest: Manifest) -> np.ndarray:
-    """The row id of each part's first row, by the part's number."""
-    first_rows = np.zeros(max((number for number, _ in manifest.parts), default=0) + 1, np.int64)
-    first = 0
-    for number, count in manifest.parts:
-        first_rows[number] = first
-        first += count
-    return first_rows
-
-
-def _alike(root: Path, manifest: Manifest) -> dict[_Kinds, list[int]]:
-    """The numbers of parts that have rows, by the columns of their metadata: those that are alike are read together."""
-    alike: dict[_Kinds, list[int]] = {}
-    for number, count in manifest.parts:
-        if count:
-            alike.setdefault(_kinds(metadata_path(root, number), count), []).append(number)
-    return alike
-
-
-def _kinds(path: Path, count: int) -> _Kinds:
-    try:
-        footer = pq.read_metadata(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} is damaged ({error}); {REMEDY}") from error
-    if footer.num_rows != count:
-        raise InputError(f"{path} holds {footer.num_rows} rows, {count} were written; {REMEDY}")
-    fields = enumerate(footer.schema.to_arrow_schema())
-    return tuple((field.name, pa.null() if _is_empty(footer, i, field) else field.type) for i, field in fields)
-
-
-def _is_empty(footer: pq.FileMetaData, position: int, field: pa.Field) -> bool:
-    """Whether a field of samples has no value in a part: it was written as text then, whatever it is in the others."""
-    if field.name in COLUMNS or field.type != pa.string():
-        return False
-    for i in range(footer.num_row_groups):
-        statistics = footer.row_group(i).column(position).statistics
-        if statistics is None or statistics.null_count < footer.row_group(i).num_rows:
-            return False
-    return True
-
-
-def _columns(tables: Sequence[_Kinds]) -> dict[str, str]:
-    """All columns and their SQL types; like SQL it makes no difference between upper and lower case."""
-    names: dict[str, str] = {}
-    kinds: dict[str, set[pa.DataType]] = {}
-    for table in tables:
-        for name, kind in table:
-            names.setdefault(name.lower(), name)
-            kinds.setdefault(name.lower(), set()).add(kind)
-    return {name: _sql_type(kinds[lower]) for lower, name in names.items()}
-
-
-def _sql_type(kinds: set[pa.DataType]) -> str:
-    """The narrowest type that holds the values of all parts, as within a part."""
-    kinds = kinds - {pa.null()}
-    if len(kinds) == 1:
-        return _SQL[next(iter(kinds))]
-    return "DOUBLE" if kinds == {pa.int64(), pa.float64()} else "VARCHAR"
-
-
-def _queries(root: Path, kinds: _Kinds, numbers: Sequence[int], columns: dict[str, str]) -> Iterator[str]:
-    """SQL that gives all columns of some parts that are alike, and their rows' numbers."""
-    own = {name.lower(): identifier(name) for name, kind in kinds if kind != pa.null()}
-    chosen = [f"{own.get(name.lower(), 'NULL')}::{kind} AS {identifier(name)}" for name, kind in columns.items()]
-    options = "file_row_number = true, hive_partitioning = false"
-    # Where DuckDB 1 gives the paths of files, it takes a condition on a field `filename` for one on them.
-    has_field = "filename" in own
-    step = 1 if has_field else _FILES
-    for start in range(0, len(numbers), step):
-        files = ", ".join(text(str(metadata_path(root, number))) for number in numbers[start : start + step])
-        if has_field:
-            part, source = f"{numbers[start]}", f"read_parquet({files}, {options})"
-        else:  # the number is in the path: metadata_00012.parquet
-            part, source = f"substr({_FILE}, -13, 5)", f"read_parquet([{files}], {options}, filename = {text(_FILE)})"
-        yield f"SELECT {', '.join(chosen)}, {part}::INTEGER AS {_PART}, file_row_number AS {_ROW} FROM {source}"
-
-
-def _matching(
-    connection: DuckDBPyConnection, query: str, where: str, columns: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Part numbers, and rows within the parts, of the rows of a query that meet a condition."""
-    import duckdb
-
-    try:
-        found = meeting(connection.sql(query), where).project(f"{_PART}, {_ROW}").fetchnumpy()
-    except duckdb.Error as error:
-        # What is wrong with a condition has a class of its own; what the reader of parquet stumbles over has none.
-        if type(error) in (duckdb.Error, duckdb.IOException) or "Failed to read file" in str(error):
-            raise InputError(f"metadata is damaged ({line(error)}); {REMEDY}") from error
-        raise InputError(what_is_wrong(where, columns, error, owner="the gallery's rows")) from error
-    return found[_PART], found[_ROW]
+    filters = Filters(Columns(root, manifest, read_duplicates(root)))
+    return [filters.rows(where).rows() for where in conditions]

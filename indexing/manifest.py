@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,14 @@ class Manifest:
         ends = np.cumsum([count for _, count in self.parts])
         positions = np.searchsorted(ends, rows, side="right")
         return positions, rows - np.concatenate([[0], ends])[positions]
+
+    def blocks(self, num_rows: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """Runs of parts that have about so many rows together, each with its first row."""
+        first_rows = np.cumsum([0, *(count for _, count in self.parts)]).tolist()
+        parts = zip(first_rows, self.parts, strict=False)
+        for _, block in groupby(parts, key=lambda part: part[0] // num_rows):
+            here = list(block)
+            yield here[0][0], [part for _, part in here]
 
     def save(self, root: Path) -> None:
         """Writes `gallery.json`."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pictures import same_tree
 
 from diantu.datasets import InputError
-from diantu.indexing import deletion
+from diantu.indexing import columns, deletion
 from diantu.indexing.deletion import Deleted, delete, read_deleted
 from diantu.indexing.files import DELETED, DELETION_LOCK, exclusive, remove_temporary
 from diantu.indexing.manifest import read_manifest
@@ -65,7 +65,7 @@ def test_deletions_add_up(
 
 @pytest.mark.parametrize("block", [1, 2, 1_000_000])
 def test_every_row_of_a_key_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(deletion, "_BLOCK", block)
+    monkeypatch.setattr(columns, "_BLOCK", block)
     root = write_gallery(tmp_path, [[{"key": "a"}, {"key": "b"}], [{"key": "a"}], [{"key": "c"}]])
     assert delete(root, keys=["c", "a", "z", "y", "a"]).unknown_keys == ("z", "y")
     assert read_deleted(root).tolist() == [0, 2, 3]

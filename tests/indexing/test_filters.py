@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import hostile
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from galleries import SPEC, keyed, write_gallery
@@ -14,7 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diantu.datasets import InputError
-from diantu.indexing.filters import matching_rows
+from diantu.indexing.columns import Columns
+from diantu.indexing.duplicates import COLUMNS
+from diantu.indexing.filters import Filters, matching_rows
 from diantu.indexing.manifest import Manifest, read_manifest
 from diantu.indexing.parts import metadata_path, metadata_table
 
@@ -130,6 +136,86 @@ def test_a_condition_is_one_expression_and_reaches_nothing_else(tmp_path: Path, 
     assert "hunter2" not in str(refused.value)
     assert python_variable
     assert not list(tmp_path.glob("written*"))
+
+
+def test_two_hundred_hostile_conditions_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    python_variable = {"key": ["hunter2"]}
+    (tmp_path / "secret.csv").write_text("key\nhunter2\n")
+    manifest = write_metadata(tmp_path / "g", [[{"key": "a"}]])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(hostile.CONDITIONS) >= 200
+    for condition in hostile.CONDITIONS:
+        filled = condition.replace("{secret}", str(tmp_path / "secret.csv")).replace("{folder}", str(tmp_path))
+        with pytest.raises(InputError) as refused:
+            matching_rows(tmp_path / "g", manifest, [filled])
+        sentence = str(refused.value)
+        assert sentence.startswith("the condition ")
+        assert len(sentence) < 1_000
+        assert "\n" not in sentence
+        assert "hunter2" not in sentence
+    assert python_variable
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_missing_values_are_excluded_or_included(tmp_path: Path) -> None:
+    parts: list[list[Record]] = [[{"key": "a", "score": 1}, {"key": "b"}], [{"key": "c", "score": 2.5}], [{"key": "d"}]]
+    filters = Filters(Columns(tmp_path, write_metadata(tmp_path, parts)))
+    assert filters.rows("score > 2").rows().tolist() == [2]
+    assert filters.rows("score > 2", "include").rows().tolist() == [1, 2, 3]
+    assert filters.rows("NOT score > 2").rows().tolist() == [0]
+    with pytest.raises(InputError, match="missing 'drop' is not known; missing values: exclude or include"):
+        filters.rows("score > 2", "drop")  # type: ignore[arg-type]
+
+
+def test_names_of_laion_mean_the_columns_that_a_gallery_has(tmp_path: Path) -> None:
+    record = {"key": "a", "NSFW": "UNLIKELY", "punsafe": 0.2, "AESTHETIC_SCORE": 6.5, "watermark_score": 0.1}
+    manifest = write_metadata(tmp_path, [[record, {"key": "b", "punsafe": 0.9}]])
+    met = ["punsafe < 0.5", "aesthetic > 6", "Aesthetic_Score_Laion_V2 > 6", "pwatermark < 0.5", "nsfw = 'UNLIKELY'"]
+    assert [rows_N.tolist() for rows_N in matching_rows(tmp_path, manifest, met)] == [[0]] * len(met)
+    with pytest.raises(InputError, match="'similarity > 0' names a column 'similarity'"):
+        matching_rows(tmp_path, manifest, ["similarity > 0"])
+
+
+def test_near_duplicates_are_a_column(tmp_path: Path) -> None:
+    root = write_gallery(tmp_path / "g", keyed(3, 3))
+    manifest = read_manifest(root)
+    with pytest.raises(InputError, match="'duplicate_of'"):
+        matching_rows(root, manifest, ["duplicate_of = 1"])
+    found = pa.table({"row": [2, 4], "duplicate_of": [1, 1], "score": [1.0, 1.0], "hash_distance": [0, 0]})
+    settings = {"threshold": 0.9, "max_hash_distance": 8, "num_rows": 6, "num_deleted": 0, "num_cut": 0}
+    pq.write_table(
+        found.cast(COLUMNS).replace_schema_metadata({"diantu": json.dumps(settings)}), root / "duplicates.parquet"
+    )
+    found_rows = matching_rows(root, manifest, ["duplicate_of = 1", "duplicate_of IS NULL AND number < 3"])
+    assert [rows_N.tolist() for rows_N in found_rows] == [[2, 4], [0, 1]]
+
+
+@pytest.mark.parametrize("memory_bytes", [0, 4_000, 1 << 30])
+def test_columns_are_kept_within_their_memory(
+    tmp_path: Path, memory_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diantu.indexing.columns._BLOCK", 100)
+    parts = [[{"key": f"{part}-{row}", "number": row} for row in range(60)] for part in range(10)]
+    filters = Filters(Columns(tmp_path, write_metadata(tmp_path, parts), memory_bytes=memory_bytes))
+    for _ in range(2):
+        for last in range(5):  # other conditions each time, so that none is answered from those kept
+            assert len(filters.rows(f"number = {last} AND key LIKE '%-{last}'").rows()) == 10
+    assert filters.rows("number < 30").count == 300
+    for metadata in (tmp_path / "metadata").iterdir():
+        metadata.unlink()
+    if memory_bytes == 1 << 30:
+        assert filters.rows("number < 31").count == 310
+    else:
+        with pytest.raises(InputError, match="is damaged"):
+            filters.rows("number < 31")
+
+
+def test_threads_share_filters(tmp_path: Path) -> None:
+    parts = [[{"key": f"{part}-{row}", "number": row} for row in range(100)] for part in range(5)]
+    filters = Filters(Columns(tmp_path, write_metadata(tmp_path, parts)))
+    wheres = [f"number < {limit}" for limit in range(100)] * 3
+    with ThreadPoolExecutor(8) as pool:
+        assert [found.count for found in pool.map(filters.rows, wheres)] == [5 * (i % 100) for i in range(300)]
 
 
 def test_unknown_columns_are_answered_with_the_nearest(tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""Some of a gallery's rows, as one bit each: what a filter chooses and what FAISS takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class RowSet:
+    """Rows out of `num_total`; `bits` are packed, the lowest row in the lowest bit, so ⌈num_total / 8⌉ uint8."""
+
+    bits: np.ndarray
+    num_total: int
+
+    @classmethod
+    def of_mask(cls, mask_N: np.ndarray) -> RowSet:
+        """The rows at which a mask is true."""
+        return cls(np.packbits(mask_N, bitorder="little"), len(mask_N))
+
+    @classmethod
+    def without(cls, rows_M: np.ndarray, num_total: int) -> RowSet:
+        """All rows but some."""
+        mask_N = np.ones(num_total, bool)
+        mask_N[rows_M] = False
+        return cls.of_mask(mask_N)
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows they are."""
+        return int(np.bitwise_count(self.bits).sum())
+
+    def rows(self, start: int = 0, end: int | None = None) -> np.ndarray:
+        """Those from `start` up to `end`: int64 row ids, ascending."""
+        end = self.num_total if end is None else min(end, self.num_total)
+        first = start // 8 * 8
+        some = np.unpackbits(self.bits[first // 8 : -(-end // 8)], bitorder="little")
+        return np.flatnonzero(some[: max(end - first, 0)][start - first :]) + start
+
+    def __and__(self, other: RowSet) -> RowSet:
+        assert self.num_total == other.num_total
+        return RowSet(self.bits & other.bits, self.num_total)
