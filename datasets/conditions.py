@@ -24,7 +24,6 @@ ALIASES = {
     "pwatermark": ("pwatermark", "watermark_score"),
     "aesthetic": ("aesthetic", "aesthetic_score", "aesthetic_score_laion_v2"),
 }
-_NUMBERS = frozenset(ALIASES) - {"url", "caption"}  # LAION's NSFW, which says UNLIKELY or UNSURE, is no punsafe
 
 # A condition longer than this was not written by a person, and costs what a hostile one costs.
 MAX_LENGTH = 20_000

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .rowset import RowSet
+
 # The widest search of a graph that makes sense.
 _WIDEST_GRAPH = 4096
 
@@ -20,17 +22,37 @@ class Candidates:
         import faiss
 
         self._index = index
-        self._ivf = faiss.try_extract_index_ivf(index)
+        self._ivf: Any = faiss.try_extract_index_ivf(index)
         self.num_rows: int = index.ntotal
         self.widest = self._widest()
         self._deleted = deleted[deleted < self.num_rows]
         self.num_alive = self.num_rows - len(self._deleted)
-        self._selector = None
-        if len(self._deleted):
-            alive = np.ones(self.num_rows, bool)
-            alive[self._deleted] = False
-            self._bits = np.packbits(alive, bitorder="little")  # FAISS keeps a pointer to it
-            self._selector = faiss.IDSelectorBitmap(self.num_rows, faiss.swig_ptr(self._bits))
+        self._alive = RowSet.without(self._deleted, self.num_rows) if len(self._deleted) else None
+
+    @property
+    def num_lists(self) -> int:
+        """Inverted lists; 0 where the index is made otherwise."""
+        return self._ivf.nlist if self._ivf is not None else 0
+
+    def list_of_rows(self) -> np.ndarray:
+        """The inverted list that each row lies in: `N` int32."""
+        lists_N = np.empty(self.num_rows, np.int32)
+        inverted = self._ivf.invlists
+        for number in range(self.num_lists):
+            if size := inverted.list_size(number):
+                lists_N[_faiss().rev_swig_ptr(inverted.get_ids(number), size)] = number
+        return lists_N
+
+    def nearest_lists(self, query_D: np.ndarray, count: int) -> np.ndarray:
+        """The inverted lists that lie nearest to a query, nearest first: at most `count`, int64."""
+        faiss = _faiss()
+        xq, quantizer = query_D[None], faiss.downcast_index(self._ivf.quantizer)
+        if isinstance(index := faiss.downcast_index(self._index), faiss.IndexPreTransform):
+            for i in range(index.chain.size()):
+                xq = faiss.downcast_VectorTransform(index.chain.at(i)).apply(xq)
+        parameters = _coarse_parameters(quantizer, count, refine=1)  # many are asked for, so their order matters little
+        lists_1L = quantizer.search(xq, min(count, self.num_lists), params=parameters)[1]
+        return lists_1L[lists_1L >= 0]
 
     def _widest(self) -> int:
         """The largest nprobe there is: all lists, or a large efSearch of a graph; 0 where neither exists."""
@@ -38,16 +60,21 @@ class Candidates:
             return self._ivf.nlist
         return min(_WIDEST_GRAPH, self.num_rows) if hasattr(_faiss().downcast_index(self._index), "hnsw") else 0
 
-    def rows(self, queries_QD: np.ndarray, depth: int, nprobe: int) -> np.ndarray:
-        """`rows_QR` int64 of R = depth candidates a query, the likelier first; −1 where there are fewer."""
-        xq = queries_QD
-        _, I = self._index.search(xq, min(depth, self.num_rows), params=self._parameters(nprobe, depth))  # noqa: E741
+    def rows(self, queries_QD: np.ndarray, depth: int, nprobe: int, among: RowSet | None = None) -> np.ndarray:
+        """`rows_QR` int64 of R = depth candidates a query, the likelier first; −1 where there are fewer.
+
+        `among` are the rows that count, without deleted ones; by default all that are not deleted.
+        """
+        xq, parameters = queries_QD, self._parameters(nprobe, depth, among or self._alive)
+        _, I = self._index.search(xq, min(depth, self.num_rows), params=parameters)  # noqa: E741
         return I
 
-    def _parameters(self, nprobe: int, depth: int) -> Any:
+    def _parameters(self, nprobe: int, depth: int, among: RowSet | None) -> Any:
         """One request's own: what is stored in the index is shared by all threads."""
         faiss = _faiss()
-        given: dict[str, Any] = {"sel": self._selector} if self._selector else {}
+        given: dict[str, Any] = {}
+        if among:  # FAISS keeps a pointer to the bits, which the caller's row set outlives
+            given["sel"] = faiss.IDSelectorBitmap(self.num_rows, faiss.swig_ptr(among.bits))
         index = faiss.downcast_index(self._index)
         if self._ivf is None:
             if hasattr(index, "hnsw"):
@@ -67,11 +94,11 @@ def _faiss() -> Any:
     return faiss
 
 
-def _coarse_parameters(quantizer: Any, nprobe: int) -> Any:
+def _coarse_parameters(quantizer: Any, nprobe: int, *, refine: int = 2) -> Any:
     """How the nearest lists are found: in a graph the search must be as wide as the number of lists asked for."""
     faiss = _faiss()
     if hasattr(quantizer, "hnsw"):
         return faiss.SearchParametersHNSW(efSearch=max(64, nprobe))
     if isinstance(quantizer, faiss.IndexRefine):
-        return faiss.IndexRefineSearchParameters(k_factor=2)
+        return faiss.IndexRefineSearchParameters(k_factor=refine)
     return None

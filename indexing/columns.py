@@ -67,7 +67,7 @@ class Columns:
         for first, parts in self._manifest.blocks(_BLOCK):
             columns = {name: self._column(first, parts, column) for name, column in own.items()}
             # A table without columns would have no rows either.
-            columns["_"] = pa.chunked_array([pa.nulls(sum(count for _, count in parts))])
+            columns["_diantu"] = pa.chunked_array([pa.nulls(sum(count for _, count in parts))])
             yield first, pa.table(columns)
 
     def _own(self, name: str) -> str | None:

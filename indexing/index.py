@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -23,8 +23,10 @@ from ..datasets.types import InputError
 from .candidates import Candidates
 from .deletion import read_deleted
 from .manifest import Manifest
+from .rowset import RowSet
 from .stored import AGAIN, StoredIndex, index_folder, read_report
 from .vectors import Vectors, best, exact_search
+from .within import Breadth, Within
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +36,6 @@ FAST = 0.9  # the recall that effort "fast" asks for
 EFFORTS = ("fast", "balanced", "exact")
 # Two files make an index, and a reader may come between the renames that replace them.
 _PAUSES = (0.02, 0.1, 0.5)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breadth:
-    """How much of an approximate index a search looks at, and how many candidates are scored exactly.
-
-    `nprobe` are inverted lists; where the index is a graph, its efSearch.
-    """
-
-    nprobe: int
-    candidates: int
 
 
 class GalleryIndex:
@@ -66,6 +57,7 @@ class GalleryIndex:
         self._load = load
         self._loaded: Candidates | None = None
         self._loading = threading.Lock()
+        self._within: WeakKeyDictionary[RowSet, Within] = WeakKeyDictionary()
 
     @classmethod
     def open(cls, root: Path, manifest: Manifest) -> GalleryIndex:
@@ -116,7 +108,7 @@ class GalleryIndex:
             return np.zeros((len(queries_QD), 0), np.float32), np.zeros((len(queries_QD), 0), np.int64)
         if not self.num_indexed or (breadth is None and not self._is_flat):
             return exact_search(self.vectors, queries_QD, k, deleted=self.deleted)
-        scores_QK, rows_QK = self._nearest(self._candidates(), queries_QD, k, breadth)
+        scores_QK, rows_QK = self._nearest(self.candidates(), queries_QD, k, breadth)
         if self.num_indexed == len(self.vectors):
             return scores_QK, rows_QK
         scores_QN, rows_QN = exact_search(self.vectors, queries_QD, k, start=self.num_indexed, deleted=self.deleted)
@@ -131,7 +123,7 @@ class GalleryIndex:
         Raises:
             InputError: if there is no such effort.
         """
-        target = self._target(effort)
+        target = self.recall(effort)
         table = (self.report or {}).get("tuning", {})
         points = table.get(kind, table.get("text", table.get("image", [])))
         tuned = sorted({point["k"] for point in points})
@@ -144,7 +136,18 @@ class GalleryIndex:
         scale = max(1.0, k / tuned_k)
         return Breadth(nprobe=int(point["nprobe"] * scale**0.5), candidates=int(point["candidates"] * scale))
 
-    def _candidates(self) -> Candidates:
+    def within(self, among: RowSet) -> Within:
+        """The rows of a filter, to be searched; kept as long as the row set is."""
+        with self._loading:
+            found = self._within.get(among)
+        if found is None:
+            alive = RowSet.without(self.deleted, len(self.vectors))
+            found = Within(self, among & alive)
+            with self._loading:
+                self._within[among] = found
+        return found
+
+    def candidates(self) -> Candidates:
         """The FAISS index, loaded by the first thread that needs it; others wait for that."""
         with self._loading:
             if self._loaded is None:
@@ -157,7 +160,17 @@ class GalleryIndex:
     def _is_flat(self) -> bool:
         return bool(self.report) and self.report["spec"]["factory"] == "Flat"
 
-    def _target(self, effort: Effort) -> float:
+    @cached_property
+    def list_of_rows(self) -> np.ndarray:
+        """The inverted list that each row of the index lies in, int32; worked out for the first filter."""
+        return self.candidates().list_of_rows()
+
+    def recall(self, effort: Effort) -> float:
+        """The recall that an effort means; more than 1 where every row is to be compared.
+
+        Raises:
+            InputError: if there is no such effort.
+        """
         if isinstance(effort, str) and effort in EFFORTS:
             balanced = (self.report or {}).get("target_recall", 1.0)
             return {"fast": min(FAST, balanced), "balanced": balanced, "exact": 2.0}[effort]

@@ -114,6 +114,20 @@ def exact_search(
     return scores_QK, rows_QK
 
 
+def exact_search_among(
+    vectors: Vectors, queries_QD: np.ndarray, k: int, rows_N: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k rows of highest inner product among some rows, ascending; results as those of `exact_search`."""
+    scores_QK = np.full((len(queries_QD), k), -np.inf, np.float32)
+    rows_QK = np.full((len(queries_QD), k), -1, np.int64)
+    for low in range(0, len(rows_N), _BLOCK):
+        some_N = rows_N[low : low + _BLOCK]
+        block_QN = queries_QD @ vectors.rows(some_N).T
+        both = np.hstack([scores_QK, block_QN]), np.hstack([rows_QK, np.broadcast_to(some_N, block_QN.shape)])
+        scores_QK, rows_QK = best(*both, k)
+    return scores_QK, rows_QK
+
+
 def best(scores_QN: np.ndarray, rows_QN: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k best of N candidates a query: scores descending, equal scores in the order of rows."""
     if scores_QN.shape[1] > 4 * k:  # a partial sort first; it keeps enough to settle ties below

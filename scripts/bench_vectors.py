@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 SYNTHETIC = "synthetic"
 NUM_TUNING, NUM_QUERIES, K = 2000, 1000, 10
 # Streams of random numbers: a block of a gallery is seeded by its number, queries by numbers that no block reaches.
-_PICTURES, _TEXTS = 1, 2
+_PICTURES, _TEXTS, _METADATA = 1, 2, 3
 _TUNING_BLOCK, _QUERY_BLOCK = 1_000_000, 1_000_001
 _LARGE = 10_000_000
 
@@ -238,17 +238,45 @@ def _write_exact(bench: Bench, vectors: Vectors) -> None:
 
 
 def _write_gallery(root: Path, num_rows: int, dim: int, rows: Callable[[int, int], np.ndarray]) -> Manifest:
-    """Parts of vectors with only a key as metadata; those that are there already are kept."""
+    """Parts of vectors with the metadata that filters are measured on; those that are there already are kept."""
     manifest, size = _manifest(dim), _part_rows(num_rows)
+    sides: _Sides | None = None
     for number, low in enumerate(tqdm(range(0, num_rows, size), desc="making vectors", unit=" parts")):
         high = min(low + size, num_rows)
         if read_part(root, number) is None:
+            sides = sides or _Sides(rows(0, min(size, num_rows)))
             shard = Shard(uri=f"/bench/{number:05d}.tar", format="webdataset", size_bytes=0)
-            keys = [{"key": str(row)} for row in range(low, high)]
-            write_part(root, number, shard, manifest.spec.fingerprint, rows(low, high).astype(np.float16), keys, [])
+            emb_ND = rows(low, high)
+            records = _records(low, sides.of(emb_ND), np.random.default_rng((_METADATA, number)))
+            write_part(root, number, shard, manifest.spec.fingerprint, emb_ND.astype(np.float16), records, [])
     manifest = manifest.with_committed(root)
     manifest.save(root)
     return manifest
+
+
+class _Sides:
+    """How far rows lie on the side of one of them, as a share of all rows: a condition on it goes with the query."""
+
+    def __init__(self, emb_ND: np.ndarray) -> None:
+        self._direction_D = emb_ND[0]
+        self._quantiles = np.quantile(emb_ND[1:] @ self._direction_D, np.linspace(0, 1, 100_001))
+
+    def of(self, emb_ND: np.ndarray) -> np.ndarray:
+        """`N` float64 from 0 to 1, nearly uniform; 1 is the nearest."""
+        return np.interp(emb_ND @ self._direction_D, self._quantiles, np.linspace(0, 1, len(self._quantiles)))
+
+
+def _records(first: int, sides_N: np.ndarray, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """`chance` has nothing to do with the vector; `punsafe` and `width` are like those of LAION."""
+    count = len(sides_N)
+    columns = {
+        "key": map(str, range(first, first + count)),
+        "width": rng.integers(64, 2049, count).tolist(),
+        "punsafe": rng.beta(0.3, 4, count).tolist(),
+        "chance": rng.random(count).tolist(),
+        "side": sides_N.tolist(),
+    }
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _manifest(dim: int) -> Manifest:
