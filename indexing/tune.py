@@ -53,10 +53,12 @@ def tune(
     depth = min(_DEPTH, found_by.num_alive)
     measured: dict[int, dict[int, np.ndarray]] = {}  # nprobe → k → recall by the number of candidates
     for nprobe in _steps(found_by.widest):
-        rows_QR = _own_last(found_by.rows(queries.emb_QD, depth, nprobe), queries.own_Q)
-        curves = {k: _recall_by_depth(rows_QR, rows, k) for k, rows in relevant.items()}
+        # A graph is searched as widely as candidates are asked for, so asking for more would measure a wider search.
+        deep = depth if found_by.num_lists or not nprobe else min(depth, nprobe)
+        rows_QR = _own_last(found_by.rows(queries.emb_QD, deep, nprobe), queries.own_Q)
+        curves = {k: _recall_by_depth(rows_QR, rows, k) for k, rows in relevant.items() if k <= deep}
         measured[nprobe] = curves
-        if all(curve[-1] >= targets[-1] for curve in curves.values()):
+        if len(curves) == len(relevant) and all(curve[-1] >= targets[-1] for curve in curves.values()):
             break
     points = []
     for k in relevant:
@@ -108,7 +110,7 @@ def _cheapest(
 ) -> Breadth | None:
     best: tuple[float, Breadth] | None = None
     for nprobe, curves in measured.items():
-        enough = np.flatnonzero(curves[k] >= target)
+        enough = np.flatnonzero(curves.get(k, np.zeros(0)) >= target)
         if len(enough):
             candidates = max(int(enough[0]) + 1, k)
             cost = nprobe * bytes_per_probe + candidates * _ROW_COST

@@ -36,8 +36,6 @@ _STRICTER, _MOST = 5, 0.99
 # steps changed nothing; small filters can afford more.
 _STEP, _MOST_STEPS = 0.25, 24
 _CALM, _CALM_NARROW, _NARROW = 2, 4, 0.05
-# A graph is cut to pieces by a filter below this share.
-_GRAPH_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,16 +92,13 @@ class Within:
         if self.num_rows <= _FEW or not index.num_indexed or breadth is None:
             return self._exact(queries_QD, k)
         candidates = index.candidates()
-        if not candidates.num_lists:
-            if self.share < _GRAPH_SHARE:
-                return self._exact(queries_QD, k)
-            # A walk through a graph meets the filter's rows only among all others.
-            wider = replace(breadth, nprobe=int(breadth.nprobe / self.share))
-            found = [self._among_candidates(query_D[None], k, wider) for query_D in queries_QD]
-        else:
-            deep = index.breadth(stricter, kind, int(k / self.share))
-            wanted = (deep or breadth).nprobe / candidates.num_lists * len(self._indexed)
-            found = [self._nearest(query_D[None], k, breadth, wanted) for query_D in queries_QD]
+        if (
+            not candidates.num_lists
+        ):  # a walk through a graph stops far from a filter that lies elsewhere than the query
+            return self._exact(queries_QD, k)
+        deep = index.breadth(stricter, kind, int(k / self.share))
+        wanted = (deep or breadth).nprobe / candidates.num_lists * len(self._indexed)
+        found = [self._nearest(query_D[None], k, breadth, wanted) for query_D in queries_QD]
         scores_QK, rows_QK = (np.concatenate([each[i] for each in found]) for i in range(2))
         return Found(scores_QK=scores_QK, rows_QK=rows_QK, strategies=tuple(strategy for _, _, strategy in found))
 
@@ -157,7 +152,7 @@ class Within:
         depth = max(breadth.candidates, k)
         rows_R = self._index.candidates().rows(query_1D, depth, breadth.nprobe, self._rows)[0]
         rows_R = np.concatenate([np.sort(rows_R[rows_R >= 0]), self._rows.rows(self._index.num_indexed)])
-        if len(rows_R) < k:  # the lists that were looked at hold too few, or a graph is in pieces
+        if len(rows_R) < k:  # the lists that were looked at hold too few
             return self._exact_answer(query_1D, k)
         strategy = f"index among {self.num_rows} rows of the filter, breadth {breadth.nprobe}"
         return *exact_search_among(self._index.vectors, query_1D, k, rows_R), strategy

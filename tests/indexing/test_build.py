@@ -209,6 +209,16 @@ def test_other_factories_work_the_same_way(tmp_path: Path, factory: str) -> None
     assert share(found, exact(root, queries_QD, 10)) > 0.9
 
 
+def test_a_graph_is_tuned_as_it_is_searched(tmp_path: Path) -> None:
+    """A search of a graph is as wide as the number of candidates, so those must not be what is measured."""
+    root = new_gallery(tmp_path / "g", DIM)
+    add_rows(root, clustered(0, 6000, around=5))
+    report = build_index(root, None, request=IndexRequest(factory="HNSW4"))
+    points = {point["target"]: point for point in report["tuning"]["image"] if point["k"] == 10}
+    assert points[0.8]["nprobe"] < points[0.98]["nprobe"]
+    assert report["delivers"]["image"]["recall@10"] == pytest.approx(points[0.95]["recall"], abs=0.03)
+
+
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
