@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from galleries import keyed, write_gallery
 
 from diantu.datasets import Shard
 from diantu.indexing.encoders import EncoderSpec
-from diantu.indexing.manifest import Manifest
+from diantu.indexing.manifest import Manifest, read_manifest
 from diantu.indexing.parts import write_part
 from diantu.search.metadata import Metadata
 
@@ -33,3 +34,13 @@ def test_rows_come_in_the_order_asked_for_from_any_part(tmp_path: Path) -> None:
     assert metadata.rows(np.array([], np.int64)) == []
     with pytest.raises(IndexError):
         metadata.rows(np.array([0, -1]))
+
+
+def test_only_the_columns_that_are_asked_for(tmp_path: Path) -> None:
+    root = write_gallery(tmp_path, keyed(*[3] * 8))  # as many parts as are read beside each other
+    metadata = Metadata(root, read_manifest(root))
+    rows_N = np.arange(24)[::-1]
+    assert metadata.rows(rows_N, ["number", "key", "absent"]) == [
+        {"key": f"{row // 3}-{row % 3}", "number": row} for row in rows_N.tolist()
+    ]
+    assert {"key", "number", "caption", "width"} <= set(metadata.rows(rows_N)[0])
