@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -73,10 +73,12 @@ def columns_of(connection: DuckDBPyConnection, where: str, columns: Iterable[str
         named = _named(connection.cursor(), where)
     except _NoConditionError as error:
         raise not_understood(where, str(error)) from error
-    by_name = {name.lower(): name for name in columns}
+    columns = list(columns)
+    known = {name.lower() for name in columns}
     for name in named:
-        if name.lower() not in by_name:
-            raise _unknown(where, name, by_name, owner)
+        if name.lower() not in known:
+            unknown = unknown_column(name, columns, owner=owner)
+            raise InputError(f"the condition {_short(where)} names {unknown}")
     return list(dict.fromkeys(name.lower() for name in named))
 
 
@@ -155,10 +157,12 @@ def not_understood(where: str, reason: str) -> InputError:
     )
 
 
-def _unknown(where: str, name: str, by_name: Mapping[str, str], owner: str) -> InputError:
+def unknown_column(name: str, columns: Iterable[str], *, owner: str) -> str:
+    """What a user reads about a column that is not there: the nearest ones, or all."""
+    by_name = {name.lower(): name for name in columns}
     near = [by_name[near] for near in get_close_matches(name.lower(), by_name, cutoff=0.5)]
     hint = f"the nearest: {', '.join(near)}" if near else f"they have: {', '.join(by_name.values())}"
-    return InputError(f"the condition {_short(where)} names a column {_short(name)} that {owner} do not have; {hint}")
+    return f"a column {_short(name)} that {owner} do not have; {hint}"
 
 
 def _short(value: str) -> str:

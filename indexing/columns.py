@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..datasets.conditions import ALIASES
+from ..datasets.conditions import ALIASES, unknown_column
 from ..datasets.types import InputError
 from .duplicates import Duplicates
 from .manifest import Manifest
@@ -55,6 +55,19 @@ class Columns:
         """All columns as they are written, and the names that tables of LAION's kind have for them."""
         aliases = [alias for group in ALIASES.values() for alias in group if alias not in self._names]
         return [*self._names.values(), *(alias for alias in aliases if self._own(alias))]
+
+    def spellings(self, name: str) -> list[str]:
+        """How a column is written in the parts that have it; by its own name, or one that other tables have for it.
+
+        Raises:
+            InputError: if there is no such column.
+        """
+        own = self._own(name)
+        if own is None:
+            unknown = unknown_column(name, self.names, owner="the gallery's rows")
+            raise InputError(f"the search names {unknown}")
+        written = {fields[own][0]: None for fields in self._fields.values() if own in fields}
+        return list(written) or [self._names[own]]
 
     def blocks(self, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
         """Some columns by runs of rows: the first row of each, and a table with the columns under the names asked for.

@@ -136,6 +136,13 @@ class GalleryIndex:
         scale = max(1.0, k / tuned_k)
         return Breadth(nprobe=int(point["nprobe"] * scale**0.5), candidates=int(point["candidates"] * scale))
 
+    def strategy(self, effort: Effort, kind: str, k: int) -> str:
+        """What a search does, for people."""
+        breadth = self.breadth(effort, kind, k)
+        if not self.num_indexed or breadth is None:
+            return f"exact, all {self.num_rows} rows"
+        return f"index, breadth {breadth.nprobe}, {breadth.candidates} candidates"
+
     def within(self, among: RowSet) -> Within:
         """The rows of a filter, to be searched; kept as long as the row set is."""
         with self._loading:

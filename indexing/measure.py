@@ -115,17 +115,28 @@ def mean_and_interval(values_Q: np.ndarray) -> tuple[float, list[float]]:
     return round(mean, 4), [round(max(mean - half, 0.0), 4), round(min(mean + half, 1.0), 4)]
 
 
-def calibrate(vectors: Vectors, queries: Queries, rows: np.ndarray) -> dict[str, float]:
-    """Mean and standard deviation of the scores of random query–picture pairs: what a hit's zscore refers to.
+def calibrate(vectors: Vectors, queries: Queries, rows: np.ndarray) -> dict[str, Any]:
+    """How random queries of one kind score with random pictures: what a hit's zscore refers to.
 
     Args:
         vectors: all rows.
         queries: of one kind.
         rows: a random sample of rows that are not deleted.
+
+    Returns:
+        `mean` and `std` of the scores. `centre`, the mean query: a picture's score with it is the mean of that
+        picture's scores, which is high for pictures that answer everything. `spread`, the standard deviation of scores
+        from their picture's mean.
     """
-    scores_QN = queries.emb_QD @ vectors.rows(rows).T
+    rows_ND, centre_D = vectors.rows(rows), queries.emb_QD.mean(axis=0)
+    scores_QN = queries.emb_QD @ rows_ND.T
     # A picture's score with itself, and a caption's with its own picture, are no random pairs, but one in N of them.
-    return {"mean": round(float(scores_QN.mean()), 6), "std": round(float(scores_QN.std()), 6)}
+    return {
+        "mean": round(float(scores_QN.mean()), 6),
+        "std": round(float(scores_QN.std()), 6),
+        "spread": round(float((scores_QN - rows_ND @ centre_D).std()), 6),
+        "centre": [round(value, 6) for value in centre_D.tolist()],
+    }
 
 
 def _latency(index: GalleryIndex, queries: Queries, effort: Effort) -> dict[str, float]:

@@ -19,27 +19,29 @@ log = logging.getLogger(__name__)
 
 _THUMBNAIL = 320  # pixels of the long side, twice what the page shows: sharp on dense screens
 
-_PAGE = Template("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-:root { color-scheme: light dark; --line: #8884; --dim: #888; --bar: #2a7de1; }
-body { font: 15px/1.45 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif;
-  margin: 2rem auto; max-width: 72rem; padding: 0 1.25rem; }
+# All of it is nested in one class, so that it touches nothing else where hits are shown inside another page.
+_STYLE = """
+.diantu { color-scheme: light dark; --line: #8884; --dim: #888; --bar: #2a7de1;
+font: 15px/1.45 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif;
 h1 { font-size: 1.35rem; font-weight: 600; margin: 0 0 .25rem; }
 section { margin: 2.25rem 0; }
 section > header { display: flex; align-items: center; gap: .75rem; margin-bottom: .75rem; }
 h2 { font-size: 1.1rem; font-weight: 600; margin: 0; } header img { height: 56px; border-radius: 6px; }
-.dim { color: var(--dim); font-size: .85rem; }
+.dim { color: var(--dim); font-size: .85rem; } a { color: inherit; }
 .hits { display: grid; grid-template-columns: repeat(auto-fill, minmax(160px, 1fr)); gap: 1rem; }
 figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
 figure > img, figure > .gone { display: block; width: 100%; aspect-ratio: 4/3; object-fit: contain; background: #8881; }
-.gone { display: grid; place-items: center; color: var(--dim); font-size: .85rem; }
+figure > .gone { display: grid; place-items: center; color: var(--dim); font-size: .85rem; }
 figcaption { padding: .5rem .6rem .6rem; overflow-wrap: anywhere; }
 .score { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums; font-size: .85rem; }
 .bar { height: 3px; margin: .3rem 0 .4rem; background: var(--line); border-radius: 2px; }
-.bar i { display: block; height: 100%; background: var(--bar); border-radius: 2px; }
-</style></head><body>
+.bar i { display: block; height: 100%; background: var(--bar); border-radius: 2px; } }
+"""
+_PAGE = Template("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<style>$style
+body { margin: 2rem auto; max-width: 72rem; padding: 0 1.25rem; }</style></head><body class=diantu>
 <h1>$title</h1>
 $sections
 </body></html>
@@ -60,28 +62,32 @@ def write_sheet(sections: Sequence[Hits], path: Path, *, title: str | None = Non
     path.parent.mkdir(parents=True, exist_ok=True)
     if ending == ".html":
         heading = title or " · ".join(hits.query.label for hits in sections)
-        page = _PAGE.substitute(title=escape(heading), sections="\n".join(map(_section, sections)))
+        page = _PAGE.substitute(style=_STYLE, title=escape(heading), sections="\n".join(map(_section, sections)))
         path.write_text(page, encoding="utf-8")
     else:
         _draw_sheet(sections).save(path)
     return path
 
 
+def fragment(hits: Hits) -> str:
+    """The hits as HTML to be shown inside another page, such as a notebook."""
+    return f"<style>{_STYLE}</style><div class=diantu>{_section(hits)}</div>"
+
+
 def thumbnail(hit: Hit) -> Image.Image | None:
     """A hit's picture, at most 320 pixels long, or None if its pixels are gone."""
     try:
-        image = hit.image()
+        return hit.thumbnail(_THUMBNAIL)
     except FileNotFoundError:
         return None
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
-    return image
 
 
 def _section(hits: Hits) -> str:
     shown = f"<img src={_inline(hits.query.image)} alt=query>" if hits.query.image else ""
     label = escape(hits.query.label)
-    figures = "\n".join(_figure(hit, max(hits[0].score, 1e-6)) for hit in hits)
-    note = f"{hits.query.kind} query, {len(hits)} hits, {hits.took_ms:.1f} ms"
+    figures = "\n".join(_figure(hit, max(*(hit.score for hit in hits), 1e-6)) for hit in hits)
+    where = f", where {escape(str(hits.explain['where']))}" if hits.explain.get("where") else ""
+    note = f"{hits.query.kind} query{where}, {len(hits)} hits, {hits.took_ms:.1f} ms"
     return (
         f"<section><header>{shown}<div><h2>{label}</h2><span class=dim>{note}</span></div></header>"
         f"<div class=hits>{figures}</div></section>"
@@ -94,12 +100,17 @@ def _figure(hit: Hit, best_score: float) -> str:
     picture = f"<img src={_inline(image)} alt='{caption}'>" if image else "<div class=gone>the picture is gone</div>"
     details = escape("\n".join(f"{name}: {value}" for name, value in hit.metadata.items() if value is not None))
     zscore = "" if hit.zscore is None else f"z {hit.zscore:+.1f}"
+    url = str(hit.metadata.get("url") or "")
+    # What is no web address, as javascript:…, is not made a link.
+    is_link = url.startswith(("https://", "http://"))
+    key = f"<a href='{escape(url)}' rel=noreferrer>{escape(hit.key)}</a>" if is_link else escape(hit.key)
+    folded = f" (+{hit.folded})" if hit.folded else ""
     width = round(100 * max(0.0, min(1.0, hit.score / best_score)))
     return (
         f"<figure title='{details}'>{picture}<figcaption>"
         f"<div class=score><b>{hit.score:.3f}</b><span class=dim>{zscore}</span></div>"
         f"<div class=bar><i style='width:{width}%'></i></div>"
-        f"{caption}<br><span class=dim>{escape(hit.key)}</span></figcaption></figure>"
+        f"{caption}<br><span class=dim>{key}{folded}</span></figcaption></figure>"
     )
 
 

@@ -64,7 +64,7 @@ def test_zscores_follow_scores(gallery: Gallery) -> None:
     zscores = np.array([hit.zscore for hit in hits], float)
     assert zscores[0] > 3
     assert abs(zscores.mean()) < 2
-    assert (np.diff(zscores) <= 0).all()
+    assert np.corrcoef(zscores, [hit.score for hit in hits])[0, 1] > 0.9
     assert gallery.search(vector=np.ones(512), k=1)[0].zscore is None
 
 
@@ -108,10 +108,9 @@ def test_many_threads_share_one_gallery(demo: Path) -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ({}, "exactly one"),
-        ({"text": "a", "vector": np.ones(512)}, "exactly one"),
-        ({"text": "  "}, "is empty"),
-        ({"text": "a", "k": 0}, "k is 0"),
+        ({}, "the query is empty"),
+        ({"query": "  "}, "is empty"),
+        ({"query": "a", "k": 0}, "k is 0"),
         ({"vector": np.ones(511)}, "511"),
         ({"vector": np.ones((1, 512))}, "1×512"),
         ({"vector": np.zeros(512)}, "zero or not finite"),

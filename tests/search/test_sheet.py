@@ -11,7 +11,7 @@ from PIL import Image
 
 from diantu.datasets import InputError
 from diantu.search import Gallery, Hit, Hits
-from diantu.search.hits import Query
+from diantu.search.hits import Asked
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_what_users_wrote_is_text_in_the_page(tmp_path: Path) -> None:
     evil = "<script>alert('x')</script>\" onload='y"
     metadata = {"shard": "/gone.tar", "offset": 0, "length": 1, "image_path": "a.jpg", "note": evil}
     hit = Hit(row=0, rank=1, score=0.5, zscore=None, key=evil, caption=evil, metadata=metadata)
-    page = Hits(query=Query(kind="text", label=evil), hits=(hit,), took_ms=1).sheet(tmp_path / "x.html").read_text()
+    page = Hits(query=Asked(kind="text", label=evil), hits=(hit,), took_ms=1).sheet(tmp_path / "x.html").read_text()
 
     seen: set[str] = set()
 

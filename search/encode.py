@@ -1,0 +1,121 @@
+"""Queries → vectors of a space. All texts of a batch go through the encoder in one call, and all pictures in another.
+
+Shapes: Q queries, D dimension, B batch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets import InputError
+from ..indexing.encoders import ImageEncoder, TextEncoder, load_encoder
+from ..indexing.encoders.spec import EncoderSpec
+from ..indexing.manifest import refuse_other
+from ..indexing.vectors import Vectors
+from .query import Part
+
+
+class Encoders:
+    """The encoders of a gallery's spaces, each loaded when it is needed first. Threads may share it."""
+
+    def __init__(self, root: Path, given: Mapping[str, str | ImageEncoder], device: str) -> None:
+        """`given` are encoders, or other names for them, by the fingerprint of their spec."""
+        self._root = root
+        self._given = given
+        self._device = device
+        self._loaded: dict[str, ImageEncoder] = {}
+        self._loading = threading.Lock()
+
+    def load(self, spec: EncoderSpec) -> ImageEncoder:
+        """The encoder of a space.
+
+        Raises:
+            InputError: if it cannot be loaded, or is not the one that the space was made with.
+        """
+        with self._loading:
+            if spec.fingerprint not in self._loaded:
+                given = self._given.get(spec.fingerprint, spec.name)
+                encoder = load_encoder(given, device=self._device) if isinstance(given, str) else given
+                refuse_other(spec, encoder.spec, self._root)
+                self._loaded[spec.fingerprint] = encoder
+            return self._loaded[spec.fingerprint]
+
+    def encode(self, queries: Sequence[Sequence[Part]], spec: EncoderSpec, vectors: Vectors) -> np.ndarray:
+        """The parts of each query → `emb_QD` float32 of unit length.
+
+        Args:
+            queries: of each its parts.
+            spec: of the space.
+            vectors: of the space, for parts that are rows.
+
+        Raises:
+            InputError: if a part cannot be used with the space, or the parts cancel each other out.
+        """
+        parts = [part for query in queries for part in query]
+        found: dict[int, np.ndarray] = {}
+        for kind in {part.kind for part in parts}:
+            these = [part for part in parts if part.kind == kind]
+            if kind == "text":
+                emb_BD = self._texts(spec, these)
+            elif kind == "image":
+                emb_BD = self._images(spec, these)
+            elif kind == "row":
+                emb_BD = _rows(vectors, these)
+            else:
+                emb_BD = np.stack([_checked(part.value, spec) for part in these])
+            found.update(zip(map(id, these), emb_BD, strict=True))
+        return np.stack([_sum(query, found) for query in queries])
+
+    def _texts(self, spec: EncoderSpec, parts: Sequence[Part]) -> np.ndarray:
+        encoder = self.load(spec)
+        if not isinstance(encoder, TextEncoder):
+            raise InputError(f"the encoder {spec.name} has no text side; search by image or vector")
+        return encoder.encode_texts([part.value for part in parts])
+
+    def _images(self, spec: EncoderSpec, parts: Sequence[Part]) -> np.ndarray:
+        import torch
+
+        encoder = self.load(spec)
+        pixels_BCHW = np.stack([encoder.preprocess(part.value) for part in parts])
+        return encoder.encode_images(torch.from_numpy(pixels_BCHW))
+
+
+def _rows(vectors: Vectors, parts: Sequence[Part]) -> np.ndarray:
+    rows_B = np.array([part.value for part in parts], np.int64)
+    for row in rows_B.tolist():
+        if not 0 <= row < len(vectors):
+            raise InputError(f"row {row} is not one of the gallery's, which are 0 to {len(vectors) - 1}")
+    emb_BD = vectors.rows(rows_B)
+    if not emb_BD.any(axis=1).all():
+        raise InputError("a row of the query has no vector; leave it out")
+    return emb_BD
+
+
+def _checked(vector: np.ndarray, spec: EncoderSpec) -> np.ndarray:
+    emb_D = np.asarray(vector, np.float32)
+    if emb_D.shape != (spec.dim,):
+        given = "×".join(map(str, emb_D.shape))
+        raise InputError(
+            f"the vector has shape {given or 'of a single number'}; the gallery's encoder {spec.name} gives vectors of "
+            f"{spec.dim}"
+        )
+    return emb_D
+
+
+def _sum(parts: Sequence[Part], found: Mapping[int, np.ndarray]) -> np.ndarray:
+    total_D = sum((part.weight * _unit(found[id(part)]) for part in parts), np.float32(0))
+    try:
+        return _unit(np.asarray(total_D, np.float32))
+    except InputError as error:
+        raise InputError("the parts of the query cancel each other out; change their weights") from error
+
+
+def _unit(emb_D: np.ndarray) -> np.ndarray:
+    length = float(np.linalg.norm(emb_D))
+    if not np.isfinite(length) or length < 1e-6:
+        raise InputError("the vector is zero or not finite; it points nowhere")
+    return emb_D / length

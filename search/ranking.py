@@ -1,0 +1,184 @@
+"""From the nearest rows to the rows that are shown: folding, thresholds, diversity, other orders, pages.
+
+Shapes: K rows in the order in which they are found, M rows of the window that is arranged anew, D dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from ..datasets import InputError
+from ..indexing.filters import MISSING, Missing
+from ..indexing.index import Effort
+
+# Depth → the scores and rows found: descending, as many as asked for unless there are no more.
+Search: TypeAlias = Callable[[int], tuple[np.ndarray, np.ndarray]]
+
+# A search whose results are thinned out goes this many times deeper each time.
+_DEEPER = 4
+_WINDOW, _WINDOW_PER_K = 100, 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a search answers; see `Gallery.search`, whose arguments they are.
+
+    Raises:
+        InputError: if a value is not allowed, or two of them exclude each other.
+    """
+
+    k: int = 12
+    offset: int = 0
+    where: str | None = None
+    missing: Missing = "exclude"
+    effort: Effort = "balanced"
+    space: str | None = None
+    rerank: str | None = None
+    diversity: float = 0.0
+    fold_duplicates: bool = False
+    min_score: float | None = None
+    min_zscore: float | None = None
+    sort_by: str | None = None
+    aesthetic: float = 0.0
+    window: int | None = None
+    columns: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise InputError(f"k is {self.k}; at least 1 hit must be asked for")
+        if self.offset < 0:
+            raise InputError(f"offset is {self.offset}; it is the number of hits to leave out, 0 or more")
+        if not 0 <= self.diversity <= 1:
+            raise InputError(f"diversity is {self.diversity}; give 0 (by score alone) to 1 (as different as possible)")
+        if self.missing not in MISSING:
+            raise InputError(f"missing {self.missing!r} is not known; missing values: {' or '.join(MISSING)}")
+        if self.sort_by and (self.diversity or self.aesthetic):
+            raise InputError("sort_by gives an order of its own; leave out diversity and aesthetic")
+        if self.arranges and self.offset + self.k > self.depth:
+            raise InputError(
+                f"hits {self.offset} to {self.offset + self.k} of a window of {self.depth} were asked for; "
+                f"give window={self.offset + self.k} or more, the same for all pages"
+            )
+        if self.window is not None and not self.arranges:
+            raise InputError("a window is arranged by rerank, diversity, sort_by or aesthetic; none of them is given")
+
+    @property
+    def arranges(self) -> bool:
+        """Whether the nearest rows are put into another order."""
+        return bool(self.rerank or self.diversity or self.sort_by or self.aesthetic)
+
+    @property
+    def depth(self) -> int:
+        """How many rows, in the order of scores, decide the answer."""
+        if not self.arranges:
+            return self.offset + self.k
+        return self.window if self.window is not None else max(_WINDOW, _WINDOW_PER_K * self.k)
+
+
+def found(
+    search: Search,
+    depth: int,
+    options: Options,
+    *,
+    representatives: Callable[[np.ndarray], np.ndarray] | None = None,
+    zscores: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest rows that an answer may be made of, `options.depth` of them if there are as many.
+
+    Pages are stable: the same `depth` gives the same rows in the same order, however many are asked for.
+
+    Args:
+        search: finds the rows of highest score.
+        depth: what it is asked for first.
+        options: the thresholds.
+        representatives: rows → the representative of each one's group; of each group only the first row is kept.
+        zscores: scores and rows → zscores.
+
+    Returns:
+        `scores_K`, descending within what one depth found, and `rows_K`.
+    """
+    scores_K, rows_K = np.zeros(0, np.float32), np.zeros(0, np.int64)
+    groups: set[int] = set()
+    for more_scores, more_rows in _deeper(search, depth):
+        kept = np.ones(len(more_rows), bool)
+        if representatives is not None and len(more_rows):
+            kept = np.array(
+                [not (group in groups or groups.add(group)) for group in representatives(more_rows).tolist()]
+            )
+        if options.min_score is not None:
+            kept &= more_scores >= options.min_score
+        if options.min_zscore is not None and zscores is not None and len(more_rows):
+            kept &= zscores(more_scores, more_rows) >= options.min_zscore
+        scores_K, rows_K = np.append(scores_K, more_scores[kept]), np.append(rows_K, more_rows[kept])
+        is_below = options.min_score is not None and len(more_scores) > 0 and more_scores[-1] < options.min_score
+        if len(rows_K) >= options.depth or is_below:
+            break
+    return scores_K[: options.depth], rows_K[: options.depth]
+
+
+def _firsts(groups_K: np.ndarray, known: set[int]) -> np.ndarray:
+    """Which rows are the first of their group; `known` are the groups that had one before, and grows."""
+    is_first_K = np.zeros(len(groups_K), bool)
+    for place, group in enumerate(groups_K.tolist()):
+        is_first_K[place] = group not in known
+        known.add(group)
+    return is_first_K
+
+
+def _deeper(search: Search, depth: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows that were not given yet, from ever deeper searches, until there are no more."""
+    given = np.zeros(0, np.int64)
+    while True:
+        scores_K, rows_K = search(depth)
+        is_new = ~np.isin(rows_K, given)
+        yield scores_K[is_new], rows_K[is_new]
+        if len(rows_K) < depth:
+            return
+        given = np.union1d(given, rows_K)
+        depth *= _DEEPER
+
+
+def diverse(scores_M: np.ndarray, emb_MD: np.ndarray, diversity: float, count: int) -> np.ndarray:
+    """The first `count` places of an order by maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998).
+
+    Each next row is the one of the highest `(1 − diversity) · score − diversity · likeness` to what was taken before;
+    equal ones come in their order.
+
+    Args:
+        scores_M: relevance.
+        emb_MD: float32 of unit length.
+        diversity: 0 (by score) to 1.
+        count: how many.
+    """
+    order: list[int] = []
+    likeness_M = np.full(len(scores_M), -np.inf, np.float32)
+    left_M = np.ones(len(scores_M), bool)
+    for _ in range(min(count, len(scores_M))):
+        penalty_M = np.where(np.isfinite(likeness_M), likeness_M, 0)
+        marginal_M = np.where(left_M, (1 - diversity) * scores_M - diversity * penalty_M, -np.inf)
+        chosen = int(np.argmax(marginal_M))
+        order.append(chosen)
+        left_M[chosen] = False
+        likeness_M = np.maximum(likeness_M, emb_MD @ emb_MD[chosen])
+    return np.array(order, np.int64)
+
+
+def by_column(values: Sequence[object], *, descending: bool) -> np.ndarray:
+    """The order of rows by a column's values; rows that have none come last, equal ones stay in their order."""
+    places = [place for place, value in enumerate(values) if value is not None and value == value]
+    # Of a column with numbers and texts, as parts may have it, numbers come first.
+    places.sort(key=lambda place: (isinstance(values[place], str), values[place]), reverse=descending)
+    present = set(places)
+    return np.array([*places, *(place for place in range(len(values)) if place not in present)], np.int64)
+
+
+def with_aesthetic(scores_M: np.ndarray, values: Sequence[object], weight: float) -> np.ndarray:
+    """Scores plus `weight` times a tenth of the aesthetic scores (LAION's: 1 to 10); missing ones are average."""
+    known = [float(value) for value in values if isinstance(value, (int, float)) and value == value]
+    average = float(np.mean(known)) if known else 0.0
+    aesthetic_M = [float(v) if isinstance(v, (int, float)) and v == v else average for v in values]
+    return scores_M + weight * np.array(aesthetic_M, np.float32) / 10

@@ -1,0 +1,110 @@
+"""One version of a gallery, as it was when it was opened: its indexes, metadata, filters and near-duplicates."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets import InputError
+from ..indexing.columns import Columns
+from ..indexing.duplicates import read_duplicates
+from ..indexing.encoders.spec import EncoderSpec
+from ..indexing.filters import Filters
+from ..indexing.index import GalleryIndex
+from ..indexing.manifest import read_manifest
+from ..indexing.parts import space_root
+from ..indexing.vectors import Vectors
+from .calibration import Calibration
+from .metadata import Metadata
+
+
+class Version:
+    """What searches read. It never changes, so that one search sees one version; threads may share it."""
+
+    def __init__(self, root: Path) -> None:
+        """Opens what the gallery has now, in constant time.
+
+        Raises:
+            InputError: if there is no gallery, or it is damaged.
+        """
+        self.root = root
+        self.state = _state(root)  # first: what comes while the rest is read makes it another version
+        self.manifest = read_manifest(root)
+        self.index = GalleryIndex.open(root, self.manifest)
+        self.duplicates = read_duplicates(root)
+        self.metadata = Metadata(root, self.manifest, self.duplicates)
+        self.columns = Columns(root, self.manifest, self.duplicates)
+        self.filters = Filters(self.columns)
+        self.calibration = Calibration(self.index.report)
+        self._further: dict[str, GalleryIndex] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the gallery has not changed since."""
+        return _state(self.root) == self.state
+
+    def space(self, name: str | None) -> EncoderSpec:
+        """The encoder of a space, by its name or a piece of it that only one has; None is the main space.
+
+        Raises:
+            InputError: if there is no such space, or several fit.
+        """
+        if name is None:
+            return self.manifest.spec
+        specs = self.manifest.encoders
+        fitting = [spec for spec in specs if name in (spec.name, spec.slug)]
+        fitting = fitting or [spec for spec in specs if name.lower() in spec.name.lower()]
+        if len(fitting) != 1:
+            how = "fits several" if fitting else "is not one"
+            raise InputError(
+                f"the space {name!r} {how} of the gallery's, which are: {', '.join(spec.name for spec in specs)}"
+            )
+        return fitting[0]
+
+    def index_of(self, spec: EncoderSpec) -> GalleryIndex:
+        """The index of a space. Further spaces have none that was built: every row is compared."""
+        if spec is self.manifest.spec:
+            return self.index
+        with self._lock:
+            if spec.slug not in self._further:
+                manifest = replace(self.manifest, encoders=(spec,))
+                vectors = Vectors(space_root(self.root, spec.slug), manifest)
+                self._further[spec.slug] = GalleryIndex(vectors, self.index.deleted)
+            return self._further[spec.slug]
+
+    def values(self, column: str, rows_N: np.ndarray) -> list[object]:
+        """A column's values for some rows; None where a row has none.
+
+        Raises:
+            InputError: if no part has such a column.
+        """
+        names = self.columns.spellings(column)
+        records = self.metadata.rows(rows_N, names)
+        return [next((record[name] for name in names if record.get(name) is not None), None) for record in records]
+
+
+def _state(root: Path) -> tuple[object, ...]:
+    """What changes whenever a gallery does: the files that jobs replace, by inode, size and time."""
+    names = (
+        "gallery.json",
+        "deleted.npy",
+        "duplicates.parquet",
+        *(f"index/{p.name}/index.json" for p in _indexes(root)),
+    )
+    return tuple(_stamp(root / name) for name in names)
+
+
+def _indexes(root: Path) -> list[Path]:
+    return sorted((root / "index").glob("*")) if (root / "index").is_dir() else []
+
+
+def _stamp(path: Path) -> tuple[str, int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return (path.name, found.st_ino, found.st_size, found.st_mtime_ns)
