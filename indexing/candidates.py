@@ -5,6 +5,7 @@ Shapes: Q queries, R candidates, D dimension. FAISS's words (`xq, D, I`) stay in
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,11 @@ class Candidates:
         """Inverted lists; 0 where the index is made otherwise."""
         return self._ivf.nlist if self._ivf is not None else 0
 
+    @cached_property
+    def list_sizes(self) -> np.ndarray:
+        """How many rows each inverted list holds: `L` int64."""
+        return np.array([self._ivf.invlists.list_size(number) for number in range(self.num_lists)], np.int64)
+
     def list_of_rows(self) -> np.ndarray:
         """The inverted list that each row lies in: `N` int32."""
         lists_N = np.empty(self.num_rows, np.int32)
@@ -43,16 +49,42 @@ class Candidates:
                 lists_N[_faiss().rev_swig_ptr(inverted.get_ids(number), size)] = number
         return lists_N
 
-    def nearest_lists(self, query_D: np.ndarray, count: int) -> np.ndarray:
-        """The inverted lists that lie nearest to a query, nearest first: at most `count`, int64."""
+    def nearest_lists(self, query_D: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The inverted lists nearest to a query, at most `count`: `scores_P` float32 and `lists_P`, best first."""
+        quantizer = _faiss().downcast_index(self._ivf.quantizer)
+        parameters = _coarse_parameters(quantizer, count, refine=1)  # many are asked for, so their order matters little
+        scores_1P, lists_1P = quantizer.search(
+            self._transformed(query_D[None]), min(count, self.num_lists), params=parameters
+        )
+        is_list_P = lists_1P[0] >= 0
+        return scores_1P[0, is_list_P], lists_1P[0, is_list_P]
+
+    def rows_in_lists(
+        self, query_D: np.ndarray, depth: int, lists: tuple[np.ndarray, np.ndarray], among: RowSet
+    ) -> np.ndarray:
+        """`rows_R` int64 of at most depth candidates out of some lists, the likelier first.
+
+        Args:
+            query_D: float32.
+            depth: how many.
+            lists: `scores_P` and `lists_P`, as `nearest_lists` gives them.
+            among: the rows that count, without deleted ones.
+        """
+        scores_P, lists_P = (np.ascontiguousarray(each) for each in lists)
+        xq, found_R, D = self._transformed(query_D[None]), np.empty(depth, np.int64), np.empty(depth, np.float32)
+        parameters = _faiss().SearchParametersIVF(nprobe=len(lists_P), **self._selector(among))
+        pointers = [_faiss().swig_ptr(array) for array in (lists_P, scores_P, D, found_R)]
+        # The Python form of this call takes no parameters, so it could not be told the lists' number and the rows.
+        self._ivf.search_preassigned_c(1, _faiss().swig_ptr(xq), depth, *pointers, False, parameters)
+        return found_R[found_R >= 0]
+
+    def _transformed(self, xq: np.ndarray) -> np.ndarray:
+        """Queries as the inverted lists have them: rotated, where the index does so."""
         faiss = _faiss()
-        xq, quantizer = query_D[None], faiss.downcast_index(self._ivf.quantizer)
         if isinstance(index := faiss.downcast_index(self._index), faiss.IndexPreTransform):
             for i in range(index.chain.size()):
                 xq = faiss.downcast_VectorTransform(index.chain.at(i)).apply(xq)
-        parameters = _coarse_parameters(quantizer, count, refine=1)  # many are asked for, so their order matters little
-        lists_1L = quantizer.search(xq, min(count, self.num_lists), params=parameters)[1]
-        return lists_1L[lists_1L >= 0]
+        return xq
 
     def _widest(self) -> int:
         """The largest nprobe there is: all lists, or a large efSearch of a graph; 0 where neither exists."""
@@ -72,9 +104,7 @@ class Candidates:
     def _parameters(self, nprobe: int, depth: int, among: RowSet | None) -> Any:
         """One request's own: what is stored in the index is shared by all threads."""
         faiss = _faiss()
-        given: dict[str, Any] = {}
-        if among:  # FAISS keeps a pointer to the bits, which the caller's row set outlives
-            given["sel"] = faiss.IDSelectorBitmap(self.num_rows, faiss.swig_ptr(among.bits))
+        given = self._selector(among) if among else {}
         index = faiss.downcast_index(self._index)
         if self._ivf is None:
             if hasattr(index, "hnsw"):
@@ -85,6 +115,11 @@ class Candidates:
         if isinstance(index, faiss.IndexPreTransform):
             return faiss.SearchParametersPreTransform(index_params=parameters)
         return parameters
+
+    def _selector(self, among: RowSet) -> dict[str, Any]:
+        """FAISS keeps a pointer to the bits, which the caller's row set outlives."""
+        faiss = _faiss()
+        return {"sel": faiss.IDSelectorBitmap(self.num_rows, faiss.swig_ptr(among.bits))}
 
 
 def _faiss() -> Any:

@@ -212,7 +212,7 @@ class GalleryIndex:
         rows_QK = np.full((len(rows_QR), k), -1, np.int64)
         for query, candidates in enumerate(rows_QR):
             rows = np.sort(candidates[candidates >= 0])  # −1 pads short results
-            scores = self.vectors.rows(rows) @ queries_QD[query]
+            (scores,) = self.vectors.scores(queries_QD[query][None], rows)
             order = np.argsort(-scores, kind="stable")[:k]
             scores_QK[query, : len(order)], rows_QK[query, : len(order)] = scores[order], rows[order]
         return scores_QK, rows_QK

@@ -17,6 +17,9 @@ from .parts import REMEDY, vectors_path
 
 _BLOCK = 65_536  # rows of a block: 128 MB of float32 at 512 dimensions
 _OPEN_FILES = 512  # below the 1024 that a process may usually have open
+# Rows that are gathered at a time: they stay in the processor's cache until they are compared (twice as fast), and so
+# few that numpy's library compares them on one thread, rather than wait for others on a busy machine.
+_GATHERED = 512
 # Queries × rows that are compared at a time: 64 MB of scores, so that they stay near the processor.
 _SCORES = 1 << 24
 
@@ -51,6 +54,14 @@ class Vectors:
             some = slice(cuts[position], cuts[position + 1])
             np.take(self._open(position), rows_N[some] - self._starts[position], axis=0, out=half_ND[some], mode="clip")
         return _as_float32(half_ND)
+
+    def scores(self, queries_QD: np.ndarray, rows_N: np.ndarray) -> np.ndarray:
+        """Inner products of queries, float32, and some rows: `scores_QN` float32. Ascending rows are read faster."""
+        scores_QN = np.empty((len(queries_QD), len(rows_N)), np.float32)
+        for low in range(0, len(rows_N), _GATHERED):
+            some = slice(low, low + _GATHERED)
+            np.matmul(queries_QD, self.rows(rows_N[some]).T, out=scores_QN[:, some])
+        return scores_QN
 
     def blocks(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """The rows from `start` to `end` in order, as pairs of first row and `emb_ND` float32 of bounded size."""
@@ -122,7 +133,7 @@ def exact_search_among(
     rows_QK = np.full((len(queries_QD), k), -1, np.int64)
     for low in range(0, len(rows_N), _BLOCK):
         some_N = rows_N[low : low + _BLOCK]
-        block_QN = queries_QD @ vectors.rows(some_N).T
+        block_QN = vectors.scores(queries_QD, some_N)
         both = np.hstack([scores_QK, block_QN]), np.hstack([rows_QK, np.broadcast_to(some_N, block_QN.shape)])
         scores_QK, rows_QK = best(*both, k)
     return scores_QK, rows_QK

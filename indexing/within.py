@@ -2,15 +2,16 @@
 
 An inverted list that lies near to a query may hold many rows of the filter, or none: a condition can go with the query
 or against it. So lists are taken until they hold as many of the filter's rows as they would of a random filter of the
-same size, for which the recall was tuned. Where these rows are few among all that the lists hold, they are scored
-exactly, nearest lists first, until further ones change nothing; else the index proposes candidates among them.
+same size, for which the recall was tuned. Where the filter is narrow, or these rows are few among all that the lists
+hold, they are scored exactly, nearest lists first, until further ones change nothing; else the index proposes
+candidates among them.
 
 Shapes: Q queries, K results, R candidates, D dimension, N rows, L lists, P lists that are looked at.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
 # Of one query: `1 × K` scores and rows, and the strategy.
 _Answer: TypeAlias = "tuple[np.ndarray, np.ndarray, str]"
 
-# Rows that are compared at once: it takes less time than a search of an index of a million rows.
-_FEW = 5_000
-# An exact score takes as long as scanning the codes of so many rows (measured: 13 in memory, more from a disk).
-_ROW_COST = 13
+# Rows that are all compared: that takes twice as long as a search of a million rows for a recall of 0.99.
+_FEW = 16_000
+# An exact score takes as long as scanning the codes of so many rows (measured: 25 in memory, more from a disk).
+_ROW_COST = 25
 # A filter's results lie further down, and more scattered, than those of the whole gallery: of what is to be missed at
 # most, the lists may miss a fifth, but not less than an index is tuned for.
 _STRICTER, _MOST = 5, 0.99
-# Rows are scored in steps of this share of what a random filter needs, at most so many times as many, until as many
-# steps changed nothing; small filters can afford more.
+# Rows are scored in steps of this share of what a random filter needs, at most so many, until some of them changed
+# nothing: more of them in a filter of less than a share of the rows, whose results may lie anywhere.
 _STEP, _MOST_STEPS = 0.25, 24
 _CALM, _CALM_NARROW, _NARROW = 2, 4, 0.05
 
@@ -98,7 +99,7 @@ class Within:
             return self._exact(queries_QD, k)
         deep = index.breadth(stricter, kind, int(k / self.share))
         wanted = (deep or breadth).nprobe / candidates.num_lists * len(self._indexed)
-        found = [self._nearest(query_D[None], k, breadth, wanted) for query_D in queries_QD]
+        found = [self._nearest(query_D[None], k, breadth.candidates, wanted) for query_D in queries_QD]
         scores_QK, rows_QK = (np.concatenate([each[i] for each in found]) for i in range(2))
         return Found(scores_QK=scores_QK, rows_QK=rows_QK, strategies=tuple(strategy for _, _, strategy in found))
 
@@ -108,24 +109,28 @@ class Within:
         strategy = f"exact, all {self.num_rows} rows of the filter"
         return Found(scores_QK=scores_QK, rows_QK=rows_QK, strategies=(strategy,) * len(queries_QD))
 
-    def _nearest(self, query_1D: np.ndarray, k: int, breadth: Breadth, wanted: float) -> _Answer:
+    def _nearest(self, query_1D: np.ndarray, k: int, candidates: int, wanted: float) -> _Answer:
         """The answer to one query, out of lists that hold as many rows as are wanted, and what is near to them."""
-        lists_P, num_near = self._lists(query_1D[0], breadth.nprobe, wanted)
-        scanned = num_near * self._index.num_indexed / len(self._held)
-        if self._held[lists_P[:num_near]].sum() * _ROW_COST > scanned:
-            return self._among_candidates(query_1D, k, replace(breadth, nprobe=max(num_near, breadth.nprobe)))
-        return self._list_by_list(query_1D, k, lists_P, wanted)
+        lists, num_near = self._lists(query_1D[0], wanted)
+        near_P = lists[1][:num_near]
+        num_codes = self._index.candidates().list_sizes[near_P].sum()
+        if self.share >= _NARROW and self._held[near_P].sum() * _ROW_COST > num_codes:
+            near = lists[0][:num_near], near_P
+            return self._among_candidates(query_1D, k, candidates, near)
+        return self._list_by_list(query_1D, k, lists[1], wanted)
 
-    def _lists(self, query_D: np.ndarray, nprobe: int, wanted: float) -> tuple[np.ndarray, int]:
-        """The nearest lists in their order, and the number of them that hold enough of the filter's rows."""
+    def _lists(self, query_D: np.ndarray, wanted: float) -> tuple[tuple[np.ndarray, np.ndarray], int]:
+        """The nearest lists that hold some of the filter's rows, in their order, and how many of them hold enough."""
         candidates = self._index.candidates()
-        count = min(2 * nprobe, candidates.num_lists)
+        count = min(max(64, int(wanted / max(len(self._indexed), 1) * candidates.num_lists)), candidates.num_lists)
         while True:
-            lists_P = candidates.nearest_lists(query_D, count)
-            held_P = np.cumsum(self._held[lists_P])
-            if held_P[-1] >= wanted or count == candidates.num_lists:
-                return lists_P, min(int(np.searchsorted(held_P, wanted)) + 1, len(lists_P))
-            count = min(4 * count, candidates.num_lists)
+            scores_P, lists_P = candidates.nearest_lists(query_D, count)
+            holds_P = self._held[lists_P] > 0
+            held_P = np.cumsum(self._held[lists_P][holds_P])
+            if count == candidates.num_lists or (len(held_P) and held_P[-1] >= wanted):
+                num_near = min(int(np.searchsorted(held_P, wanted)) + 1, len(held_P))
+                return (scores_P[holds_P], lists_P[holds_P]), num_near
+            count = min(2 * count, candidates.num_lists)
 
     def _list_by_list(self, query_1D: np.ndarray, k: int, lists_P: np.ndarray, wanted: float) -> _Answer:
         """Exact scores of the filter's rows in the nearest lists, in steps, until these change nothing any more."""
@@ -145,16 +150,17 @@ class Within:
                 break
         if not np.isfinite(scores_1K[0, -1]):
             return self._exact_answer(query_1D, k)
-        return scores_1K, rows_1K, f"exact, rows of the filter in the {num_lists} nearest lists"
+        return scores_1K, rows_1K, f"exact, the filter's rows in the {num_lists} nearest lists"
 
-    def _among_candidates(self, query_1D: np.ndarray, k: int, breadth: Breadth) -> _Answer:
+    def _among_candidates(
+        self, query_1D: np.ndarray, k: int, candidates: int, lists: tuple[np.ndarray, np.ndarray]
+    ) -> _Answer:
         """The index's candidates among the filter's rows, and those that came after the index, scored exactly."""
-        depth = max(breadth.candidates, k)
-        rows_R = self._index.candidates().rows(query_1D, depth, breadth.nprobe, self._rows)[0]
-        rows_R = np.concatenate([np.sort(rows_R[rows_R >= 0]), self._rows.rows(self._index.num_indexed)])
+        rows_R = self._index.candidates().rows_in_lists(query_1D[0], max(candidates, k), lists, self._rows)
+        rows_R = np.concatenate([np.sort(rows_R), self._rows.rows(self._index.num_indexed)])
         if len(rows_R) < k:  # the lists that were looked at hold too few
             return self._exact_answer(query_1D, k)
-        strategy = f"index among {self.num_rows} rows of the filter, breadth {breadth.nprobe}"
+        strategy = f"index among the filter's rows in the {len(lists[1])} nearest lists"
         return *exact_search_among(self._index.vectors, query_1D, k, rows_R), strategy
 
     def _exact_answer(self, query_1D: np.ndarray, k: int) -> _Answer:
@@ -164,6 +170,8 @@ class Within:
     def _rows_in(self, lists_P: np.ndarray) -> np.ndarray:
         """The filter's rows in some lists, ascending."""
         ends_P = self._ends[lists_P]
+        if not len(lists_P):
+            return np.zeros(0, np.int64)
         ranges = zip((ends_P - self._held[lists_P]).tolist(), ends_P.tolist(), strict=True)
         return np.sort(np.concatenate([self._by_list[low:high] for low, high in ranges]))
 
