@@ -19,9 +19,8 @@ from ..indexing.duplicates import Duplicates
 from ..indexing.manifest import Manifest
 from ..indexing.parts import REMEDY, metadata_path
 
-# Files that are kept open, and the column chunks that they may have, each of which takes some 300 bytes: opening one
-# costs more than reading a row.
-_OPEN_FILES, _OPEN_CHUNKS = 256, 250_000
+# Column chunks whose places are kept, some 400 bytes each: parsing a file's footer takes longer than reading a row.
+_KEPT_CHUNKS = 400_000
 # Parts that are read at a time: decompression runs beside Python.
 _THREADS = 4
 _DUPLICATE_OF = "duplicate_of"
@@ -34,7 +33,7 @@ class Metadata:
         self._root = root
         self._manifest = manifest
         self._duplicates = duplicates
-        self._open: OrderedDict[int, _File] = OrderedDict()
+        self._footers: OrderedDict[int, _Footer] = OrderedDict()
         self._num_chunks = 0
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="metadata")
@@ -55,10 +54,11 @@ class Metadata:
         places = [np.flatnonzero(positions_N == position) for position in positions]
         numbers = [self._manifest.parts[position][0] for position in positions.tolist()]
         read = map if len(numbers) < _THREADS else self._pool.map  # for a few parts threads would cost more
-        records_of_parts = read(self._read, numbers, [local_N[here] for here in places], repeat(columns))
+        tables = list(read(self._read, numbers, [local_N[here] for here in places], repeat(columns)))
         found: list[dict[str, Any]] = [{}] * len(rows_N)
-        for here, records in zip(places, records_of_parts, strict=True):
-            for place, record in zip(here.tolist(), records, strict=True):
+        for these in _of_one_schema(tables):
+            records = pa.concat_tables([tables[i] for i in these]).to_pylist()
+            for place, record in zip(np.concatenate([places[i] for i in these]).tolist(), records, strict=True):
                 found[place] = record
         if self._duplicates is not None and (columns is None or _DUPLICATE_OF in columns):
             representatives = self._duplicates.representatives(rows_N)
@@ -66,52 +66,60 @@ class Metadata:
                 record[_DUPLICATE_OF] = other if other != row else None
         return found
 
-    def _read(self, number: int, local_N: np.ndarray, columns: Sequence[str] | None) -> list[dict[str, Any]]:
-        """Rows of one part."""
-        file = self._file(number)
-        groups_N = np.searchsorted(file.ends, local_N, side="right")
+    def _read(self, number: int, local_N: np.ndarray, columns: Sequence[str] | None) -> pa.Table:
+        """Rows of one part, in the order asked for."""
+        footer = self._footer(number)
+        groups_N = np.searchsorted(footer.ends, local_N, side="right")
         groups = np.unique(groups_N)
-        starts = np.concatenate([[0], file.ends])
+        starts = np.concatenate([[0], footer.ends])
         # The rows of the chosen groups stand one behind the other in the table that is read.
-        before = np.concatenate([[0], np.cumsum(file.ends[groups] - starts[groups])])
+        before = np.concatenate([[0], np.cumsum(footer.ends[groups] - starts[groups])])
         places_N = local_N - starts[groups_N] + before[np.searchsorted(groups, groups_N)]
-        names = None if columns is None else [name for name in file.names if name in columns]
+        names = None if columns is None else [name for name in footer.names if name in columns]
+        path = metadata_path(self._root, number)
         try:
-            with file.lock:
-                table = file.parquet.read_row_groups(groups.tolist(), columns=names, use_threads=False)
+            with pq.ParquetFile(path, memory_map=True, metadata=footer.parsed) as file:
+                table = file.read_row_groups(groups.tolist(), columns=names, use_threads=False)
         except (OSError, pa.ArrowException) as error:
-            raise _damaged(metadata_path(self._root, number), error) from error
-        values = dict(zip(table.column_names, table.columns, strict=True))
-        return [{name: column[place].as_py() for name, column in values.items()} for place in places_N.tolist()]
+            raise _damaged(path, error) from error
+        # A slice is a view, which costs less than taking rows.
+        return pa.concat_tables([table.slice(place, 1) for place in places_N.tolist()])
 
-    def _file(self, number: int) -> _File:
+    def _footer(self, number: int) -> _Footer:
         with self._lock:
-            if (kept := self._open.get(number)) is not None:
-                self._open.move_to_end(number)
+            if (kept := self._footers.get(number)) is not None:
+                self._footers.move_to_end(number)
                 return kept
-        file = _File(metadata_path(self._root, number))
+        footer = _Footer(metadata_path(self._root, number))
         with self._lock:
-            if number not in self._open:
-                self._open[number] = file
-                self._num_chunks += file.num_chunks
-            while len(self._open) > 1 and (len(self._open) > _OPEN_FILES or self._num_chunks > _OPEN_CHUNKS):
-                self._num_chunks -= self._open.popitem(last=False)[1].num_chunks
-        return file
+            if number not in self._footers:
+                self._footers[number] = footer
+                self._num_chunks += footer.num_chunks
+            while len(self._footers) > 1 and self._num_chunks > _KEPT_CHUNKS:
+                self._num_chunks -= self._footers.popitem(last=False)[1].num_chunks
+        return footer
 
 
-class _File:
-    """An open file of metadata; `ends` is the row after the last one of each row group."""
+def _of_one_schema(tables: Sequence[pa.Table]) -> list[list[int]]:
+    """The places of tables that have the same columns: parts may differ in theirs."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for place, table in enumerate(tables):
+        found.setdefault(tuple(map(str, table.schema)), []).append(place)
+    return list(found.values())
+
+
+class _Footer:
+    """Where a file of metadata has what; `ends` is the row after the last one of each row group."""
 
     def __init__(self, path: Path) -> None:
         try:
-            self.parquet = pq.ParquetFile(path, memory_map=True)
+            self.parsed = pq.read_metadata(path, memory_map=True)
         except (OSError, pa.ArrowException) as error:
             raise _damaged(path, error) from error
-        footer = self.parquet.metadata
-        self.names = self.parquet.schema_arrow.names
-        self.ends = np.cumsum([footer.row_group(i).num_rows for i in range(footer.num_row_groups)])
-        self.num_chunks = footer.num_row_groups * footer.num_columns
-        self.lock = threading.Lock()
+        self.names = self.parsed.schema.to_arrow_schema().names
+        groups = range(self.parsed.num_row_groups)
+        self.ends = np.cumsum([self.parsed.row_group(i).num_rows for i in groups], dtype=np.int64)
+        self.num_chunks = self.parsed.num_row_groups * self.parsed.num_columns
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
