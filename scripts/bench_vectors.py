@@ -239,7 +239,7 @@ def _write_exact(bench: Bench, vectors: Vectors) -> None:
 
 def _write_gallery(root: Path, num_rows: int, dim: int, rows: Callable[[int, int], np.ndarray]) -> Manifest:
     """Parts of vectors with the metadata that filters are measured on; those that are there already are kept."""
-    manifest, size = _manifest(dim), _part_rows(num_rows)
+    manifest, size = bench_manifest(dim), _part_rows(num_rows)
     sides: _Sides | None = None
     for number, low in enumerate(tqdm(range(0, num_rows, size), desc="making vectors", unit=" parts")):
         high = min(low + size, num_rows)
@@ -279,7 +279,8 @@ def _records(first: int, sides_N: np.ndarray, rng: np.random.Generator) -> list[
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def _manifest(dim: int) -> Manifest:
+def bench_manifest(dim: int) -> Manifest:
+    """A gallery of vectors that no encoder made, without rows."""
     spec = EncoderSpec(
         name="hf:bench",
         weights="none",
