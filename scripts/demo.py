@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..datasets import find_shards, photos
 from ..search import Gallery, Hits
 from ..search.sheet import write_sheet
+
+if TYPE_CHECKING:
+    from ..indexing.encoders import ImageEncoder
 
 log = logging.getLogger(__name__)
 
@@ -27,18 +31,8 @@ def run(output: str = "diantu-demo", device: str = "auto") -> int:
         output: the folder that the shards, the gallery and the page go to.
         device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
     """
-    from ..indexing.build import build_index
-    from ..indexing.embed import embed
-    from ..indexing.encoders import load_encoder
-
     root = Path(output)
-    gallery = root / "gallery"
-    encoder = load_encoder("conse", device=device)
-    shards = photos.pack(root / "shards", num_shards=2)
-    log.info("packed %d photographs into %s", len(photos.rows()), ", ".join(map(str, shards)))
-    log.info("%s", embed(find_shards([str(root / "shards")]), gallery, encoder, show_progress=True))
-    build_index(gallery, encoder)
-
+    gallery, encoder = build_gallery(root, device)
     opened = Gallery.open(gallery, encoder=encoder)
     asked = [opened.search(text, k=_NUM_HITS) for text in _TEXTS]
     asked.append(opened.search(image=photos.FOLDER / _PICTURE, k=_NUM_HITS))
@@ -50,6 +44,21 @@ def run(output: str = "diantu-demo", device: str = "auto") -> int:
     print(f"gallery  {gallery.resolve()}")
     print(_NEXT.format(gallery=gallery))
     return 0
+
+
+def build_gallery(root: Path, device: str = "auto") -> tuple[Path, ImageEncoder]:
+    """Packs the photographs into `root`, embeds and indexes them, as far as that has not been done yet."""
+    from ..indexing.build import build_index
+    from ..indexing.embed import embed
+    from ..indexing.encoders import load_encoder
+
+    gallery = root / "gallery"
+    encoder = load_encoder("conse", device=device)
+    shards = photos.pack(root / "shards", num_shards=2)
+    log.info("packed %d photographs into %s", len(photos.rows()), ", ".join(map(str, shards)))
+    log.info("%s", embed(find_shards([str(root / "shards")]), gallery, encoder, show_progress=True))
+    build_index(gallery, encoder)
+    return gallery, encoder
 
 
 def _print_hits(hits: Hits) -> None:

@@ -6,6 +6,7 @@ All are CC0-1.0 or in the public domain; `photos.csv` has the licence, author an
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import tarfile
@@ -21,6 +22,12 @@ QUERIES = FOLDER / "queries.jsonl"  # text queries with what is relevant to them
 def rows() -> dict[str, dict[str, Any]]:
     """File name → caption_en, caption_zh, category, width, height, licence, author, source."""
     return {name: dict(row) for name, row in read_table(str(FOLDER / "photos.csv")).items()}
+
+
+def nouns() -> list[dict[str, Any]]:
+    """Things that are on some photograph and, as many, that are on none: `noun_en`, `noun_zh`, `present` (bool)."""
+    with (FOLDER / "nouns.csv").open(encoding="utf-8", newline="") as file:
+        return [{**row, "present": row["present"] == "yes"} for row in csv.DictReader(file)]
 
 
 def pack(output: Path, num_shards: int) -> list[Path]:
