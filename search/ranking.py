@@ -106,9 +106,7 @@ def found(
     for more_scores, more_rows in _deeper(search, depth):
         kept = np.ones(len(more_rows), bool)
         if representatives is not None and len(more_rows):
-            kept = np.array(
-                [not (group in groups or groups.add(group)) for group in representatives(more_rows).tolist()]
-            )
+            kept = _firsts(representatives(more_rows), groups)
         if options.min_score is not None:
             kept &= more_scores >= options.min_score
         if options.min_zscore is not None and zscores is not None and len(more_rows):
