@@ -33,6 +33,12 @@ class Gallery:
 
     It keeps the version that it was opened on, until `refresh`.
 
+    >>> gallery = Gallery.open("diantu-demo/gallery")
+    >>> [hit.key for hit in gallery.search("大熊猫", k=2, where="category = 'animal' AND aspect > 1.3")]
+    ['animal_panda', 'animal_polar_bear']
+    >>> [hits[0].key for hits in gallery.search_many(["koala", "考拉"], k=1)]
+    ['animal_koala', 'animal_koala']
+
     Attributes:
         path: the gallery's folder.
     """

@@ -117,6 +117,13 @@ class Asked:
 class Hits(Sequence[Hit]):
     """The hits of one query, best first.
 
+    >>> from diantu.search import Gallery
+    >>> hits = Gallery.open("diantu-demo/gallery").search("hammer", k=3)
+    >>> len(hits), hits[0].rank, hits[0].image().mode
+    (3, 1, 'RGB')
+    >>> hits.to_pandas()["category"].tolist()
+    ['tool', 'tool', 'tool']
+
     `folding` says that near-duplicates are folded. `explain` says how the rows were found: the strategy, the filter and
     its share of the rows, and milliseconds by stage.
     """

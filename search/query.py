@@ -27,6 +27,11 @@ NEGATIVE_WEIGHT = 0.5
 class Query:
     """A search's question. At least one of the wanted parts is given; any part may be `(part, weight)`.
 
+    >>> from diantu.search import Gallery
+    >>> query = Query(texts=["castle", ("by the sea", 0.5)], negatives=["windmill"])
+    >>> Gallery.open("diantu-demo/gallery").search(query, k=1)[0].metadata["category"]
+    'landmark'
+
     Attributes:
         text: in any language that the encoder knows; `texts` for several.
         texts: as `text`.

@@ -70,6 +70,48 @@ def test_search_by_picture_and_by_vector(demo: Path, tmp_path: Path) -> None:
     assert json.loads(by_vector.stdout)["hits"][0]["row"] == 92
 
 
+def test_a_mix_of_everything_that_a_query_may_have(demo: Path) -> None:
+    cat = photos.FOLDER / "animal_cat.jpg"
+    done = diantu(
+        "search", "--gallery", demo / "gallery", "--texts", "大熊猫", "koala^0.5", "--images", f"{cat}^0.25",
+        "--rows", "3^0.1", "--negatives", "城堡", "--negative-images", photos.FOLDER / "tool_hammer1.jpg",
+        "--where", "category = 'animal'", "--k", "3", "--offset", "1", "--diversity", "0.2", "--explain",
+        "--columns", "caption_zh", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    weights = [(part["weight"], *(name for name in part if name != "weight")) for part in answer["query"]["parts"]]
+    assert weights == [
+        (1.0, "text"), (0.5, "text"), (0.25, "image"), (0.1, "row"), (-0.5, "text"), (-0.5, "image"),
+    ]  # fmt: skip
+    assert [hit["rank"] for hit in answer["hits"]] == [2, 3, 4]
+    assert answer["explain"]["rows"] == 25
+    assert "caption_zh" in answer["hits"][0]["metadata"]
+    assert "licence" not in answer["hits"][0]["metadata"]
+    assert "exact, all 25 rows of the filter" in done.stderr
+
+
+def test_lines_are_answered_one_after_another(demo: Path) -> None:
+    """What cannot be answered is told, and the next line is answered all the same."""
+    owl = photos.FOLDER / "animal_owl.jpg"
+    lines = f"大熊猫\n\n@{owl}\n@/no/such.jpg\nkoala\n"
+    command = [sys.executable, "-m", "diantu.scripts.main", "search", "--gallery", str(demo / "gallery"), "--k", "1"]
+    done = subprocess.run([*command, "--json"], input=lines, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    keys = [json.loads(line)["hits"][0]["key"] for line in done.stdout.splitlines()]
+    assert keys == ["animal_panda", "animal_owl", "animal_koala"]
+    assert "/no/such.jpg cannot be read" in done.stderr
+    plain = subprocess.run(command, input="koala", capture_output=True, text=True, check=False)
+    assert plain.stdout.splitlines()[0].split()[0] == "1"
+    assert "animal_koala" in plain.stdout
+
+
+def test_no_match_is_an_answer(demo: Path) -> None:
+    done = diantu("search", "--gallery", demo / "gallery", "--text", "washing machine", "--min-zscore", "9")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no row answers" in done.stderr
+
+
 def test_duplicates_are_found_and_folded(demo: Path, tmp_path: Path) -> None:
     """Three motifs are among the bundled photographs twice; the larger picture stands for both."""
     gallery = shutil.copytree(demo / "gallery", tmp_path / "g")
@@ -182,6 +224,10 @@ def test_an_unreadable_tar_ends_with_1_and_its_name(tmp_path: Path, clip_folder:
         (["dedup", "--gallery", "g", "--threshold", "1.5"], "threshold is 1.5"),
         (["search", "--gallery", "g", "--k", "many"], "many"),
         (["search", "--gallery", "g", "--colour", "red"], "--colour"),
+        (["search", "--gallery", "{demo}", "--negatives", "red"], "the query is empty"),
+        (["search", "--gallery", "{demo}", "--rows", "first"], "the row 'first' is no number"),
+        (["search", "--gallery", "{demo}", "--text", "x", "--where", "widht > 3"], "the nearest: width"),
+        (["search", "--gallery", "{demo}", "--text", "x", "--missing", "drop"], "missing values: exclude or include"),
         (["embed", "--source", "{photos}", "--output", "{tmp}/g", "--encoder", "clip"], "encoder 'clip' is not known"),
         (["embed", "--source", "{photos}", "--output", "{tmp}/g", "--encoder", "hf:/no/model"], "cannot be loaded"),
         (["embed", "--source", "{photos}", "--output", "{tmp}/g", "--encoder", "cn_clip:ViT-Z"], "neither a model"),
@@ -191,10 +237,11 @@ def test_an_unreadable_tar_ends_with_1_and_its_name(tmp_path: Path, clip_folder:
         (["embed", "--source", "{photos}", "--output", "{tmp}/g", "--batch-size", "0"], "batch size 0"),
     ],
 )
-def test_bad_usage_gets_one_sentence(tmp_path: Path, arguments: list[str], message: str) -> None:
-    filled = [
-        argument.replace("{photos}", str(photos.FOLDER)).replace("{tmp}", str(tmp_path)) for argument in arguments
-    ]
+def test_bad_usage_gets_one_sentence(tmp_path: Path, demo: Path, arguments: list[str], message: str) -> None:
+    places = {"{photos}": photos.FOLDER, "{tmp}": tmp_path, "{demo}": demo / "gallery"}
+    filled = arguments
+    for name, place in places.items():
+        filled = [argument.replace(name, str(place)) for argument in filled]
     done = diantu(*filled)
     assert done.returncode == 2
     assert message in done.stderr
