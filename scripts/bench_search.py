@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json as jsons
 import logging
+import re
 import statistics
 import sys
 import time
@@ -121,7 +122,7 @@ def run(
     print(f"{rows} vectors, {report['spec']['factory']}, {queries} text queries each, one at a time\n")
     print(f"{'':28}{'share':>9}{'recall@10':>11}{'too few':>9}{'p50 ms':>9}  by")
     for one in asked:
-        by = "; ".join(sorted({strategy.partition(",")[0] for strategy in one.strategies}))
+        by = "; ".join(sorted({re.sub(r"\d+ ", "", strategy) for strategy in one.strategies}))
         print(f"{one.name:<28}{one.share:>9.3%}{one.recall:>11.4f}{one.short:>9}{one.p50_ms:>9.3f}  {by}")
     print()
     print_targets(lines)

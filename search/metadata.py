@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,6 @@ from ..indexing.parts import REMEDY, metadata_path
 
 # Column chunks whose places are kept, some 400 bytes each: parsing a file's footer takes longer than reading a row.
 _KEPT_CHUNKS = 400_000
-# Parts that are read at a time: decompression runs beside Python.
-_THREADS = 4
 _DUPLICATE_OF = "duplicate_of"
 
 
@@ -36,7 +32,6 @@ class Metadata:
         self._footers: OrderedDict[int, _Footer] = OrderedDict()
         self._num_chunks = 0
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="metadata")
 
     def rows(self, rows_N: np.ndarray, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """The metadata of some rows, in the order asked for; with `duplicate_of` where near-duplicates are known.
@@ -53,8 +48,7 @@ class Metadata:
         positions = np.unique(positions_N)
         places = [np.flatnonzero(positions_N == position) for position in positions]
         numbers = [self._manifest.parts[position][0] for position in positions.tolist()]
-        read = map if len(numbers) < _THREADS else self._pool.map  # for a few parts threads would cost more
-        tables = list(read(self._read, numbers, [local_N[here] for here in places], repeat(columns)))
+        tables = [self._read(number, local_N[here], columns) for number, here in zip(numbers, places, strict=True)]
         found: list[dict[str, Any]] = [{}] * len(rows_N)
         for these in _of_one_schema(tables):
             records = pa.concat_tables([tables[i] for i in these]).to_pylist()

@@ -37,7 +37,7 @@ def test_rows_come_in_the_order_asked_for_from_any_part(tmp_path: Path) -> None:
 
 
 def test_only_the_columns_that_are_asked_for(tmp_path: Path) -> None:
-    root = write_gallery(tmp_path, keyed(*[3] * 8))  # as many parts as are read beside each other
+    root = write_gallery(tmp_path, keyed(*[3] * 8))
     metadata = Metadata(root, read_manifest(root))
     rows_N = np.arange(24)[::-1]
     assert metadata.rows(rows_N, ["number", "key", "absent"]) == [
