@@ -13,6 +13,7 @@ from string import Template
 from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets import InputError
+from .fonts import ADVICE, choose
 from .hits import Hit, Hits
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 _THUMBNAIL = 320  # pixels of the long side, twice what the page shows: sharp on dense screens
 
 # All of it is nested in one class, so that it touches nothing else where hits are shown inside another page.
-_STYLE = """
+STYLE = """
 .diantu { color-scheme: light dark; --line: #8884; --dim: #888; --bar: #2a7de1;
 font: 15px/1.45 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif;
 h1 { font-size: 1.35rem; font-weight: 600; margin: 0 0 .25rem; }
@@ -41,6 +42,7 @@ _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>$title</title>
 <style>$style
+html { color-scheme: light dark; }
 body { margin: 2rem auto; max-width: 72rem; padding: 0 1.25rem; }</style></head><body class=diantu>
 <h1>$title</h1>
 $sections
@@ -48,10 +50,10 @@ $sections
 """)
 
 
-def write_sheet(sections: Sequence[Hits], path: Path, *, title: str | None = None) -> Path:
+def write_sheet(sections: Sequence[Hits], path: Path, *, title: str | None = None, further: str = "") -> Path:
     """Writes the hits of one or several queries, as HTML or PNG by the ending of `path`.
 
-    A hit whose pixels are gone keeps its place, with a note in it.
+    A hit whose pixels are gone keeps its place, with a note in it. `further` is HTML that stands below the hits.
 
     Raises:
         InputError: if `path` ends in neither.
@@ -62,7 +64,8 @@ def write_sheet(sections: Sequence[Hits], path: Path, *, title: str | None = Non
     path.parent.mkdir(parents=True, exist_ok=True)
     if ending == ".html":
         heading = title or " · ".join(hits.query.label for hits in sections)
-        page = _PAGE.substitute(style=_STYLE, title=escape(heading), sections="\n".join(map(_section, sections)))
+        shown = "\n".join([*map(_section, sections), further])
+        page = _PAGE.substitute(style=STYLE, title=escape(heading), sections=shown)
         path.write_text(page, encoding="utf-8")
     else:
         _draw_sheet(sections).save(path)
@@ -71,7 +74,7 @@ def write_sheet(sections: Sequence[Hits], path: Path, *, title: str | None = Non
 
 def fragment(hits: Hits) -> str:
     """The hits as HTML to be shown inside another page, such as a notebook."""
-    return f"<style>{_STYLE}</style><div class=diantu>{_section(hits)}</div>"
+    return f"<style>{STYLE}</style><div class=diantu>{_section(hits)}</div>"
 
 
 def thumbnail(hit: Hit) -> Image.Image | None:
@@ -83,7 +86,7 @@ def thumbnail(hit: Hit) -> Image.Image | None:
 
 
 def _section(hits: Hits) -> str:
-    shown = f"<img src={_inline(hits.query.image)} alt=query>" if hits.query.image else ""
+    shown = f"<img src={inline(hits.query.image)} alt=query>" if hits.query.image else ""
     label = escape(hits.query.label)
     figures = "\n".join(_figure(hit, max(*(hit.score for hit in hits), 1e-6)) for hit in hits)
     where = f", where {escape(str(hits.explain['where']))}" if hits.explain.get("where") else ""
@@ -97,7 +100,7 @@ def _section(hits: Hits) -> str:
 def _figure(hit: Hit, best_score: float) -> str:
     image = thumbnail(hit)
     caption = escape(hit.caption or hit.key)
-    picture = f"<img src={_inline(image)} alt='{caption}'>" if image else "<div class=gone>the picture is gone</div>"
+    picture = f"<img src={inline(image)} alt='{caption}'>" if image else "<div class=gone>the picture is gone</div>"
     details = escape("\n".join(f"{name}: {value}" for name, value in hit.metadata.items() if value is not None))
     zscore = "" if hit.zscore is None else f"z {hit.zscore:+.1f}"
     url = str(hit.metadata.get("url") or "")
@@ -114,9 +117,10 @@ def _figure(hit: Hit, best_score: float) -> str:
     )
 
 
-def _inline(image: Image.Image) -> str:
+def inline(image: Image.Image, size: int = _THUMBNAIL) -> str:
+    """A picture as the value of `src`, quoted: at most `size` pixels long."""
     image = image.copy()
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+    image.thumbnail((size, size), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=85)
     return f"'data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}'"
@@ -125,28 +129,20 @@ def _inline(image: Image.Image) -> str:
 # The PNG: a grid of cells, each a picture with two lines under it.
 _CELL, _TEXT, _GAP, _COLUMNS = 200, 40, 12, 6
 _HEADING = 40
-# Fonts that have both Chinese and Latin, as the systems that have them name the files; the last resort has Latin alone.
-_FONTS = (
-    "NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.otf", "SourceHanSansSC-Regular.otf", "wqy-microhei.ttc",
-    "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf", "PingFang.ttc", "Hiragino Sans GB.ttc", "STHeiti Light.ttc",
-    "msyh.ttc", "simhei.ttf", "DejaVuSans.ttf",
-)  # fmt: skip
-
-
-_FONT_ADVICE = "install one, say Debian's fonts-noto-cjk, or write an .html sheet"
 
 
 def _draw_sheet(sections: Sequence[Hits]) -> Image.Image:
-    if not all(_can_draw(text) for text in _texts(sections)):
-        log.warning("no font for the Chinese on the sheet was found, so it is drawn as boxes; %s", _FONT_ADVICE)
+    face, missing = choose("".join(_texts(sections)))
+    if missing:
+        log.warning("no font has %r on the sheet, drawn as boxes; %s, or write an .html sheet", missing[:20], ADVICE)
     columns = max(1, min(_COLUMNS, max((len(hits) for hits in sections), default=1)))
     heights = [_HEADING + -(-len(hits) // columns) * (_CELL + _TEXT + _GAP) for hits in sections]
     sheet = Image.new("RGB", (_GAP + columns * (_CELL + _GAP), _GAP + sum(heights)), "white")
     draw = ImageDraw.Draw(sheet)
-    font, large = _font(14), _font(20)
+    font, large = face.at(14), face.at(20)
     top = _GAP
     for hits, height in zip(sections, heights, strict=True):
-        draw.text((_GAP, top), _fitted(hits.query.label, large, sheet.width - 2 * _GAP), fill="black", font=large)
+        draw.text((_GAP, top), fitted(hits.query.label, large, sheet.width - 2 * _GAP), fill="black", font=large)
         for i, hit in enumerate(hits):
             left = _GAP + i % columns * (_CELL + _GAP)
             _draw_cell(sheet, draw, hit, left, top + _HEADING + i // columns * (_CELL + _TEXT + _GAP), font)
@@ -154,7 +150,9 @@ def _draw_sheet(sections: Sequence[Hits]) -> Image.Image:
     return sheet
 
 
-def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, hit: Hit, left: int, top: int, font: _Font) -> None:
+def _draw_cell(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, hit: Hit, left: int, top: int, font: ImageFont.FreeTypeFont
+) -> None:
     image = thumbnail(hit)
     if image:
         image.thumbnail((_CELL, _CELL), Image.Resampling.LANCZOS)
@@ -163,19 +161,7 @@ def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, hit: Hit, left: in
         draw.rectangle((left, top, left + _CELL, top + _CELL), outline="#bbb")
         draw.text((left + 8, top + _CELL // 2), "the picture is gone", fill="#888", font=font)
     draw.text((left, top + _CELL + 2), f"{hit.rank}.  {hit.score:.3f}", fill="#2a7de1", font=font)
-    draw.text((left, top + _CELL + 20), _fitted(hit.caption or hit.key, font, _CELL), fill="black", font=font)
-
-
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-
-def _font(size: int) -> _Font:
-    for name in _FONTS:
-        try:
-            return ImageFont.truetype(name, size)
-        except OSError:
-            continue
-    return ImageFont.load_default(size)
+    draw.text((left, top + _CELL + 20), fitted(hit.caption or hit.key, font, _CELL), fill="black", font=font)
 
 
 def _texts(sections: Sequence[Hits]) -> Iterator[str]:
@@ -184,20 +170,7 @@ def _texts(sections: Sequence[Hits]) -> Iterator[str]:
         yield from (hit.caption or hit.key for hit in hits)
 
 
-def _can_draw(text: str) -> bool:
-    """Whether the font has all of a text's glyphs; a missing one is drawn like a code point that never has one."""
-    font = _font(14)
-    missing = _glyph(font, "\uffff")
-    return all(char.isascii() or _glyph(font, char) != missing for char in set(text))
-
-
-def _glyph(font: _Font, char: str) -> bytes:
-    image = Image.new("L", (32, 32))
-    ImageDraw.Draw(image).text((4, 4), char, fill=255, font=font)
-    return image.tobytes()
-
-
-def _fitted(text: str, font: _Font, width: int) -> str:
+def fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     """The text on one line, cut with an ellipsis where it is too wide."""
     text = " ".join(text.split())
     if font.getlength(text) <= width:
