@@ -32,6 +32,27 @@ siglip_folder = _folder_of("siglip")
 siglip2_folder = _folder_of("siglip2")
 
 
+def _pipeline_of(name: str, **options: int) -> Callable[..., Path]:
+    """A fixture: the folder of a small random pipeline of diffusers, written once a session by `tiny_pipelines`."""
+
+    @pytest.fixture(scope="session", name=f"tiny_{name}")
+    def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        import tiny_pipelines
+
+        save = getattr(tiny_pipelines, f"save_{name.removesuffix('_sdxl')}" if options else f"save_{name}")
+        return save(tmp_path_factory.mktemp("pipelines") / f"tiny-{name}", **options)
+
+    return folder
+
+
+tiny_sd = _pipeline_of("sd")
+tiny_inpaint = _pipeline_of("inpaint")  # 9 channels
+tiny_sdxl = _pipeline_of("sdxl")
+tiny_sd3 = _pipeline_of("sd3")  # a transformer, not a UNet
+tiny_ip_adapter = _pipeline_of("ip_adapter")  # for `tiny_sd`: `models/tiny.safetensors`, `models/image_encoder`
+tiny_ip_adapter_sdxl = _pipeline_of("ip_adapter_sdxl", cross_attention_dim=64)  # the same for `tiny_sdxl`
+
+
 @pytest.fixture(scope="session")
 def open_clip_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `random.pt`, whose name open_clip knows as an architecture."""

@@ -21,7 +21,7 @@ def test_the_wheel_holds_every_file_of_the_tree(tmp_path: Path) -> None:
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=REPOSITORY, check=True, capture_output=True, text=True
     ).stdout.split()
-    rooms = ("datasets/", "indexing/", "search/", "configs/", "scripts/")
+    rooms = ("datasets/", "indexing/", "search/", "generation/", "configs/", "scripts/")
     expected = {f"diantu/{name}" for name in tracked if name.startswith(rooms)}
     assert packed == expected
 

@@ -1,0 +1,92 @@
+"""Pictures that come out black, as NaN, or blanked by the model's own checker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from drafts import draft, pixels
+from tiny_pipelines import save_sd, vae_of
+from transformers import CLIPConfig, CLIPImageProcessor
+
+from diantu.generation.strategies import ModelOptions, Strategy, load_strategies
+
+
+def strategy_over(folder: Path, dtype: str) -> Strategy:
+    return load_strategies(["img2img"], {"img2img": {"steps": 2}}, ModelOptions(name=str(folder), dtype=dtype))
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[..., Path]:
+    """Saves a pipeline whose VAE's decoder was changed by a function."""
+
+    def save(change: Callable[[Any], None], **components: Any) -> Path:
+        vae = vae_of(seed=0)
+        with torch.no_grad():
+            change(vae.decoder)
+        return save_sd(tmp_path / "changed", vae=vae, **components)
+
+    return save
+
+
+def overflow(decoder: Any) -> None:
+    """What comes first is larger than float16 can be; the norm after it makes it small again."""
+    decoder.conv_in.weight *= 1e5
+
+
+def not_a_number(decoder: Any) -> None:
+    decoder.conv_out.bias[0] = float("nan")
+
+
+def black(decoder: Any) -> None:
+    decoder.conv_out.weight.zero_()
+    decoder.conv_out.bias.fill_(-5)
+
+
+def test_what_overflows_in_float16_is_made_in_float32(saved, caplog: pytest.LogCaptureFixture) -> None:
+    strategy = strategy_over(saved(overflow), "float16")
+    assert strategy.describe()["dtype"] == "float16"
+    for _ in range(2):  # the model is in float16 again afterwards
+        for made in strategy.make([draft(0), draft(1)]):
+            assert pixels(made).std() > 10
+            assert made.facts["retried"] == {"dtype": "float32", "because": "has values that are not numbers"}
+    assert strategy.model.pipeline("img2img").vae.dtype == torch.float16
+    assert "draft-1: the picture has values that are not numbers in torch.float16; once more" in caplog.text
+
+
+def test_only_broken_pictures_are_made_again(tiny_sd: Path) -> None:
+    made = strategy_over(tiny_sd, "float16").make([draft(0), draft(1)])
+    assert all(pixels(each).std() > 10 and "retried" not in each.facts for each in made)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [(not_a_number, "draft-0: the picture has values that are not numbers"), (black, "is of one colour throughout")],
+)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_stays_broken_is_a_problem(saved, change, says: str, dtype: str) -> None:
+    (made,) = strategy_over(saved(change), dtype).make([draft()])
+    assert made.image is None
+    assert says in made.problem
+    assert ("retried" in made.facts) == (dtype == "bfloat16")
+    assert made.facts["seed"] == 0
+
+
+def test_pictures_that_the_models_own_checker_blanks(saved) -> None:
+    """It gives them back black, and no precision would help."""
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPConfig(vision_config={**vision, "image_size": 32, "patch_size": 16}, projection_dim=8)
+    checker = StableDiffusionSafetyChecker(config)
+    checker.concept_embeds_weights.data.fill_(-9.0)  # every picture is nearer to every concept than that
+    processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    folder = saved(lambda decoder: None, safety_checker=checker, feature_extractor=processor)
+    (made,) = strategy_over(folder, "bfloat16").make([draft()])
+    assert made.image is None
+    assert "safety checker" in made.problem
+    assert made.facts["flagged"] is True
+    assert "retried" not in made.facts
