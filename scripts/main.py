@@ -30,6 +30,7 @@ COMMANDS = {
     "dedup": "find near-duplicates over a whole gallery",
     "search": "ask a gallery by text, picture or vector",
     "evaluate": "how good a gallery's answers are",
+    "generate": "prompts and references → pictures",
 }
 # Advice, retries and progress bars of these libraries are for people who work with them directly.
 _QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
