@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..datasets import find_shards, photos
+from ..generation import Copywriter, GenerationRequest, ModelOptions, Results, generate, load_strategies
+from ..generation.pages import poster_section
 from ..search import Gallery, Hits
 from ..search.sheet import write_sheet
 
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Advertising copy, of which the photograph, its style and the poster are made.
+_COPY = (
+    ("周末，去看大熊猫", "竹林深处，慢下来的一天"),
+    ("Sleep in a castle", "Old walls, wide views, quiet nights"),
+)
 _TEXTS = ("大熊猫", "一座城堡", "hammer", "windmill by the sea")
 _PICTURE = "landmark_colosseum.jpg"
 _NUM_HITS = 6
@@ -25,7 +32,7 @@ _NEXT = """next
 
 
 def run(output: str = "diantu-demo", device: str = "auto") -> int:
-    """Packs 184 photographs into shards, embeds and indexes them, asks in Chinese and English, and writes a page.
+    """Embeds and indexes 184 photographs, asks in Chinese and English, makes posters, and writes a page of all that.
 
     Args:
         output: the folder that the shards, the gallery and the page go to.
@@ -38,12 +45,23 @@ def run(output: str = "diantu-demo", device: str = "auto") -> int:
     asked.append(opened.search(image=photos.FOLDER / _PICTURE, k=_NUM_HITS))
     for hits in asked:
         _print_hits(hits)
-    page = write_sheet(asked, root / "demo.html", title="diantu: what 184 photographs answer")
+    posters = _make_posters(root / "posters", opened)
+    page = root / "demo.html"
+    made = poster_section(posters, "copy → keywords → photograph → redrawn → headline", page)
+    write_sheet(asked, page, title="diantu: what 184 photographs answer", further=made)
 
+    print(f"posters  {', '.join(str(poster.path) for poster in posters)}")
     print(f"page     {page.resolve()}")
     print(f"gallery  {gallery.resolve()}")
     print(_NEXT.format(gallery=gallery))
     return 0
+
+
+def _make_posters(folder: Path, gallery: Gallery) -> Results:
+    """A poster of each piece of copy, without any model of diffusers."""
+    requests = [GenerationRequest(prompt=headline, headline=headline, subline=subline) for headline, subline in _COPY]
+    maker = load_strategies(["stylize", "overlay"], {}, ModelOptions())
+    return generate(requests, folder, maker, gallery=gallery, copywriter=Copywriter())
 
 
 def build_gallery(root: Path, device: str = "auto") -> tuple[Path, ImageEncoder]:

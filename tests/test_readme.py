@@ -21,7 +21,10 @@ from diantu.scripts.main import main
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line.strip() for line in re.findall(r"^    (diantu .+)$", README, re.MULTILINE)]
 # What the commands name and a machine without a model hub does not have: → what stands for it here.
-STAND_INS = {"hf:openai/clip-vit-base-patch32": "clip", "hf:facebook/dinov2-base": "dinov2", "cn_clip:ViT-B-16": "clip"}
+STAND_INS = {
+    "hf:openai/clip-vit-base-patch32": "clip", "hf:facebook/dinov2-base": "dinov2", "cn_clip:ViT-B-16": "clip",
+    "stabilityai/sd-turbo": "sd",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
@@ -39,7 +42,7 @@ def test_opening_a_gallery_imports_neither_torch_nor_faiss() -> None:
 
 @pytest.fixture(scope="module")
 def folder(
-    tmp_path_factory: pytest.TempPathFactory, demo: Path, clip_folder: Path, dinov2_folder: Path
+    tmp_path_factory: pytest.TempPathFactory, demo: Path, clip_folder: Path, dinov2_folder: Path, tiny_sd: Path
 ) -> tuple[Path, dict[str, str]]:
     """A folder with what the commands take, and the models that stand for those of the hub."""
     root = tmp_path_factory.mktemp("readme")
@@ -56,7 +59,9 @@ def folder(
     np.save(peer / "img_emb" / "img_emb_0.npy", np.eye(3, 32, dtype=np.float16))
     keys = pa.table({"image_path": ["a", "b", "c"], "caption": ["x", "y", "z"]})
     pq.write_table(keys, peer / "metadata" / "metadata_0.parquet")
-    return root, {"clip": f"hf:{clip_folder}", "dinov2": f"hf:{dinov2_folder}"}
+    (root / "prompts.txt").write_text("大熊猫\nan old hammer\n", encoding="utf-8")
+    (root / "copy.txt").write_text("周末，去看大熊猫\n", encoding="utf-8")
+    return root, {"clip": f"hf:{clip_folder}", "dinov2": f"hf:{dinov2_folder}", "sd": str(tiny_sd)}
 
 
 def _prepared(command: str, number: int, models: dict[str, str]) -> list[str]:
@@ -87,4 +92,4 @@ def test_commands_run_in_their_order(
             main(words)
         assert ended.value.code == 0, (command, capfd.readouterr().err)
         run.append(words[0])
-    assert set(run) >= {"embed", "index", "search", "status", "import"}
+    assert set(run) >= {"embed", "index", "search", "status", "import", "generate"}
