@@ -422,20 +422,3 @@ def test_copy_is_searched_for_set_and_turned_into_a_prompt(shop: Path, tmp_path:
     assert second["lines"] == ["我的标题"]
     with pytest.raises(InputError, match="copy true, this job has copy false"):
         generate([copy, own], tmp_path / "run", Tint())
-
-
-def test_the_model_does_not_wait_for_files(tmp_path: Path) -> None:
-    """Large PNGs take longer to encode than the strategy takes to make them."""
-    (tmp_path / "a.jpg").write_bytes(jpeg(size=(64, 64)))
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), np.uint8))
-    gaps: list[float] = []
-
-    class Noise(Tint):
-        def make(self, drafts: Sequence[Draft]) -> list[Made]:
-            gaps.append(time.perf_counter())
-            return [Made(image=noise) for _ in drafts]
-
-    asked = [GenerationRequest(prompt="x", files=[str(tmp_path / "a.jpg")])] * 3
-    results = generate(asked, tmp_path / "run", Noise(), options=RunOptions(batch_size=1))
-    assert results.counts == {"done": 3}
-    assert gaps[-1] - gaps[0] < results.seconds / 2

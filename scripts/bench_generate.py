@@ -1,0 +1,113 @@
+"""How fast a run makes pictures, beside its model alone: references, PNGs, manifest and pages are to cost little.
+
+    python -m diantu.scripts.bench_generate --output FOLDER --model MODEL [--batch-sizes 1 4 16] [--pictures 64]
+
+Both make the same pictures of the bundled photographs by img2img, in batches of the same size and shape: the strategy's
+`make` on drafts that are in memory, and a run from its plan to its last file, without the pages. They take turns, so
+that a slow minute of the machine hits both; medians of the ratios are printed.
+"""
+
+from __future__ import annotations
+
+import json as jsons
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..datasets import photos
+from ..generation import Draft, GenerationRequest, ModelOptions, RunOptions, Strategy, generate, load_strategies
+from .bench_index_table import Line, print_targets
+from .main import _run
+
+_TARGET = 0.9
+_PROMPT = "a photograph at sunset"
+
+
+def run(
+    output: str,
+    model: str,
+    batch_sizes: list[str] = ["1", "4", "16"],  # noqa: B006 - read, never changed
+    pictures: int = 64,
+    size: int = 512,
+    steps: int = 2,
+    strength: float = 0.5,
+    repeats: int = 3,
+    dtype: str = "auto",
+    device: str = "auto",
+    json: bool = False,
+) -> int:
+    """Measures runs beside the model alone and prints the ratio of pictures a second.
+
+    Args:
+        output: a folder for the runs, which are removed again.
+        model: a repository of diffusers or a local folder.
+        batch_sizes: pictures that are made together.
+        pictures: how many, at most 184.
+        size: width and height in pixels.
+        steps: of denoising.
+        strength: how many of them are done, as a share.
+        repeats: turns of each; medians are printed.
+        dtype: auto, float32, bfloat16 or float16.
+        device: auto, cpu, cuda or cuda:<number>.
+        json: print JSON.
+    """
+    settings = {"img2img": {"steps": steps, "strength": strength, "width": size, "height": size, "guidance": 0}}
+    maker = load_strategies(["img2img"], settings, ModelOptions(name=model, dtype=dtype, device=device))
+    files = [str(photos.FOLDER / name) for name in sorted(photos.rows())[:pictures]]
+    found = [_measured(Path(output), maker, files, int(batch_size), repeats) for batch_size in batch_sizes]
+    if json:
+        print(jsons.dumps({"model": maker.describe(), "pictures": len(files), "size": size, "batches": found}))
+        return 0
+    described = maker.describe()
+    print(f"{model} on {described['device']} in {described['dtype']}, {len(files)} pictures of {size} × {size}\n")
+    print_targets([_line(facts) for facts in found])
+    return 0
+
+
+def _measured(root: Path, maker: Strategy, files: Sequence[str], batch_size: int, repeats: int) -> dict[str, Any]:
+    requests = [GenerationRequest(prompt=_PROMPT, files=[file], seed=seed) for seed, file in enumerate(files)]
+    drafts = [
+        Draft(name=str(seed), prompt=_PROMPT, seed=seed, references=(_opened(file),)) for seed, file in enumerate(files)
+    ]
+    maker.make(drafts[:batch_size])  # what the first call prepares is no part of either
+    alone, whole = [], []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        for first in range(0, len(drafts), batch_size):
+            maker.make(drafts[first : first + batch_size])
+        alone.append(len(files) / (time.perf_counter() - started))
+        folder = root / f"batches-of-{batch_size}"
+        shutil.rmtree(folder, ignore_errors=True)
+        results = generate(requests, folder, maker, options=RunOptions(batch_size=batch_size))
+        assert results.counts == {"done": len(files)}, results.counts
+        whole.append(len(files) / results.seconds)
+        shutil.rmtree(folder)
+    ratios = [run / model for run, model in zip(whole, alone, strict=True)]
+    return {
+        "batch_size": batch_size, "model": statistics.median(alone), "run": statistics.median(whole),
+        "ratio": statistics.median(ratios), "ratios": ratios,
+    }  # fmt: skip
+
+
+def _opened(file: str) -> Image.Image:
+    with Image.open(file) as image:
+        return image.convert("RGB")
+
+
+def _line(facts: dict[str, Any]) -> Line:
+    return Line(
+        what=f"batches of {facts['batch_size']}",
+        value=f"{facts['run']:.2f} pictures/s, the model alone {facts['model']:.2f}: {facts['ratio']:.3f}",
+        target=f"≥ {_TARGET}",
+        met=facts["ratio"] >= _TARGET,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(_run("bench_generate", sys.argv[1:]))
