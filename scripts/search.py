@@ -109,7 +109,7 @@ def run(
         "rows": [*map(_row, rows)],
         "negatives": [*map(_weighted, negatives), *(_as_path(_weighted(part)) for part in negative_images)],
     }
-    if all(part is None or part == [] for part in parts.values()):
+    if all(part is None or (isinstance(part, list) and not part) for part in parts.values()):
         return _converse(opened, answer)
     answer(_query(parts))
     return 0
