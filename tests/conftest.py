@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share the cores, and models are small
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for a hub should fail at once, not after retries
+# A worker of xdist has the current folder in its path, where our datasets/ would hide Hugging Face's.
+sys.path[:] = [entry for entry in sys.path if entry not in ("", str(Path(__file__).parents[1]))]
 sys.path.insert(0, str(Path(__file__).parent))
 
 

@@ -171,7 +171,7 @@ def test_what_is_described(tiny_sd: Path) -> None:
     assert facts["dtype"] == "float32"
     assert facts["device"] == "cpu"
     assert facts["revision"].startswith("sha256:")
-    assert set(facts["versions"]) == {"diffusers", "transformers", "torch"}
+    assert set(facts["versions"]) == {"diffusers", "transformers", "torch", "threads"}
 
 
 def test_strength_is_how_much_the_prompt_counts(tiny_sd: Path) -> None:

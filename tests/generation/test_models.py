@@ -164,7 +164,7 @@ def test_a_missing_package_is_answered_with_the_pip_line(tiny_sd: Path, monkeypa
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "diffusers" else find_spec(name))
     with pytest.raises(InputError, match=r"'img2img' needs diffusers.*pip install \"diantu\[generate\]\""):
-        described(name=str(tiny_sd))
+        described(name=str(tiny_sd), device="cpu")  # options of no other test, whose model might still be there
 
 
 def test_a_model_for_inpainting_alone(tiny_inpaint: Path) -> None:

@@ -25,7 +25,7 @@ from diantu.indexing.embed import embed
 from diantu.indexing.encoders import load_encoder
 from diantu.indexing.ledger import Ledger
 
-KILLS = int(os.environ.get("DIANTU_KILLS", "10"))
+KILLS = int(os.environ.get("DIANTU_KILLS", "4"))
 
 
 @pytest.fixture(scope="module")

@@ -272,4 +272,8 @@ def test_the_demo_writes_its_page(demo: Path) -> None:
     page = (demo / "demo.html").read_text(encoding="utf-8")
     for text in ("大熊猫", "一座城堡", "hammer", "windmill by the sea", "landmark_colosseum.jpg"):
         assert text in page
-    assert page.count("<section>") == 5
+    for copy in ("周末，去看大熊猫", "Sleep in a castle"):
+        assert copy in page
+    assert page.count("<section>") == 6
+    assert page.count("<article class=poster>") == 2
+    assert len(list((demo / "posters" / "pictures").iterdir())) == 2

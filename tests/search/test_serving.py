@@ -28,12 +28,13 @@ from diantu.search import Gallery, Hits, Query
 
 log = logging.getLogger(__name__)
 
-REQUESTS = int(os.environ.get("DIANTU_REQUESTS", "1500"))
+REQUESTS = int(os.environ.get("DIANTU_REQUESTS", "800"))
 CHANGES = max(12, REQUESTS // 200)
 THREADS, DIM = 8, 16
 NUM_FIRST, NUM_ADDED = 3000, 40
-# What a process may grow by from the first half of the requests to the second: rows come in meanwhile.
-GROWTH_BYTES = 24 << 20
+# What a process may grow by from the second quarter of the requests to the last: rows come in meanwhile, and of few
+# requests the first ones still fill caches.
+GROWTH_BYTES = 64 << 20
 
 
 class Words:
