@@ -1,10 +1,12 @@
 """Shards of images: find them, read their samples, decode their pixels."""
 
 from .decode import decode
+from .errors import InputError, Reason, SampleError, ShardError
 from .features import image_features
-from .samples import read_sample, read_span, scan
+from .readers.formats import scan
+from .samples import read_sample, read_span
 from .sources import find_shards
-from .types import Entry, Failure, InputError, Reason, Sample, SampleError, Scan, Shard, ShardError, Span
+from .types import Entry, Failure, Sample, Scan, Shard, Span
 
 __all__ = [
     "Entry",

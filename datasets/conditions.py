@@ -8,22 +8,11 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .types import InputError
+from .errors import InputError, line
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# What tables call the same thing, in order of preference, matched without regard to case.
-ALIASES = {
-    "url": ("url", "image_url", "img_url"),
-    "caption": ("caption", "text", "alt", "alt_text", "top_caption"),
-    "width": ("width", "original_width"),
-    "height": ("height", "original_height"),
-    "similarity": ("similarity", "clip_similarity_vitb32", "clip_b32_similarity_score"),
-    "punsafe": ("punsafe", "nsfw", "nsfw_score", "nsfw_score_opennsfw2"),
-    "pwatermark": ("pwatermark", "watermark_score"),
-    "aesthetic": ("aesthetic", "aesthetic_score", "aesthetic_score_laion_v2"),
-}
 
 # A condition longer than this was not written by a person, and costs what a hostile one costs.
 MAX_LENGTH = 20_000
@@ -177,8 +166,3 @@ def identifier(name: str) -> str:
 def text(value: str) -> str:
     """A text as SQL."""
     return "'" + value.replace("'", "''") + "'"
-
-
-def line(error: Exception) -> str:
-    """An error's first line; the others are DuckDB's advice."""
-    return str(error).splitlines()[0]

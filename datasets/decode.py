@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .types import Reason, SampleError
+from .errors import Reason, SampleError
 
 # What Pillow may open. Named, because `Image.open` would otherwise try every plugin on untrusted bytes, among them
 # EPS, which starts Ghostscript.

@@ -9,33 +9,11 @@ from typing import Any
 
 import fsspec
 
-from . import folder, parquet, webdataset
-from .captions import CAPTION_COLUMNS
+from .errors import Reason, SampleError, ShardError
+from .names import CAPTION_COLUMNS
+from .readers import parquet
 from .text import decode_text
-from .types import Entry, InputError, Reason, Sample, SampleError, Scan, Shard, ShardError, Span
-
-_SCANNERS = {
-    "webdataset": webdataset.scan,
-    "webdataset.gz": webdataset.scan,
-    "folder": folder.scan,
-    "parquet": parquet.scan,
-}
-
-
-def scan(shard: Shard) -> Scan:
-    """Finds a shard's samples by their headers or names, in the shard's order, without reading a picture.
-
-    Raises:
-        ShardError: if the shard cannot be opened or is not what its format says.
-    """
-    if shard.format == "imported":
-        raise ShardError(f"the rows of {shard.uri} were imported as vectors, so their pictures cannot be read")
-    if shard.format not in _SCANNERS:
-        raise InputError(f"shard format {shard.format!r} of {shard.uri} is not known; allowed: {', '.join(_SCANNERS)}")
-    try:
-        return _SCANNERS[shard.format](shard)
-    except OSError as error:
-        raise ShardError(f"{shard.uri} cannot be read: {error}", may_pass=True) from error
+from .types import Entry, Sample, Span
 
 
 def read_span(span: Span) -> bytes:

@@ -12,14 +12,14 @@ import bracex
 import fsspec
 from fsspec import AbstractFileSystem
 
-from .captions import count_rows, find_table, has_captions, read_table
-from .folder import is_picture
-from .types import InputError, Shard
+from .errors import InputError
+from .readers.captions import count_rows, find_table, has_captions, read_table
+from .readers.folder import is_picture
+from .readers.formats import FORMATS
+from .types import Shard
 
 log = logging.getLogger(__name__)
 
-# Endings of files that are shards, and their formats.
-_FORMATS = {".tar": "webdataset", ".tar.gz": "webdataset.gz", ".tgz": "webdataset.gz", ".parquet": "parquet"}
 _STATS = "_stats.json"  # img2dataset writes NNNNN_stats.json when shard NNNNN is finished
 _GLOB = frozenset("*?[")
 # A range such as {00000..99999999} is a typing error, and must not fill the memory.
@@ -92,9 +92,9 @@ def _expand(filesystem: AbstractFileSystem, source: str) -> list[str]:
 
 
 def _file(filesystem: AbstractFileSystem, path: str) -> Shard:
-    kind = next((kind for ending, kind in _FORMATS.items() if path.lower().endswith(ending)), None)
+    kind = next((kind for ending, kind in FORMATS.items() if path.lower().endswith(ending)), None)
     if kind is None:
-        allowed = ", ".join(_FORMATS)
+        allowed = ", ".join(FORMATS)
         raise InputError(f"{path} is neither a shard ({allowed}) nor a folder of pictures; nothing else can be read")
     return Shard(uri=_uri(filesystem, path), format=kind, size_bytes=filesystem.size(path) or 0)
 
@@ -132,7 +132,7 @@ def _folder(filesystem: AbstractFileSystem, path: str, captions: str) -> list[Sh
         if info.get("type") == "file"
     }
     pictures = _of_finished_folders(path, sizes)
-    shards = {ending: [name for name in sizes if name.lower().endswith(ending)] for ending in _FORMATS}
+    shards = {ending: [name for name in sizes if name.lower().endswith(ending)] for ending in FORMATS}
     tars = shards[".tar"] + shards[".tar.gz"] + shards[".tgz"]
     # img2dataset puts a parquet file beside each tar and each folder, which then is no shard of its own.
     names = sorted(tars or ([] if pictures else shards[".parquet"]), key=_natural)

@@ -5,40 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import Any
 
-
-class InputError(ValueError):
-    """Something the caller gave cannot be used; the message says what was given, what is allowed, what to do."""
-
-
-class ShardError(RuntimeError):
-    """A shard cannot be read at all, so none of its samples can be.
-
-    `may_pass` is True where another try may succeed (a network file system has a bad moment), False where the shard is
-    not what it should be.
-    """
-
-    def __init__(self, message: str, *, may_pass: bool = False) -> None:
-        super().__init__(message)
-        self.may_pass = may_pass
-
-
-class Reason(str, Enum):
-    """Why a sample (or the rest of a shard) was left out."""
-
-    EMPTY = "empty"
-    UNREADABLE = "unreadable"
-    UNDECODABLE = "undecodable"
-    TRUNCATED = "truncated"
-    TOO_LARGE = "too_large"
-    UNSUPPORTED_MODE = "unsupported_mode"
-    NO_IMAGE = "no_image"
-    DUPLICATE_KEY = "duplicate_key"
-    BAD_METADATA = "bad_metadata"
-    NOT_FINITE = "not_finite"
-    SHARD_TRUNCATED = "shard_truncated"
+from .errors import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,15 +98,6 @@ class Failure:
     shard: str
     reason: Reason
     detail: str
-
-
-class SampleError(ValueError):
-    """A sample cannot be used; becomes a `Failure` where its key is known."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,12 @@
 """Pictures made from references, in batches: requests in; pictures, a manifest and a page out."""
 
-from .copywriting import Copywriter
-from .manifest import read_facts
-from .plan import RunOptions
-from .reference import Reference
+from .copy.copywriting import Copywriter
+from .references.reference import Reference
 from .requests import GenerationRequest, read_requests
-from .results import GenerationResult, Results
-from .run import generate
+from .run.job import generate
+from .run.journal import read_facts
+from .run.plan import RunOptions
+from .run.results import GenerationResult, Results
 from .strategies import Draft, Made, ModelOptions, Strategy, load_strategies
 
 __all__ = [

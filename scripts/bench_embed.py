@@ -26,7 +26,7 @@ import torch
 from jsonargparse import auto_cli
 
 from ..datasets import Entry, decode, find_shards, read_sample, scan
-from ..indexing.embed import BATCH_SIZE
+from ..indexing.embed.job import BATCH_SIZE
 from ..indexing.encoders import EncoderSpec, ImageEncoder, load_encoder
 from ..indexing.encoders.preprocess import preprocess
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from ..datasets import photos
 from ..generation import Draft, GenerationRequest, ModelOptions, RunOptions, Strategy, generate, load_strategies
-from .bench_index_table import Line, print_targets
+from .bench.table import Line, print_targets
 from .main import _run
 
 _TARGET = 0.9

@@ -5,7 +5,7 @@
 
 The vectors are synthetic (`bench_vectors`) or given. One oracle, exact search computed once, judges all engines by one
 recall@10 = |found ∩ exact| / 10, on queries that tuned nothing of ours; texts, where there are any. Every engine has a
-process of its own (`bench_index_peers`): it builds with all processors, then opens its index and answers with one
+process of its own (`bench.peers`): it builds with all processors, then opens its index and answers with one
 thread, one query at a time and all in one call, at the least breadth that reaches the recall. All are opened first and
 then timed in turn, `--repeats` times, so that a slow minute of the machine hits all of them; medians are printed. Ours
 is timed as users get it, at the breadth that it was tuned to, and wider only if that misses the recall here.
@@ -31,17 +31,17 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets import InputError
-from ..indexing.files import write_json
-from ..indexing.manifest import read_manifest
-from ..indexing.plan import check_recall, parse_bytes
-from ..indexing.vectors import Vectors
-from .bench_index_table import print_engines, print_targets, target_lines
-from .bench_vectors import SYNTHETIC, Bench, real, shares_found, synthetic
+from ..datasets.files import write_json
+from ..indexing.build.plan import check_recall, parse_bytes
+from ..indexing.store.manifest import read_manifest
+from ..indexing.store.vectors import Vectors
+from .bench.table import print_engines, print_targets, target_lines
+from .bench.vectors import SYNTHETIC, Bench, real, shares_found, synthetic
 from .main import _run
 
 log = logging.getLogger(__name__)
 
-_WORKER = Path(__file__).with_name("bench_index_peers.py")
+_WORKER = Path(__file__).with_name("bench") / "peers.py"
 _PEERS = ("hnswlib", "usearch", "svs")
 # The memory that our index and autofaiss's are allowed: 1 GB at a million rows.
 _BUDGET_PER_ROW = 1000

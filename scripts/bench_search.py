@@ -27,15 +27,16 @@ from typing import Any
 
 import numpy as np
 
-from ..indexing.build import build_index
-from ..indexing.columns import Columns
-from ..indexing.filters import Filters
-from ..indexing.index import Effort, GalleryIndex, faiss_threads
-from ..indexing.manifest import read_manifest
-from ..indexing.request import IndexRequest
-from .bench_index_table import Line, print_targets
-from .bench_metadata import metadata_lines
-from .bench_vectors import Bench, synthetic
+from ..indexing.build.job import build_index
+from ..indexing.build.request import IndexRequest
+from ..indexing.index.effort import Effort
+from ..indexing.index.opened import GalleryIndex, faiss_threads
+from ..indexing.store.columns import Columns
+from ..indexing.store.filters import Filters
+from ..indexing.store.manifest import read_manifest
+from .bench.metadata import metadata_lines
+from .bench.table import Line, print_targets
+from .bench.vectors import Bench, synthetic
 from .main import _run
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..datasets import photos
 from ..search import Gallery
-from .demo import build_gallery
+from .commands.demo import build_gallery
 from .main import _run
 
 LANGUAGES = ("en", "zh")

@@ -60,9 +60,10 @@ def _main(arguments: list[str]) -> int:
 def _run(command: str, options: list[str]) -> int:
     from jsonargparse import ArgumentError
 
-    from ..datasets.types import InputError
+    from ..datasets.errors import InputError
 
-    module = importlib.import_module(f".{command}_" if iskeyword(command) else f".{command}", __package__)
+    name = f"{command}_" if iskeyword(command) else command
+    module = importlib.import_module(f".commands.{name}", __package__)
     try:
         values = _parser(command, module).parse_args(_merged(options, module)).as_dict()
     except ArgumentError as error:

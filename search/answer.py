@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from ..datasets import InputError
-from ..indexing.within import Within
+from ..indexing.index.within import Within
 from .encode import Encoders
 from .hits import Asked, Hit, Hits
+from .options import Options
 from .query import Part
-from .ranking import Options, by_column, diverse, found, with_aesthetic
+from .ranking import by_column, diverse, found, with_aesthetic
 from .version import Version
 
 # Columns that a hit needs for itself and its pixels.

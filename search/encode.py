@@ -14,8 +14,8 @@ import numpy as np
 from ..datasets import InputError
 from ..indexing.encoders import ImageEncoder, TextEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec
-from ..indexing.manifest import refuse_other
-from ..indexing.vectors import Vectors
+from ..indexing.store.manifest import refuse_other
+from ..indexing.store.vectors import Vectors
 from .query import Part
 
 

@@ -13,16 +13,17 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..datasets import InputError
-from ..indexing.duplicates import Duplicates
 from ..indexing.encoders import ImageEncoder
 from ..indexing.encoders.spec import EncoderSpec
-from ..indexing.filters import Missing
-from ..indexing.index import Effort, faiss_threads
+from ..indexing.index.effort import Effort
+from ..indexing.index.opened import faiss_threads
+from ..indexing.store.duplicates import Duplicates
+from ..indexing.store.filters import Missing
 from .answer import Answer
 from .encode import Encoders
 from .hits import Hits
+from .options import Options
 from .query import ImageQuery, Query
-from .ranking import Options
 from .version import Version
 
 Question: TypeAlias = "str | Query"

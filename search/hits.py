@@ -12,8 +12,8 @@ import pyarrow as pa
 from PIL import Image
 
 from ..datasets import InputError, decode
-from ..datasets.types import SampleError
-from ..indexing.parts import metadata_table
+from ..datasets.errors import SampleError
+from ..indexing.store.parts import metadata_table
 from .pixels import read_pixels
 from .query import Part
 
@@ -186,12 +186,12 @@ class Hits(Sequence[Hit]):
         Raises:
             InputError: if the name ends otherwise.
         """
-        from .sheet import write_sheet
+        from .sheets.sheet import write_sheet
 
         return write_sheet([self], Path(path))
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from .sheet import fragment
+        from .sheets.sheet import fragment
 
         return fragment(self)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets import Span, read_span
-from .download import fetch
+from .fetch import fetch
 
 _ADVICE = "put it back to where it was embedded from"
 

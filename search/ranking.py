@@ -6,77 +6,17 @@ Shapes: K rows in the order in which they are found, M rows of the window that i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
-from ..datasets import InputError
-from ..indexing.filters import MISSING, Missing
-from ..indexing.index import Effort
+from .options import Options
 
 # Depth → the scores and rows found: descending, as many as asked for unless there are no more.
 Search: TypeAlias = Callable[[int], tuple[np.ndarray, np.ndarray]]
 
 # A search whose results are thinned out goes this many times deeper each time.
 _DEEPER = 4
-_WINDOW, _WINDOW_PER_K = 100, 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a search answers; see `Gallery.search`, whose arguments they are.
-
-    Raises:
-        InputError: if a value is not allowed, or two of them exclude each other.
-    """
-
-    k: int = 12
-    offset: int = 0
-    where: str | None = None
-    missing: Missing = "exclude"
-    effort: Effort = "balanced"
-    space: str | None = None
-    rerank: str | None = None
-    diversity: float = 0.0
-    fold_duplicates: bool = False
-    min_score: float | None = None
-    min_zscore: float | None = None
-    sort_by: str | None = None
-    aesthetic: float = 0.0
-    window: int | None = None
-    columns: Sequence[str] | None = None
-
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise InputError(f"k is {self.k}; at least 1 hit must be asked for")
-        if self.offset < 0:
-            raise InputError(f"offset is {self.offset}; it is the number of hits to leave out, 0 or more")
-        if not 0 <= self.diversity <= 1:
-            raise InputError(f"diversity is {self.diversity}; give 0 (by score alone) to 1 (as different as possible)")
-        if self.missing not in MISSING:
-            raise InputError(f"missing {self.missing!r} is not known; missing values: {' or '.join(MISSING)}")
-        if self.sort_by and (self.diversity or self.aesthetic):
-            raise InputError("sort_by gives an order of its own; leave out diversity and aesthetic")
-        if self.arranges and self.offset + self.k > self.depth:
-            raise InputError(
-                f"hits {self.offset} to {self.offset + self.k} of a window of {self.depth} were asked for; "
-                f"give window={self.offset + self.k} or more, the same for all pages"
-            )
-        if self.window is not None and not self.arranges:
-            raise InputError("a window is arranged by rerank, diversity, sort_by or aesthetic; none of them is given")
-
-    @property
-    def arranges(self) -> bool:
-        """Whether the nearest rows are put into another order."""
-        return bool(self.rerank or self.diversity or self.sort_by or self.aesthetic)
-
-    @property
-    def depth(self) -> int:
-        """How many rows, in the order of scores, decide the answer."""
-        if not self.arranges:
-            return self.offset + self.k
-        return self.window if self.window is not None else max(_WINDOW, _WINDOW_PER_K * self.k)
 
 
 def found(

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets import InputError
-from ..indexing.columns import Columns
-from ..indexing.duplicates import read_duplicates
 from ..indexing.encoders.spec import EncoderSpec
-from ..indexing.filters import Filters
-from ..indexing.index import GalleryIndex
-from ..indexing.manifest import read_manifest
-from ..indexing.parts import space_root
-from ..indexing.vectors import Vectors
-from .calibration import Calibration
-from .metadata import Metadata
+from ..indexing.index.calibration import Calibration
+from ..indexing.index.opened import GalleryIndex
+from ..indexing.store.columns import Columns
+from ..indexing.store.duplicates import read_duplicates
+from ..indexing.store.filters import Filters
+from ..indexing.store.layout import space_root
+from ..indexing.store.manifest import read_manifest
+from ..indexing.store.metadata import Metadata
+from ..indexing.store.snapshot import state_of
+from ..indexing.store.vectors import Vectors
 
 
 class Version:
@@ -31,7 +32,7 @@ class Version:
             InputError: if there is no gallery, or it is damaged.
         """
         self.root = root
-        self.state = _state(root)  # first: what comes while the rest is read makes it another version
+        self.state = state_of(root)  # first: what comes while the rest is read makes it another version
         self.manifest = read_manifest(root)
         self.index = GalleryIndex.open(root, self.manifest)
         self.duplicates = read_duplicates(root)
@@ -45,7 +46,7 @@ class Version:
     @property
     def is_current(self) -> bool:
         """Whether the gallery has not changed since."""
-        return _state(self.root) == self.state
+        return state_of(self.root) == self.state
 
     def space(self, name: str | None) -> EncoderSpec:
         """The encoder of a space, by its name or a piece of it that only one has; None is the main space.
@@ -85,26 +86,3 @@ class Version:
         names = self.columns.spellings(column)
         records = self.metadata.rows(rows_N, names)
         return [next((record[name] for name in names if record.get(name) is not None), None) for record in records]
-
-
-def _state(root: Path) -> tuple[object, ...]:
-    """What changes whenever a gallery does: the files that jobs replace, by inode, size and time."""
-    names = (
-        "gallery.json",
-        "deleted.npy",
-        "duplicates.parquet",
-        *(f"index/{p.name}/index.json" for p in _indexes(root)),
-    )
-    return tuple(_stamp(root / name) for name in names)
-
-
-def _indexes(root: Path) -> list[Path]:
-    return sorted((root / "index").glob("*")) if (root / "index").is_dir() else []
-
-
-def _stamp(path: Path) -> tuple[str, int, int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return (path.name, found.st_ino, found.st_size, found.st_mtime_ns)

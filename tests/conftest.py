@@ -77,7 +77,7 @@ def open_clip_resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that `diantu demo` writes: shards/, gallery/, demo.html."""
-    from diantu.scripts.demo import run
+    from diantu.scripts.commands.demo import run
 
     folder = tmp_path_factory.mktemp("demo") / "diantu-demo"
     assert run(str(folder)) == 0

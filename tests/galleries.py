@@ -11,9 +11,10 @@ import numpy as np
 
 from diantu.datasets import Failure, Reason, Shard
 from diantu.indexing.encoders import EncoderSpec
-from diantu.indexing.ledger import Ledger
-from diantu.indexing.manifest import Manifest, read_manifest
-from diantu.indexing.parts import space_root, write_part, write_space_part
+from diantu.indexing.store.layout import space_root
+from diantu.indexing.store.ledger import Ledger
+from diantu.indexing.store.manifest import Manifest, read_manifest
+from diantu.indexing.store.parts import write_part, write_space_part
 
 DIM = 8
 SPEC = EncoderSpec(

@@ -10,8 +10,8 @@ import numpy as np
 
 from diantu.datasets import Shard
 from diantu.indexing.encoders import EncoderSpec
-from diantu.indexing.manifest import Manifest, read_manifest
-from diantu.indexing.parts import write_part
+from diantu.indexing.store.manifest import Manifest, read_manifest
+from diantu.indexing.store.parts import write_part
 
 
 def plant(root: Path, emb_ND: np.ndarray, records: Sequence[Mapping[str, Any]] = (), num_parts: int = 1) -> Path:

@@ -13,7 +13,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from ..captions import read_table
+from ..readers.captions import read_table
 
 FOLDER = Path(__file__).parent
 QUERIES = FOLDER / "queries.jsonl"  # text queries with what is relevant to them, for `diantu evaluate`

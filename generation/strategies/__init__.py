@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...datasets.types import InputError
+from ...datasets.errors import InputError
 from .chain import Chain
-from .models import ModelOptions
-from .pipeline_classes import check_model
+from .diffusion.options import ModelOptions
+from .diffusion.pipeline_classes import check_model
 from .settings import build_settings
 from .spec import Draft, Made, Strategy
 
@@ -40,13 +40,13 @@ class _Entry:
 
 # Modules are imported when asked for: some need torch and more.
 STRATEGIES = {
-    "text2img": _Entry("text2img", "TextToImage", "TextToImageSettings"),
-    "img2img": _Entry("img2img", "ImageToImage", "ImageToImageSettings"),
-    "ip_adapter": _Entry("ip_adapter", "IPAdapter", "IPAdapterSettings"),
-    "inpaint": _Entry("inpaint", "Inpaint", "InpaintSettings"),
-    "edit": _Entry("edit", "Edit", "EditSettings"),
+    "text2img": _Entry("diffusion.text2img", "TextToImage", "TextToImageSettings"),
+    "img2img": _Entry("diffusion.img2img", "ImageToImage", "ImageToImageSettings"),
+    "ip_adapter": _Entry("diffusion.ip_adapter", "IPAdapter", "IPAdapterSettings"),
+    "inpaint": _Entry("diffusion.inpaint", "Inpaint", "InpaintSettings"),
+    "edit": _Entry("diffusion.edit", "Edit", "EditSettings"),
     "stylize": _Entry("stylize", "Stylize", "StylizeSettings", runs_model=False),
-    "overlay": _Entry("overlay", "Overlay", "OverlaySettings", runs_model=False),
+    "overlay": _Entry("poster.overlay", "Overlay", "OverlaySettings", runs_model=False),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from ...datasets.types import InputError
+from ...datasets.errors import InputError
 from .spec import Draft, Made, Strategy
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from ...datasets.types import InputError
+from ...datasets.errors import InputError
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from ...datasets.types import InputError
+from ...datasets.errors import InputError
 from .spec import EncoderSpec, ImageEncoder, TextEncoder
 
 __all__ = ["FAMILIES", "EncoderSpec", "ImageEncoder", "TextEncoder", "load_encoder"]

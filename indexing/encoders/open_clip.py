@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from ...datasets.types import InputError
+from ...datasets.errors import InputError
 from .packages import require
 from .spec import EncoderSpec
 from .torch_encoder import TorchDualEncoder, resolve_device, resolve_dtype, warn_of_cuts, weights_sha256

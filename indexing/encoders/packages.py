@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-from ...datasets.types import InputError
+from ...datasets.errors import InputError
 
 
 def require(encoder: str, extra: str, *modules: str) -> None:

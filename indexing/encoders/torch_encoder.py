@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import torch
 
-from ...datasets.types import InputError
+from ...datasets.errors import InputError
 from .preprocess import preprocess
 from .spec import EncoderSpec
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ...datasets.types import InputError
+from ...datasets.errors import InputError
 from .packages import require
 from .spec import EncoderSpec
 from .torch_encoder import (

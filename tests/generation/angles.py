@@ -11,7 +11,7 @@ from pictures import jpeg
 from planted import at_angles, plant
 
 from diantu.indexing.encoders import EncoderSpec
-from diantu.indexing.manifest import read_manifest
+from diantu.indexing.store.manifest import read_manifest
 from diantu.search import Gallery
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from diantu.generation.strategies import ModelOptions, check_model, check_settings, load_strategies
-from diantu.scripts.generate import _settings, run
+from diantu.scripts.commands.generate import _settings, run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = sorted(path.name for path in CONFIGS.glob("generate-*.yaml"))

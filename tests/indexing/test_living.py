@@ -15,14 +15,14 @@ from galleries import add_rows, new_gallery
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from diantu.datasets.types import InputError
-from diantu.indexing.build import build_index, carry_index
-from diantu.indexing.compaction import compact
-from diantu.indexing.deletion import delete
-from diantu.indexing.index import Breadth, GalleryIndex
-from diantu.indexing.manifest import read_manifest
-from diantu.indexing.request import IndexRequest
-from diantu.search.metadata import Metadata
+from diantu.datasets.errors import InputError
+from diantu.indexing.build.job import build_index, carry_index
+from diantu.indexing.build.request import IndexRequest
+from diantu.indexing.index.opened import Breadth, GalleryIndex
+from diantu.indexing.store.manifest import read_manifest
+from diantu.indexing.store.metadata import Metadata
+from diantu.indexing.upkeep.compaction import compact
+from diantu.indexing.upkeep.deletion import delete
 
 DIM = 8
 INTERLEAVINGS = int(os.environ.get("DIANTU_INTERLEAVINGS", "40"))

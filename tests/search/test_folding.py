@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from planted import at_angles, plant, stored, unit
 
 from diantu.datasets import InputError
-from diantu.indexing.dedup import find_duplicates
-from diantu.indexing.duplicates import read_duplicates
+from diantu.indexing.store.duplicates import read_duplicates
+from diantu.indexing.upkeep.dedup import find_duplicates
 from diantu.search import Gallery
 
 

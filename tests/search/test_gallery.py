@@ -76,7 +76,7 @@ def test_pixels_come_out_of_the_tar(gallery: Gallery) -> None:
 
 def test_a_gallery_whose_shards_are_gone_still_answers(demo: Path, tmp_path: Path) -> None:
     from diantu.datasets import find_shards
-    from diantu.indexing.embed import embed
+    from diantu.indexing.embed.job import embed
 
     shutil.copytree(demo / "shards", tmp_path / "shards")
     encoder = load_encoder("conse", device="cpu")
@@ -133,7 +133,7 @@ def test_a_query_of_another_encoder_is_refused(demo: Path, clip_folder: Path) ->
 
 def test_a_gallery_without_text_side_says_so(tmp_path: Path, dinov2_folder: Path) -> None:
     from diantu.datasets import find_shards
-    from diantu.indexing.embed import embed
+    from diantu.indexing.embed.job import embed
 
     source = tmp_path / "photos"
     source.mkdir()

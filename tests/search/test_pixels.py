@@ -12,7 +12,7 @@ import pytest
 from pictures import jpeg, write_tar
 
 from diantu.datasets import decode, find_shards
-from diantu.indexing.embed import embed
+from diantu.indexing.embed.job import embed
 from diantu.indexing.encoders import load_encoder
 from diantu.search import Gallery
 

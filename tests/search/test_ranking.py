@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from planted import plant, stored, unit
 
 from diantu.datasets import InputError
-from diantu.indexing.build import build_index
-from diantu.indexing.dedup import find_duplicates
-from diantu.indexing.request import IndexRequest
+from diantu.indexing.build.job import build_index
+from diantu.indexing.build.request import IndexRequest
+from diantu.indexing.upkeep.dedup import find_duplicates
 from diantu.search import Gallery, Hits
 
 NUM, DIM = 400, 12

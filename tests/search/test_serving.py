@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from planted import plant, unit
 
-from diantu.indexing.build import build_index
-from diantu.indexing.deletion import delete
+from diantu.indexing.build.job import build_index
+from diantu.indexing.build.request import IndexRequest
 from diantu.indexing.encoders import EncoderSpec
-from diantu.indexing.manifest import read_manifest
-from diantu.indexing.request import IndexRequest
+from diantu.indexing.store.manifest import read_manifest
+from diantu.indexing.upkeep.deletion import delete
 from diantu.search import Gallery, Hits, Query
 
 log = logging.getLogger(__name__)

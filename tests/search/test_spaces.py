@@ -9,7 +9,7 @@ import pytest
 from galleries import DIM, FURTHER, SPEC, keyed, unit, write_gallery
 
 from diantu.datasets import InputError
-from diantu.indexing.deletion import delete
+from diantu.indexing.upkeep.deletion import delete
 from diantu.search import Gallery, Query
 
 SIZES = (30, 0, 20)

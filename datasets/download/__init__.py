@@ -1,0 +1,1 @@
+"""Tables of URLs (LAION, COYO, DataComp) to shards, downloaded by img2dataset."""

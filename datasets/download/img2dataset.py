@@ -1,0 +1,153 @@
+"""img2dataset as a process of its own: its options, its lock, and what it reports."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow.parquet as pq
+
+from .. import files
+from ..errors import InputError
+from .rows import WORK, Request
+
+_STDERR = 2
+_ENVIRONMENT = {
+    "NO_ALBUMENTATIONS_UPDATE": "1",  # it asks the network for updates when it is imported
+    "WANDB_MODE": "disabled",
+    "PYTHONUNBUFFERED": "1",  # its progress is to be seen when it happens
+    # A larger one may need 3 GB, and img2dataset waits for ever for a worker that was killed for its memory.
+    "OPENCV_IO_MAX_IMAGE_PIXELS": "178956970",
+}
+# img2dataset counts failures by the error's text, which has addresses in it.
+_REASONS = (
+    (r"HTTP Error (\d+)", r"HTTP \1"),
+    (r"timed out", "timed out"),
+    (r"X-Robots-Tag", "forbidden by X-Robots-Tag"),
+    (r"decoding error|OpenCV|too (small|large)", "not a picture that can be read"),
+    (r"SSL|CERTIFICATE", "TLS error"),
+    (r"Name or service|name resolution|getaddrinfo|nodename|No address", "unknown host"),
+    (r"Connection|Remote end|unreachable|IncompleteRead|No route", "connection failed"),
+    (r"url|URL|codec|label", "not a URL that can be asked"),
+)
+
+
+def options(
+    root: Path, request: Request, num_processes: int, num_threads: int, timeout: int, retries: int
+) -> dict[str, Any]:
+    """What img2dataset is told, less the columns, which are not known yet.
+
+    It does not turn a picture that it shrinks as its EXIF says (the field `exif` keeps that), and takes 16-bit pictures
+    for white; no option of it changes that.
+    """
+    if importlib.util.find_spec("img2dataset") is None:
+        raise InputError('downloading needs the package img2dataset; install it with: pip install "diantu[download]"')
+    for name, value, least in (
+        ("number of processes", num_processes, 1),
+        ("number of threads", num_threads, 1),
+        ("timeout", timeout, 1),
+        ("number of retries", retries, 0),
+    ):
+        if value < least:
+            raise InputError(f"the {name} {value} cannot be used; give {least} or more")
+    folder = root.resolve()
+    if set("*?[]") & set(str(folder)):
+        raise InputError(f"img2dataset would take {folder} for a pattern; give an output without any of * ? [ ]")
+    return {
+        "url_list": folder / WORK / "rows",
+        "input_format": "parquet",
+        "output_folder": folder,
+        "output_format": "webdataset",
+        "incremental_mode": "incremental",
+        "image_size": request.image_size,
+        "resize_mode": request.resize_mode,
+        # Enlarging and encoding anew adds nothing but bytes, and a JPEG that keeps its bytes keeps its orientation too.
+        "resize_only_if_bigger": True,
+        "skip_reencode": True,
+        "number_sample_per_shard": request.images_per_shard,
+        "processes_count": num_processes,
+        "thread_count": num_threads,
+        "timeout": timeout,
+        "retries": retries,
+    }
+
+
+def exclusive(root: Path) -> AbstractContextManager[IO[str]]:
+    """Holds the lock of a download. img2dataset inherits it: the lock lasts until both have ended, however they do."""
+    return files.exclusive(root, f"{WORK}/lock", what="download")
+
+
+def run_img2dataset(root: Path, options: dict[str, Any], num_shards: int, lock: IO[str]) -> int:
+    """Runs img2dataset over the rows that are chosen, and gives its exit code. It skips the shards that are done."""
+    work = (root / WORK).resolve()
+    columns = pq.read_schema(work / "rows" / "00000.parquet").names
+    options = {
+        **options,
+        "processes_count": min(options["processes_count"], num_shards),
+        "url_col": "url",
+        **({"caption_col": "caption"} if "caption" in columns else {}),
+        "save_additional_columns": [name for name in columns if name not in ("url", "caption")],
+    }
+    # `python -m` finds no __main__ in the package. The folder is one where no file of the user's hides a module.
+    command = [sys.executable, "-c", "from img2dataset import main; main()"]
+    process = subprocess.Popen(
+        [*command, *(f"--{name}={value}" for name, value in options.items())],
+        cwd=work,
+        env={**os.environ, **_ENVIRONMENT},
+        stdin=subprocess.DEVNULL,
+        stdout=_STDERR,
+        pass_fds=[lock.fileno()],
+        start_new_session=True,
+    )
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")  # the line of its progress bar is open
+        raise
+    finally:
+        # Its workers would finish their shards after it. On Ctrl-C it would end with 0, as if all were done.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def read_stats(root: Path) -> list[dict[str, Any]]:
+    """What img2dataset says of each shard that it has finished."""
+    stats = []
+    for path in sorted(root.glob("*_stats.json")):
+        try:
+            shard = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:  # it was stopped while it wrote the file; without one the shard is done again
+            path.unlink()
+            continue
+        # A sample that it could not write is counted as a success, but has no row.
+        num_rows = pq.read_metadata(str(path).replace("_stats.json", ".parquet")).num_rows
+        stats.append({**shard, "lost": shard["count"] - num_rows})
+    return stats
+
+
+def failures(stats: list[dict[str, Any]]) -> dict[str, int]:
+    """Failed downloads by reason, the most frequent first."""
+    failures: Counter[str] = Counter()
+    for shard in stats:
+        for message, count in shard["status_dict"].items():
+            if message != "success":
+                failures[_reason(message)] += count
+        failures["lost by img2dataset, see its messages"] += shard["lost"]
+    return {reason: count for reason, count in failures.most_common() if count}
+
+
+def _reason(message: str) -> str:
+    for pattern, reason in _REASONS:
+        if match := re.search(pattern, message):
+            return match.expand(reason)
+    return "other"

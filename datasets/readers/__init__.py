@@ -1,0 +1,1 @@
+"""Readers: one module per container (tars, folders, parquet). `formats` is the table of them."""

@@ -1,0 +1,1 @@
+"""Advertising copy to queries and prompts, in Chinese and English."""

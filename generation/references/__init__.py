@@ -1,0 +1,1 @@
+"""References: the images of a gallery that a picture is made from."""

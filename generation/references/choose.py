@@ -1,0 +1,227 @@
+"""Choosing references: good enough, allowed, still readable, and not the same one for every prompt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...datasets import InputError
+from ...datasets.conditions import columns_of, locked_duckdb
+from ...datasets.names import CREDITS
+from ...indexing.store.manifest import read_manifest
+from ...indexing.store.metadata import Metadata
+from ...indexing.store.tombstones import read_deleted
+from ...search import Gallery, Query
+from ..requests import GenerationRequest, WeightedText
+from .reference import Reference, of_file, of_row
+
+# Of each prompt so many candidates are known, among which a run can rotate.
+_POOL = 48
+# Queries that are searched together.
+_TOGETHER = 256
+_THREADS = 4
+# A value that is missing, also as NaN, is not above any limit.
+_SAFE = "coalesce(nullif(TRY_CAST(punsafe AS DOUBLE), 'nan'::DOUBLE), 0) <= {limit!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """What a request's references may be: `found`, the best first; or none, and `reason` says why.
+
+    `is_given` says that the request names them itself: all of them are taken.
+    """
+
+    found: tuple[Reference, ...] = ()
+    reason: str = ""
+    is_given: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The references of one picture, readable and with their sizes; or none, and `reason` says why."""
+
+    references: tuple[Reference, ...] = ()
+    reason: str = ""
+
+
+def find_candidates(
+    gallery: Gallery | None, requests: Sequence[GenerationRequest], ks: Sequence[int], *, max_punsafe: float | None
+) -> list[Candidates]:
+    """What the references of each request may be, all requests searched together.
+
+    Rows whose `punsafe` is above a limit are not found; those that a request names are taken as they are. Where the
+    gallery knows its near-duplicates, only one of each group is found.
+
+    Args:
+        gallery: where to search; needed by requests that do not name files alone.
+        requests: what is asked for.
+        ks: how many references each picture of a request has; nothing is searched where that is 0.
+        max_punsafe: the limit; None for none.
+
+    Raises:
+        InputError: if there is no gallery, or it cannot answer a request.
+    """
+    candidates: list[Candidates] = [Candidates()] * len(requests)
+    together: dict[tuple[Any, ...], list[int]] = {}
+    for i, (request, k) in enumerate(zip(requests, ks, strict=True)):
+        if request.rows or request.files:
+            candidates[i] = Candidates(found=_given(gallery, request), is_given=True)
+        elif k:
+            pool = max(_POOL, k * request.num_pictures)
+            key = (request.where, request.diversity, request.min_zscore, request.min_score, pool)
+            together.setdefault(key, []).append(i)
+    for key, places in together.items():
+        where, diversity, min_zscore, min_score, pool = key
+        searched = _needed(gallery)
+        options = {
+            "where": _condition(searched, where, max_punsafe), "diversity": diversity,
+            "fold_duplicates": searched.duplicates is not None, "columns": _columns(searched),
+        }  # fmt: skip
+        limits = {"min_zscore": min_zscore, "min_score": min_score}
+        for start in range(0, len(places), _TOGETHER):
+            some = places[start : start + _TOGETHER]
+            queries = [Query(texts=query_of(requests[i])) for i in some]
+            for i, query, hits in zip(
+                some, queries, searched.search_many(queries, k=pool, **options, **limits), strict=True
+            ):
+                reason = "" if hits else _why_none(searched, query, options, limits, where)
+                found = [of_row(hit.row, hit.metadata, score=hit.score, zscore=hit.zscore) for hit in hits]
+                candidates[i] = Candidates(found=tuple(found), reason=reason)
+    return candidates
+
+
+def query_of(request: GenerationRequest) -> tuple[WeightedText, ...]:
+    """The texts that a request's references are searched by, mixed; () where it names them itself."""
+    if request.rows or request.files:
+        return ()
+    return tuple(request.queries) or (request.prompt,)
+
+
+def choose(candidates: Sequence[Candidates], ks: Sequence[int], *, rotate: float) -> list[Choice]:
+    """The references of each picture, in the order of pictures.
+
+    Each place of a picture takes the candidate that the pictures before have used least, among those that score at most
+    the share `rotate` below the best one left; of equals the better one. So the choice is the same every time, and
+    `rotate=0` always takes the best. What cannot be read is left out, as if it had not been found.
+
+    Args:
+        candidates: of each picture's request.
+        ks: how many references each picture is to have; fewer are chosen where there are no more.
+        rotate: 0 to 1.
+    """
+    read: dict[Any, Reference | str] = {}  # by identity: with its size, or why it cannot be read
+    with ThreadPoolExecutor(_THREADS, "references") as pool:
+        while True:
+            picks = _rotated(candidates, ks, rotate, {identity for identity, it in read.items() if isinstance(it, str)})
+            new = {reference.identity: reference for pick in picks for reference in pick}
+            new = {identity: reference for identity, reference in new.items() if identity not in read}
+            if not new:
+                break
+            read.update(zip(new, pool.map(_read, new.values()), strict=True))
+    return [_choice(candidate, pick, read) for candidate, pick in zip(candidates, picks, strict=True)]
+
+
+def _needed(gallery: Gallery | None) -> Gallery:
+    if gallery is None:
+        raise InputError("there is no gallery to search for references; name one, or give every request its files")
+    return gallery
+
+
+def _given(gallery: Gallery | None, request: GenerationRequest) -> tuple[Reference, ...]:
+    """The references that a request names."""
+    files = [of_file(file) for file in request.files]
+    if not request.rows:
+        return tuple(files)
+    root = _needed(gallery).path
+    rows_N = np.array(request.rows, np.int64)
+    manifest = read_manifest(root)
+    for row in request.rows:
+        if row >= manifest.num_rows:
+            raise InputError(f"row {row} is not one of the gallery's, which are 0 to {manifest.num_rows - 1}")
+    if (gone := np.intersect1d(rows_N, read_deleted(root))).size:
+        raise InputError(f"row {gone[0]} was deleted from the gallery; name another one")
+    records = Metadata(root, manifest).rows(rows_N)
+    rows = [of_row(row, record) for row, record in zip(request.rows, records, strict=True)]
+    return (*rows, *files)
+
+
+def _columns(gallery: Gallery) -> list[str]:
+    wanted = {name for names in CREDITS.values() for name in names}
+    return [name for name in gallery.columns if name.lower() in wanted]
+
+
+def _condition(gallery: Gallery, where: str | None, max_punsafe: float | None) -> str | None:
+    """The request's condition and the limit of `punsafe`, where the gallery has that."""
+    columns = gallery.columns
+    if max_punsafe is None or "punsafe" not in map(str.lower, columns):
+        return where
+    safe = _SAFE.format(limit=float(max_punsafe))
+    if where is None:
+        return safe
+    # Alone first: what only our parentheses would complete must not get around the limit.
+    columns_of(locked_duckdb(), where, columns, owner="the gallery's rows")
+    return f"({where}\n) AND {safe}"
+
+
+def _why_none(
+    gallery: Gallery, query: Query, options: Mapping[str, Any], limits: Mapping[str, Any], where: str | None
+) -> str:
+    """Why a search had no hits."""
+    best = gallery.search(query, k=1, **options) if any(limit is not None for limit in limits.values()) else ()
+    if not best:
+        return f"no row of the gallery meets {where}" if where else "no row of the gallery may be a reference"
+    hit = best[0]
+    zscore = "" if hit.zscore is None else f" (z {hit.zscore:+.1f})"
+    asked = " and ".join(f"{name} {limit:g}" for name, limit in limits.items() if limit is not None)
+    return f"the nearest row, {hit.key}, scores {hit.score:.3f}{zscore}, which is below {asked}"
+
+
+def _read(reference: Reference) -> Reference | str:
+    try:
+        return reference.measured()
+    except FileNotFoundError as error:
+        return str(error)
+
+
+def _rotated(
+    candidates: Sequence[Candidates], ks: Sequence[int], rotate: float, gone: set[Any]
+) -> list[list[Reference]]:
+    uses: Counter[Any] = Counter()
+    picks = []
+    for candidate, k in zip(candidates, ks, strict=True):
+        if candidate.is_given:
+            picks.append(list(candidate.found))
+            continue
+        left = [reference for reference in candidate.found if reference.identity not in gone]
+        pick = []
+        while left and len(pick) < k:
+            best = left[0].score or 0.0
+            floor = best - rotate * abs(best)
+            good = [r for r in left if (r.score or 0.0) >= floor] if rotate else left[:1]
+            taken = min(good, key=lambda reference: uses[reference.identity])  # of equals the first
+            left.remove(taken)
+            uses[taken.identity] += 1
+            pick.append(taken)
+        picks.append(pick)
+    return picks
+
+
+def _choice(candidate: Candidates, pick: Sequence[Reference], read: Mapping[Any, Reference | str]) -> Choice:
+    found = [read[reference.identity] for reference in pick]
+    problems = [it for it in found if isinstance(it, str)]
+    if problems:
+        return Choice(reason=problems[0])
+    if not found and candidate.found:
+        first = read[candidate.found[0].identity]
+        return Choice(reason=f"none of the {len(candidate.found)} references found can be read any more: {first}")
+    references = [
+        replace(reference, sha256=it.sha256, size=it.size)
+        for reference, it in zip(pick, found, strict=True)
+        if isinstance(it, Reference)
+    ]
+    return Choice(references=tuple(references), reason=candidate.reason)

@@ -1,0 +1,116 @@
+"""A reference: a picture that others are made from, where it comes from, and who is to be credited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ...datasets import SampleError, decode
+from ...datasets.files import sha256
+from ...datasets.names import CREDITS
+from ...search.pixels import read_pixels
+
+# The fields of a row that say where its pixels are; see `search.pixels`.
+_PLACE = ("key", "shard", "offset", "length", "image_path")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A picture that others are made from: a row of a gallery, or a file.
+
+    Attributes:
+        key: of the row, or the file's name.
+        row: in the gallery; None for a file.
+        score: how like the query it is; None where nothing was searched.
+        zscore: the same in standard deviations; None where that is not known.
+        licence: as the metadata have it.
+        author: as the metadata have it.
+        source: the page or URL that it is from.
+        place: where the pixels are: the fields of the row's metadata that say so, or the `path` of a file.
+        sha256: of the encoded picture, once it has been read.
+        size: width and height in pixels, likewise.
+    """
+
+    key: str
+    row: int | None = None
+    score: float | None = None
+    zscore: float | None = None
+    licence: str | None = None
+    author: str | None = None
+    source: str | None = None
+    place: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    sha256: str = ""
+    size: tuple[int, int] = (0, 0)
+
+    @property
+    def identity(self) -> tuple[int | None, str | None]:
+        """Equal for references that are the same picture of the same gallery."""
+        return self.row, self.place.get("path")
+
+    def image(self) -> Image.Image:
+        """The pixels, RGB, turned as EXIF says.
+
+        Raises:
+            FileNotFoundError: if they are gone, or are not those any more that were read before.
+        """
+        data, image = self._decoded()
+        if self.sha256 not in ("", sha256(data)):
+            raise FileNotFoundError(f"the picture {self.key} has changed since the run was planned")
+        return image
+
+    def measured(self) -> Reference:
+        """The same with the `sha256` and `size` of its pixels as they are now; raises as `image`."""
+        data, image = self._decoded()
+        return replace(self, sha256=sha256(data), size=image.size)
+
+    def credits(self) -> dict[str, Any]:
+        """What is told of it beside a picture made from it, as JSON values; nothing of this machine's files."""
+        told = {
+            "row": self.row, "key": self.key, "score": _rounded(self.score, 6), "zscore": _rounded(self.zscore, 3),
+            "licence": self.licence, "author": self.author, "source": self.source, "sha256": self.sha256,
+        }  # fmt: skip
+        return {name: value for name, value in told.items() if value is not None}
+
+    def _decoded(self) -> tuple[bytes, Image.Image]:
+        data = self._data()
+        try:
+            return data, Image.fromarray(decode(data))
+        except SampleError as error:
+            raise FileNotFoundError(f"the bytes of {self.key} are no picture that can be read ({error})") from error
+
+    def _data(self) -> bytes:
+        path = self.place.get("path")
+        if path is None:
+            return read_pixels(self.place)
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            raise FileNotFoundError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def of_file(path: str) -> Reference:
+    """A file as a reference."""
+    return Reference(key=Path(path).name, place={"path": path})
+
+
+def of_row(
+    row: int, metadata: Mapping[str, Any], *, score: float | None = None, zscore: float | None = None
+) -> Reference:
+    """A row of a gallery as a reference, by its metadata: those of `CREDITS`, and where its pixels are."""
+    by_name = {name.lower(): value for name, value in metadata.items() if value not in (None, "")}
+
+    def credit(kind: str) -> str | None:
+        return next((str(by_name[name]) for name in CREDITS[kind] if name in by_name), None)
+
+    return Reference(
+        key=metadata["key"], row=row, score=score, zscore=zscore, place={name: metadata[name] for name in _PLACE},
+        licence=credit("licence"), author=credit("author"), source=credit("source"),
+    )  # fmt: skip
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

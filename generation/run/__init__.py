@@ -1,0 +1,1 @@
+"""A run: plan, make pictures in batches, keep a journal, write pages. It resumes."""

@@ -1,0 +1,154 @@
+"""A run's folder: what was asked for, the plan, and whether another job may go on with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...datasets import InputError
+from ...datasets.files import TEMPORARY, remove_temporary, sha256, write_atomic, write_json
+from ..requests import GenerationRequest
+from .planned import Planned
+
+FORMAT, VERSION = "diantu-run", 1
+LOCK = "run.lock"
+PICTURES = "pictures"
+_RUN, _PLAN, _REQUESTS = "run.json", "plan.jsonl", "requests.jsonl"
+# What a job that is killed before its plan is complete leaves in a new folder.
+_BEFORE_RUN = (LOCK, _PLAN, _REQUESTS, *(name + TEMPORARY for name in (_RUN, _PLAN, _REQUESTS)))
+# These may differ between two jobs over the same run, with a warning: pictures may come out a little different.
+_VERSIONS = "versions"
+
+
+def open_plan(
+    root: Path, requests: Sequence[GenerationRequest], config: Mapping[str, Any]
+) -> tuple[list[Planned], Mapping[str, Any]] | None:
+    """The plan of the run in a folder and what is noted about it, or None in a folder that has none yet.
+
+    Args:
+        root: the folder.
+        requests: what is asked for now.
+        config: what decides the pictures beside the requests, as JSON values.
+
+    Raises:
+        InputError: if the folder holds something else, or a run of other requests or another configuration.
+    """
+    if not (root / _RUN).exists():
+        if any(path.name not in _BEFORE_RUN for path in root.iterdir()):
+            raise InputError(f"{root} is not empty and no run; give a new folder, or one that a run is in")
+        return None
+    try:
+        noted = json.loads((root / _RUN).read_text(encoding="utf-8"))
+        if noted["format"] != FORMAT or noted["version"] > VERSION:
+            raise InputError(
+                f"{root / _RUN} is of format {noted['format']} {noted['version']}, this diantu reads {FORMAT} up to "
+                f"{VERSION}: install a newer one"
+            )
+        theirs = [json.loads(line) for line in _lines((root / _REQUESTS).read_bytes())]
+        data = (root / _PLAN).read_bytes()
+        if sha256(data) != noted["plan_sha256"]:
+            raise ValueError(f"{_PLAN} has changed since it was written")
+        plan = [Planned.from_json(json.loads(line)) for line in _lines(data)]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"the run in {root} is damaged ({error}); give another folder") from error
+    _refuse_other(root, theirs, _plain([request.to_json() for request in requests]))
+    _refuse_other_config(root, noted["config"], _plain(config))
+    remove_temporary(root)
+    return plan, noted
+
+
+def write_plan(
+    root: Path,
+    requests: Sequence[GenerationRequest],
+    config: Mapping[str, Any],
+    plan: Sequence[Planned],
+    facts: Mapping[str, Any],
+) -> Mapping[str, Any]:
+    """Notes a new run in its folder; with `run.json`, which comes last, it exists. Gives what that holds.
+
+    Args:
+        root: the folder.
+        requests: what was asked for.
+        config: what decides the pictures beside the requests.
+        plan: what was decided.
+        facts: what else is to be known of the run.
+    """
+    write_atomic(root / _REQUESTS, _jsonl(request.to_json() for request in requests))
+    data = _jsonl(picture.to_json() for picture in plan)
+    write_atomic(root / _PLAN, data)
+    noted = _plain({"format": FORMAT, "version": VERSION, "config": config, **facts, "plan_sha256": sha256(data)})
+    write_json(root / _RUN, noted)
+    return noted
+
+
+def changed_versions(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    """What was installed in other versions when a run was planned, each as `torch 2.6 → 2.7`."""
+    before, now = (dict(_leaves(config, only_versions=True)) for config in (theirs, _plain(ours)))
+    return [
+        f"{path.rpartition('.')[2]} {before.get(path)} → {now.get(path)}"
+        for path in sorted({*before, *now})
+        if before.get(path) != now.get(path)
+    ]
+
+
+def _refuse_other(root: Path, theirs: Sequence[Any], ours: Sequence[Any]) -> None:
+    if len(theirs) != len(ours):
+        raise _other(root, f"of {len(theirs)} requests", f"{len(ours)}")
+    for number, (one, other) in enumerate(zip(theirs, ours, strict=True), start=1):
+        for path in _differing(one, other):
+            raise _other(root, *(f"{path} {_of(side, path)} in request {number}" for side in (one, other)))
+
+
+def _refuse_other_config(root: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    for path in _differing(theirs, ours):
+        raise _other(root, *(f"{path} {_of(side, path)}" for side in (theirs, ours)))
+
+
+def _other(root: Path, theirs: str, ours: str) -> InputError:
+    return InputError(
+        f"the run in {root} was planned with {theirs}, this job has {ours}: give the same to go on, or another folder"
+    )
+
+
+def _differing(one: Any, other: Any) -> list[str]:
+    before, now = dict(_leaves(one)), dict(_leaves(other))
+    return [path for path in {**before, **now} if before.get(path) != now.get(path)]
+
+
+def _of(value: Any, path: str) -> str:
+    leaf = dict(_leaves(value)).get(path)
+    shown = "none" if leaf is None else json.dumps(leaf, ensure_ascii=False)
+    return shown if len(shown) <= 100 else f"{shown[:99]}…"
+
+
+def _leaves(value: Any, path: str = "", *, only_versions: bool = False) -> Iterator[tuple[str, Any]]:
+    """The values of nested objects by their paths; those of versions alone, or all others."""
+    if not isinstance(value, Mapping):
+        yield path, value
+        return
+    for name, inner in value.items():
+        below = f"{path}.{name}" if path else name
+        if name == _VERSIONS:
+            if only_versions:
+                yield from _leaves(inner, below)
+        elif isinstance(inner, Mapping):
+            yield from _leaves(inner, below, only_versions=only_versions)
+        elif not only_versions:
+            yield below, inner
+
+
+def _plain(value: Any) -> Any:
+    """Values as they come back from JSON: lists for tuples."""
+    return json.loads(json.dumps(value))
+
+
+def _jsonl(values: Any) -> bytes:
+    return b"".join((json.dumps(value, ensure_ascii=False) + "\n").encode() for value in values)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    return [line for line in data.split(b"\n") if line]

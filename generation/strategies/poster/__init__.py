@@ -1,0 +1,1 @@
+"""The `overlay` strategy: copy set on a picture where it can be read."""

@@ -1,0 +1,1 @@
+"""Build an index: plan, train, tune, and fold new rows in."""

@@ -1,0 +1,1 @@
+"""An opened index answers queries: candidates, exact scores, filters, effort, calibration."""

@@ -1,0 +1,1 @@
+"""Measure an index: queries, an exact oracle, evaluation, plots."""

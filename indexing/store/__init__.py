@@ -1,0 +1,1 @@
+"""A gallery on disk: layout, parts, ledger, manifest, tombstones, vectors, metadata, columns and filters."""

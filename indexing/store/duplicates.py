@@ -1,0 +1,124 @@
+"""`duplicates.parquet`: which rows of a gallery are near-duplicates of which. `dedup.py` finds them.
+
+The parts' files never change once committed, so this column of the metadata has a file of its own. It holds a line for
+each duplicate; a row that is not in it is its group's representative, or has no duplicates.
+Shapes: N rows asked for, M duplicates.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...datasets.errors import InputError
+from ...datasets.files import replacing
+
+NAME = "duplicates.parquet"
+COLUMNS = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("duplicate_of", pa.int64()),  # the row of the representative
+        ("score", pa.float32()),  # with the representative
+        ("hash_distance", pa.int8()),  # to it; null where one of them has no hash
+    ]
+)
+_SETTINGS = b"diantu"
+
+
+class Duplicates:
+    """The near-duplicates of a gallery as one run found them. Opening reads no rows; later runs do not change it.
+
+    Attributes:
+        threshold: the score from which two rows may be duplicates.
+        max_hash_distance: the bits in which their perceptual hashes may differ.
+        num_rows: rows that the gallery had then; those after them were not examined.
+        num_deleted: those of them that were deleted, and took no part.
+        num_cut: pictures that had more neighbours than were looked at; see `dedup.find_duplicates`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._loading = threading.Lock()
+        self._loaded: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        try:
+            self._file = pq.ParquetFile(path)  # kept open: a later run puts another file in its place
+            settings = json.loads((self._file.schema_arrow.metadata or {})[_SETTINGS])
+            self.threshold, self.max_hash_distance = settings["threshold"], settings["max_hash_distance"]
+            self.num_rows, self.num_deleted = settings["num_rows"], settings["num_deleted"]
+            self.num_cut = settings["num_cut"]
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            raise self._damaged(error) from error
+
+    def __len__(self) -> int:
+        return self._file.metadata.num_rows
+
+    @property
+    def num_groups(self) -> int:
+        """Groups of two rows or more."""
+        return len(np.unique(self._read()[1]))
+
+    def representatives(self, rows_N: np.ndarray) -> np.ndarray:
+        """The representative of each row's group, int64; a row that is no duplicate stands for itself."""
+        rows_M, representatives_M, _ = self._read()
+        if not len(rows_M):
+            return np.array(rows_N, np.int64)
+        places_N = np.minimum(np.searchsorted(rows_M, rows_N), len(rows_M) - 1)
+        return np.where(rows_M[places_N] == rows_N, representatives_M[places_N], rows_N)
+
+    def num_others(self, rows_N: np.ndarray) -> np.ndarray:
+        """How many other rows the group of each row has, int64; 0 for a row without duplicates."""
+        sorted_M = self._read()[2]
+        wanted_N = self.representatives(rows_N)
+        return np.searchsorted(sorted_M, wanted_N, "right") - np.searchsorted(sorted_M, wanted_N, "left")
+
+    def column(self, first: int, count: int) -> pa.Array:
+        """`duplicate_of` for the rows from `first` on, null where a row is no duplicate: int64, `count` values."""
+        rows_N = np.arange(first, first + count)
+        representatives_N = self.representatives(rows_N)
+        return pa.array(representatives_N, pa.int64(), mask=representatives_N == rows_N)
+
+    def largest(self, count: int) -> list[np.ndarray]:
+        """The rows of the largest groups, largest first: of each its representative, then its duplicates in order."""
+        rows_M, representatives_M, _ = self._read()
+        groups, sizes = np.unique(representatives_M, return_counts=True)
+        chosen = groups[np.argsort(-sizes, kind="stable")[:count]]
+        return [np.concatenate([[group], rows_M[representatives_M == group]]) for group in chosen]
+
+    def _read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Duplicates in the order of rows, their representatives, and the representatives sorted."""
+        with self._loading:
+            if self._loaded is None:
+                try:
+                    table = self._file.read(columns=["row", "duplicate_of"])
+                except (OSError, pa.ArrowException) as error:
+                    raise self._damaged(error) from error
+                rows_M, representatives_M = (column.to_numpy() for column in table.columns)
+                self._loaded = rows_M, representatives_M, np.sort(representatives_M)
+            return self._loaded
+
+    def _damaged(self, error: Exception) -> InputError:
+        return InputError(f"{self._path} is damaged ({error}); make it again with: diantu dedup")
+
+
+def read_duplicates(root: Path) -> Duplicates | None:
+    """A gallery's near-duplicates, or None where `diantu dedup` has never run.
+
+    Raises:
+        InputError: if their file is damaged.
+    """
+    path = root / NAME
+    return Duplicates(path) if path.exists() else None
+
+
+def write_duplicates(root: Path, table: pa.Table, settings: dict[str, Any]) -> Duplicates:
+    """Writes a table of `COLUMNS`, in the order of rows, in place of the one before. Only under `files.exclusive`."""
+    described = COLUMNS.with_metadata({_SETTINGS: json.dumps(settings)})
+    with replacing(root / NAME) as temporary:
+        pq.write_table(table.cast(described), temporary, compression="zstd")
+    return Duplicates(root / NAME)

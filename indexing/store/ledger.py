@@ -1,0 +1,159 @@
+"""The ledger: which shard has which part number, so that a second try writes the same files.
+
+`ledger.jsonl` has one line a part. Numbers are given once, in order, before work starts; a part is done when it has a
+commit record. Work is keyed by shard, never by worker, so the number of workers may change between runs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ...datasets.errors import InputError
+from ...datasets.files import write_atomic
+from ...datasets.types import Shard
+from .layout import space_root
+from .parts import MAX_PARTS, Part, committed, read_part
+
+log = logging.getLogger(__name__)
+
+# Files of a folder that make one shard: small enough that a killed job loses little, large enough for few parts.
+FOLDER_SHARD = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A shard and the number of the part that it becomes.
+
+    `spaces` is empty for a new part; else the part exists and gets vectors in these further spaces.
+    """
+
+    part: int
+    shard: Shard
+    spaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a gallery stands."""
+
+    num_shards: int
+    parts: tuple[Part, ...]
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all committed parts."""
+        return sum(part.num_rows for part in self.parts)
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Samples left out, by reason."""
+        counts: dict[str, int] = {}
+        for part in self.parts:
+            for reason, count in part.failures.items():
+                counts[reason] = counts.get(reason, 0) + count
+        return dict(sorted(counts.items()))
+
+    @property
+    def quarantined(self) -> tuple[Part, ...]:
+        """Shards that could not be read at all and were not replaced by a later success."""
+        succeeded = {part.shard["id"] for part in self.parts if part.quarantined is None}
+        return tuple(p for p in self.parts if p.quarantined is not None and p.shard["id"] not in succeeded)
+
+
+class Ledger:
+    """The assignments of one gallery. Change it only while holding the gallery's lock."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._path = root / "ledger.jsonl"
+        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
+        self._jobs = [_from_json(line, self._path) for line in lines]
+
+    def assign(self, shards: Sequence[Shard], can_scan: Callable[[Shard], bool] = lambda shard: False) -> list[Job]:
+        """Gives numbers to shards that have none, and returns every job that is not done, in the order of numbers.
+
+        A folder's pictures that already belong to a part stay there: new ones make new shards at the end. A shard that
+        was quarantined gets a new number once `can_scan` says that it can be read.
+        """
+        done = committed(self._root)
+        if done and max(done) >= len(self._jobs):
+            raise InputError(
+                f"{self._path} is missing or does not fit the parts of the gallery; restore it from a copy"
+            )
+        self._warn_of_copies(shards)
+        for shard in shards:
+            for piece in self._new_pieces(shard, done, can_scan):
+                self._jobs.append(Job(part=len(self._jobs), shard=piece))
+        if len(self._jobs) > MAX_PARTS:
+            raise InputError(
+                f"{len(self._jobs)} shards are more than the {MAX_PARTS} that a gallery has; use larger ones"
+            )
+        write_atomic(self._path, "".join(_to_json(job) for job in self._jobs).encode())
+        return [job for job in self._jobs if job.part not in done]
+
+    def lacking(self, spaces: Sequence[str]) -> list[Job]:
+        """The jobs that give existing parts their vectors in further spaces."""
+        done = {space: committed(space_root(self._root, space)) for space in spaces}
+        found = []
+        for number in sorted(committed(self._root)):
+            absent = tuple(space for space in spaces if number not in done[space])
+            part = read_part(self._root, number) if absent else None
+            if part and part.num_rows:
+                found.append(replace(self._jobs[number], spaces=absent))
+        return found
+
+    def progress(self) -> Progress:
+        """What is done, left out and left to do."""
+        parts = [read_part(self._root, number) for number in sorted(committed(self._root))]
+        return Progress(num_shards=len(self._jobs), parts=tuple(part for part in parts if part))
+
+    def _warn_of_copies(self, shards: Sequence[Shard]) -> None:
+        """A shard is known by its path, so a moved or copied one is a new one: its pictures would be there twice."""
+        known = {job.shard.uri for job in self._jobs}
+        sizes = {(job.shard.uri.rpartition("/")[2], job.shard.size_bytes): job.shard.uri for job in self._jobs}
+        for shard in shards:
+            twin = sizes.get((shard.uri.rpartition("/")[2], shard.size_bytes))
+            if twin and shard.uri not in known:
+                log.warning(
+                    "%s looks like %s, which the gallery has: its pictures will be there twice", shard.uri, twin
+                )
+
+    def _new_pieces(self, shard: Shard, done: set[int], can_scan: Callable[[Shard], bool]) -> list[Shard]:
+        known = [job for job in self._jobs if (job.shard.uri, job.shard.format) == (shard.uri, shard.format)]
+        for job in known:
+            if job.part not in done:  # not begun for good, so it may take what the user says now
+                updated = replace(job.shard, captions=shard.captions)
+                updated = updated if shard.members else replace(updated, size_bytes=shard.size_bytes)
+                self._jobs[job.part] = replace(job, shard=updated)
+        if shard.members:
+            fresh = shard.without({member for job in known for member in job.shard.members})
+            return list(fresh.split(FOLDER_SHARD)) if fresh.members else []
+        if not known:
+            return [shard]
+        was_quarantined = known[-1].part in done and self._is_quarantined(shard, known[-1].part)
+        return [shard] if was_quarantined and can_scan(shard) else []
+
+    def _is_quarantined(self, shard: Shard, number: int) -> bool:
+        part = read_part(self._root, number)
+        if part is None or part.quarantined is not None:
+            return part is not None
+        if part.shard["size_bytes"] != shard.size_bytes:
+            log.warning("%s has changed since it was embedded; its rows stay as they were", shard.uri)
+        return False
+
+
+def _to_json(job: Job) -> str:
+    return json.dumps({"part": job.part, "shard": asdict(job.shard)}) + "\n"
+
+
+def _from_json(line: str, path: Path) -> Job:
+    try:
+        fields = json.loads(line)
+        shard = fields["shard"]
+        return Job(part=fields["part"], shard=Shard(**{**shard, "members": tuple(shard["members"])}))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is damaged ({error}); restore it from a copy") from error

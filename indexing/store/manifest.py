@@ -1,0 +1,160 @@
+"""`gallery.json`: which encoders a gallery has, and the ordered list of its parts, by which rows are numbered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from ...datasets.errors import InputError
+from ...datasets.files import TEMPORARY, write_json
+from ..encoders.spec import EncoderSpec
+from .layout import JOB_LOCK
+from .parts import read_part
+
+FORMAT = "diantu-gallery"
+VERSION = 1
+# What a job that is killed at its very beginning leaves in a new folder.
+_BEFORE_GALLERY = (JOB_LOCK, f"gallery.json{TEMPORARY}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A gallery's encoders and parts. Row ids are positions in the list of parts, which only grows."""
+
+    encoders: tuple[EncoderSpec, ...]  # of the main space, then of further ones
+    texts: bool = False  # whether captions are embedded too
+    parts: tuple[tuple[int, int], ...] = ()  # (number, rows), in the order of numbers
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all parts."""
+        return sum(rows for _, rows in self.parts)
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The encoder of the gallery's main space."""
+        return self.encoders[0]
+
+    def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Row ids → which part (a position in `parts`), and the row within it; both int64, of the same shape.
+
+        Raises:
+            IndexError: if a row id is not one of this gallery's (−1 pads short results of a search: drop it first).
+        """
+        if rows.size and not (rows.min() >= 0 and rows.max() < self.num_rows):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} asked for, the gallery has 0 to {self.num_rows - 1}")
+        ends = np.cumsum([count for _, count in self.parts])
+        positions = np.searchsorted(ends, rows, side="right")
+        return positions, rows - np.concatenate([[0], ends])[positions]
+
+    def blocks(self, num_rows: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """Runs of parts that have about so many rows together, each with its first row."""
+        first_rows = np.cumsum([0, *(count for _, count in self.parts)]).tolist()
+        parts = zip(first_rows, self.parts, strict=False)
+        for _, block in groupby(parts, key=lambda part: part[0] // num_rows):
+            here = list(block)
+            yield here[0][0], [part for _, part in here]
+
+    def save(self, root: Path) -> None:
+        """Writes `gallery.json`."""
+        spaces = [{"name": spec.slug, "encoder": spec.to_json()} for spec in self.encoders]
+        parts = [{"part": number, "rows": rows} for number, rows in self.parts]
+        texts = {"texts": "captions"} if self.texts else {}
+        write_json(
+            root / "gallery.json", {"format": FORMAT, "version": VERSION, "spaces": spaces, **texts, "parts": parts}
+        )
+
+    def with_committed(self, root: Path) -> Manifest:
+        """The manifest with the parts that were committed since, as far as no number before them is open.
+
+        A part that was quarantined stays in the list with no rows, so that those behind it can follow.
+        """
+        parts = list(self.parts)
+        while (part := read_part(root, parts[-1][0] + 1 if parts else 0)) is not None:
+            parts.append((part.number, part.num_rows))
+        return replace(self, parts=tuple(parts))
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Reads a gallery's manifest.
+
+    Raises:
+        InputError: if there is no gallery, or one of another format or a newer version.
+    """
+    path = root / "gallery.json"
+    if not path.is_file():
+        raise InputError(
+            f"there is no gallery at {root} (no gallery.json); make one with: diantu embed --output {root}"
+        )
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        if fields["format"] != FORMAT or fields["version"] > VERSION:
+            raise InputError(
+                f"{path} is of format {fields['format']} {fields['version']}, this diantu reads {FORMAT} up to "
+                f"{VERSION}: install a newer one"
+            )
+        encoders = tuple(EncoderSpec.from_json(space["encoder"]) for space in fields["spaces"])
+        parts = tuple((part["part"], part["rows"]) for part in fields["parts"])
+    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); restore it, or embed anew") from error
+    return Manifest(encoders=encoders, texts=fields.get("texts") is not None, parts=parts)
+
+
+def open_or_create(root: Path, specs: Sequence[EncoderSpec], *, texts: bool = False) -> Manifest:
+    """The manifest of a gallery that a job adds to, new if there is none yet; further encoders are added to it.
+
+    Raises:
+        InputError: if the gallery was made with other encoders or settings, or the folder holds something else.
+    """
+    if not (root / "gallery.json").exists():
+        if root.exists() and any(path.name not in _BEFORE_GALLERY for path in root.iterdir()):
+            raise InputError(f"{root} is not empty and no gallery; give a new folder, or one that a gallery is in")
+        manifest = Manifest(encoders=tuple(specs), texts=texts)
+        manifest.save(root)
+        return manifest
+    manifest = read_manifest(root)
+    refuse_other(manifest.spec, specs[0], root)
+    if manifest.texts != texts:
+        has, asks = ("with" if value else "without" for value in (manifest.texts, texts))
+        raise InputError(
+            f"the gallery {root} was made {has} --texts captions, this job is {asks}: use the same for both"
+        )
+    given = {spec.fingerprint: spec for spec in specs}
+    lacking = [spec.name for spec in manifest.encoders if spec.fingerprint not in given]
+    if lacking:
+        asked, needed = ", ".join(spec.name for spec in specs), ", ".join(lacking)
+        raise InputError(
+            f"the gallery {root} also has vectors of {needed}, this job gives only {asked}: name them all, so that "
+            "every space has the same rows"
+        )
+    known = {spec.fingerprint for spec in manifest.encoders}
+    further = tuple(spec for spec in specs if spec.fingerprint not in known)
+    slugs = {spec.slug: spec.name for spec in manifest.encoders}
+    for spec in further:
+        if spec.slug in slugs:
+            raise InputError(
+                f"{spec.name} would share the folder {spec.slug} with {slugs[spec.slug]}, which the gallery {root} "
+                "has; rename the folder of its weights"
+            )
+    if further:
+        manifest = replace(manifest, encoders=(*manifest.encoders, *further))
+        manifest.save(root)
+    return manifest
+
+
+def refuse_other(theirs: EncoderSpec, given: EncoderSpec, root: Path) -> None:
+    """Checks that an encoder is the gallery's, by what decides its vectors.
+
+    Raises:
+        InputError: if it is not, with both in the message.
+    """
+    if theirs.fingerprint != given.fingerprint:
+        made, other = (f"{s.name} ({s.dim} dimensions, fingerprint {s.fingerprint})" for s in (theirs, given))
+        raise InputError(
+            f"the gallery {root} was made with {made}, not with {other}: use the same encoder, or another gallery"
+        )

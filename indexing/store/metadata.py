@@ -1,0 +1,121 @@
+"""Row ids → rows of metadata, reading only the row groups that they lie in, and only the columns that are asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...datasets import InputError
+from .duplicates import Duplicates
+from .layout import metadata_path
+from .manifest import Manifest
+from .parts import REMEDY
+
+# Column chunks whose places are kept, some 400 bytes each: parsing a file's footer takes longer than reading a row.
+_KEPT_CHUNKS = 400_000
+_DUPLICATE_OF = "duplicate_of"
+
+
+class Metadata:
+    """The metadata of all parts. Opening costs nothing; memory does not grow with the gallery. Threads may share it."""
+
+    def __init__(self, root: Path, manifest: Manifest, duplicates: Duplicates | None = None) -> None:
+        self._root = root
+        self._manifest = manifest
+        self._duplicates = duplicates
+        self._footers: OrderedDict[int, _Footer] = OrderedDict()
+        self._num_chunks = 0
+        self._lock = threading.Lock()
+
+    def rows(self, rows_N: np.ndarray, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """The metadata of some rows, in the order asked for; with `duplicate_of` where near-duplicates are known.
+
+        Args:
+            rows_N: row ids.
+            columns: their names as they are written; by default all. A part that lacks one leaves it out.
+
+        Raises:
+            IndexError: if a row is not one of the gallery's.
+            InputError: if metadata is damaged.
+        """
+        positions_N, local_N = self._manifest.locate(rows_N)
+        positions = np.unique(positions_N)
+        places = [np.flatnonzero(positions_N == position) for position in positions]
+        numbers = [self._manifest.parts[position][0] for position in positions.tolist()]
+        tables = [self._read(number, local_N[here], columns) for number, here in zip(numbers, places, strict=True)]
+        found: list[dict[str, Any]] = [{}] * len(rows_N)
+        for these in _of_one_schema(tables):
+            records = pa.concat_tables([tables[i] for i in these]).to_pylist()
+            for place, record in zip(np.concatenate([places[i] for i in these]).tolist(), records, strict=True):
+                found[place] = record
+        if self._duplicates is not None and (columns is None or _DUPLICATE_OF in columns):
+            representatives = self._duplicates.representatives(rows_N)
+            for record, row, other in zip(found, rows_N.tolist(), representatives.tolist(), strict=True):
+                record[_DUPLICATE_OF] = other if other != row else None
+        return found
+
+    def _read(self, number: int, local_N: np.ndarray, columns: Sequence[str] | None) -> pa.Table:
+        """Rows of one part, in the order asked for."""
+        footer = self._footer(number)
+        groups_N = np.searchsorted(footer.ends, local_N, side="right")
+        groups = np.unique(groups_N)
+        starts = np.concatenate([[0], footer.ends])
+        # The rows of the chosen groups stand one behind the other in the table that is read.
+        before = np.concatenate([[0], np.cumsum(footer.ends[groups] - starts[groups])])
+        places_N = local_N - starts[groups_N] + before[np.searchsorted(groups, groups_N)]
+        names = None if columns is None else [name for name in footer.names if name in columns]
+        path = metadata_path(self._root, number)
+        try:
+            with pq.ParquetFile(path, memory_map=True, metadata=footer.parsed) as file:
+                table = file.read_row_groups(groups.tolist(), columns=names, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(path, error) from error
+        # A slice is a view, which costs less than taking rows.
+        return pa.concat_tables([table.slice(place, 1) for place in places_N.tolist()])
+
+    def _footer(self, number: int) -> _Footer:
+        with self._lock:
+            if (kept := self._footers.get(number)) is not None:
+                self._footers.move_to_end(number)
+                return kept
+        footer = _Footer(metadata_path(self._root, number))
+        with self._lock:
+            if number not in self._footers:
+                self._footers[number] = footer
+                self._num_chunks += footer.num_chunks
+            while len(self._footers) > 1 and self._num_chunks > _KEPT_CHUNKS:
+                self._num_chunks -= self._footers.popitem(last=False)[1].num_chunks
+        return footer
+
+
+def _of_one_schema(tables: Sequence[pa.Table]) -> list[list[int]]:
+    """The places of tables that have the same columns: parts may differ in theirs."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for place, table in enumerate(tables):
+        found.setdefault(tuple(map(str, table.schema)), []).append(place)
+    return list(found.values())
+
+
+class _Footer:
+    """Where a file of metadata has what; `ends` is the row after the last one of each row group."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.parsed = pq.read_metadata(path, memory_map=True)
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(path, error) from error
+        self.names = self.parsed.schema.to_arrow_schema().names
+        groups = range(self.parsed.num_row_groups)
+        self.ends = np.cumsum([self.parsed.row_group(i).num_rows for i in groups], dtype=np.int64)
+        self.num_chunks = self.parsed.num_row_groups * self.parsed.num_columns
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is damaged ({error}); {REMEDY}")

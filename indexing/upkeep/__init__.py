@@ -1,0 +1,1 @@
+"""Upkeep of a gallery: import, delete, compact, find near-duplicates."""

@@ -1,0 +1,91 @@
+"""Deleting rows: tombstones in `deleted.npy`. Parts, metadata and index stay as they are, and so do row ids.
+
+A deletion has a lock of its own, so that it need not wait for a job that runs for days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...datasets.errors import InputError
+from ...datasets.files import exclusive, replacing
+from ..store.columns import Columns
+from ..store.filters import matching_rows
+from ..store.layout import DELETED, DELETION_LOCK
+from ..store.manifest import Manifest, read_manifest
+from ..store.tombstones import read_deleted
+
+# A deletion holds its lock for the time that a file takes to be written; a compaction holds it for long.
+PATIENCE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted:
+    """What a deletion did.
+
+    `num_deleted` rows are newly deleted, `num_already` of the rows that were meant had been before, `num_rows` are left
+    in the gallery. `unknown_keys` are those of the given keys that no row has, in their order.
+    """
+
+    num_deleted: int
+    num_already: int
+    num_rows: int
+    unknown_keys: tuple[str, ...] = ()
+
+
+def delete(
+    root: Path, *, where: str | None = None, keys: Sequence[str] | None = None, dry_run: bool = False
+) -> Deleted:
+    """Deletes rows from a gallery, for good: embedding their shards again does not bring them back.
+
+    Args:
+        root: the gallery's folder.
+        where: a SQL condition over the metadata; see `matching_rows` for missing values.
+        keys: the rows' keys; every row that has one of them goes.
+        dry_run: only count.
+
+    Raises:
+        InputError: if not exactly one of `where` and `keys` is given, the condition cannot be used, there is no
+            gallery, or it is being compacted.
+    """
+    root = Path(root)
+    if (where is None) == (keys is None) or isinstance(keys, str):
+        raise InputError("a deletion takes either a condition (where) or a list of keys (keys); give one of them")
+    manifest = read_manifest(root).with_committed(root)
+    if where is not None:
+        (rows_N,), unknown = matching_rows(root, manifest, [where]), ()
+    else:
+        rows_N, unknown = _rows_with_keys(root, manifest, list(dict.fromkeys(keys or ())))
+    with nullcontext() if dry_run else exclusive(root, DELETION_LOCK, patience=PATIENCE_SECONDS):
+        before_N = read_deleted(root)
+        after_N = np.union1d(before_N, rows_N)
+        num_deleted = len(after_N) - len(before_N)
+        if num_deleted and not dry_run:
+            with replacing(root / DELETED) as temporary, temporary.open("wb") as file:
+                np.save(file, after_N, allow_pickle=False)
+    return Deleted(
+        num_deleted=num_deleted,
+        num_already=len(rows_N) - num_deleted,
+        num_rows=manifest.num_rows - int(np.searchsorted(after_N, manifest.num_rows)),
+        unknown_keys=unknown,
+    )
+
+
+def _rows_with_keys(root: Path, manifest: Manifest, keys: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The rows that have one of some keys, ascending, and the keys that no row has."""
+    wanted = pa.array(keys, pa.string())
+    rows = [np.zeros(0, np.int64)]
+    found: set[str] = set()
+    for first, table in Columns(root, manifest).blocks(["key"]):
+        column_N = table["key"]
+        is_wanted_N = pc.call_function("is_in", [column_N], pc.SetLookupOptions(wanted))
+        rows.append(first + np.flatnonzero(is_wanted_N.to_numpy()))
+        found.update(column_N.filter(is_wanted_N).to_pylist())
+    return np.concatenate(rows), tuple(key for key in keys if key not in found)

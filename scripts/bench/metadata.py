@@ -1,0 +1,101 @@
+"""How long the metadata of a search's hits takes, out of a gallery of many rows: part of `bench_search`."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ...datasets import Shard
+from ...indexing.store.manifest import Manifest, read_manifest
+from ...indexing.store.metadata import Metadata
+from ...indexing.store.parts import read_part, write_part
+from .table import Line
+from .vectors import bench_manifest
+
+log = logging.getLogger(__name__)
+
+_DIM = 8  # vectors are not what is measured
+_PART_ROWS = 10_000  # as img2dataset's shards have them
+_NUM_HITS, _NUM_SEARCHES, _MS = 100, 200, 20.0
+_COLUMNS = ("key", "caption", "url")
+_WORDS = (
+    "a", "photo", "of", "red", "blue", "old", "small", "large", "cat", "dog", "castle", "bridge", "river", "山", "水",
+    "猫", "城堡", "on", "the", "table", "in", "snow",
+)  # fmt: skip
+
+
+def metadata_lines(folder: Path, num_rows: int) -> list[Line]:
+    """Reads the metadata of 100 random rows, again and again: all columns, and a few.
+
+    The files are in the page cache if they fit there. Memory is what the process holds privately.
+    """
+    manifest = _gallery(folder, num_rows)
+    metadata, rng = Metadata(folder, manifest), np.random.default_rng(0)
+    lines = []
+    for what, columns in ((f"{len(_COLUMNS)} columns", _COLUMNS), ("all columns", None)):
+        held, milliseconds = [], []
+        for _ in range(_NUM_SEARCHES):
+            rows_N = rng.integers(0, num_rows, _NUM_HITS)
+            started = time.perf_counter()
+            metadata.rows(rows_N, columns)
+            milliseconds.append(1000 * (time.perf_counter() - started))
+            held.append(_private_bytes())
+        p50, p99 = np.percentile(milliseconds, (50, 99))
+        grown = (statistics.median(held[-20:]) - statistics.median(held[len(held) // 2 :][:20])) / 1e6
+        lines.append(
+            Line(
+                what=f"metadata of {_NUM_HITS} hits from {num_rows} rows, {what}",
+                value=f"p50 {p50:.1f} ms, p99 {p99:.1f} ms; memory {grown:+.1f} MB in the later half",
+                target=f"≤ {_MS:.0f} ms",
+                met=bool(p50 <= _MS),
+            )
+        )
+    return lines
+
+
+def _gallery(folder: Path, num_rows: int) -> Manifest:
+    """Parts with metadata like that of a web crawl; those that are there already are kept."""
+    manifest = bench_manifest(_DIM)
+    for number, low in enumerate(tqdm(range(0, num_rows, _PART_ROWS), desc="making metadata", unit=" parts")):
+        count = min(_PART_ROWS, num_rows - low)
+        if read_part(folder, number) is None:
+            rng = np.random.default_rng(number)
+            emb_ND = rng.standard_normal((count, _DIM), dtype=np.float32)
+            shard = Shard(uri=f"/bench/{number:05d}.tar", format="webdataset", size_bytes=0)
+            records = _records(low, count, rng)
+            write_part(folder, number, shard, manifest.spec.fingerprint, emb_ND.astype(np.float16), records, [])
+    manifest.with_committed(folder).save(folder)
+    return read_manifest(folder)
+
+
+def _records(first: int, count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+    words = rng.integers(0, len(_WORDS), (count, 9))
+    return [
+        {
+            "key": f"{row:09d}",
+            "caption": " ".join(_WORDS[word] for word in words[row - first]),
+            "url": f"https://images.example/{row * 7919 % 1_000_003:06x}/{row:09d}.jpg",
+            "width": int(width),
+            "height": int(height),
+            "punsafe": float(unsafe),
+            "similarity": float(similar),
+        }
+        for row, width, height, unsafe, similar in zip(
+            range(first, first + count),
+            rng.integers(64, 2049, count),
+            rng.integers(64, 2049, count),
+            rng.random(count),
+            rng.random(count),
+            strict=True,
+        )
+    ]
+
+
+def _private_bytes() -> int:
+    return 1024 * int(Path("/proc/self/status").read_text().partition("RssAnon:")[2].split()[0])

@@ -1,0 +1,1 @@
+"""One module per subcommand: its `run` function holds the options and the work."""

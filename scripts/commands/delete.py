@@ -1,0 +1,65 @@
+"""`diantu delete`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ...datasets import InputError
+
+log = logging.getLogger(__name__)
+
+# Unknown keys that are named.
+_SHOWN = 10
+
+
+def run(
+    gallery: str,
+    where: str | None = None,
+    keys: list[str] = [],  # noqa: B006 - read, never changed
+    keys_file: str | None = None,
+    dry_run: bool = False,
+) -> int:
+    """Deletes rows from a gallery: they are found no more, and embedding their shards again does not bring them back.
+
+    Args:
+        gallery: the gallery's folder; a job may be running in it.
+        where: a SQL condition over the metadata, say 'punsafe > 0.5'.
+        keys: the keys of the rows.
+        keys_file: a text file of keys, one a line.
+        dry_run: only count; nothing is changed.
+    """
+    from ...indexing.store.duplicates import NAME as DUPLICATES
+    from ...indexing.upkeep.deletion import delete
+
+    given = [name for name, value in (("--where", where), ("--keys", keys), ("--keys-file", keys_file)) if value]
+    if len(given) != 1:
+        raise InputError(
+            f"{' and '.join(given) or 'no rows'} given; say which rows to delete with exactly one of --where, --keys "
+            "and --keys-file"
+        )
+    chosen = _read_keys(Path(keys_file)) if keys_file else keys
+    done = delete(Path(gallery), where=where, keys=None if where else chosen, dry_run=dry_run)
+    if done.unknown_keys:
+        shown = ", ".join(done.unknown_keys[:_SHOWN]) + (", …" if len(done.unknown_keys) > _SHOWN else "")
+        log.warning("%d of %d keys are not in the gallery: %s", len(done.unknown_keys), len(set(chosen)), shown)
+    sentence = "%d rows would be deleted, %d are already; %d of %s would be left"
+    if not dry_run:
+        sentence = "%d rows deleted, %d were already; %d of %s are left"
+    log.info(sentence, done.num_deleted, done.num_already, done.num_rows, gallery)
+    if done.num_deleted and not dry_run and (Path(gallery) / DUPLICATES).exists():
+        log.info("a picture that stood for its near-duplicates may be among them; next: diantu dedup")
+    return 0
+
+
+def _read_keys(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"the keys {path} cannot be read ({error}); give a text file in UTF-8, one key a line"
+        ) from error
+    keys = [line for line in (line.rstrip("\r") for line in lines) if line]
+    if not keys:
+        raise InputError(f"the keys {path} have no lines; give one key a line")
+    return keys

@@ -1,0 +1,1 @@
+"""Contact sheets: hits as a page or as one image."""

@@ -1,0 +1,256 @@
+"""Fonts of this machine and of installed packages: by file, by family, or by the glyphs that a text needs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from ...datasets import InputError
+
+# Families with both Chinese and Latin first, as good as they look; the last ones have Latin alone. The face for
+# simplified Chinese stands before the collections' default, which is the Japanese one and draws 直 and 骨 another way.
+FAMILIES = (
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN", "PingFang SC", "Microsoft YaHei",
+    "Hiragino Sans GB", "Heiti SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "SimHei", "Droid Sans Fallback",
+    "Noto Sans", "Helvetica Neue", "Segoe UI", "Liberation Sans", "DejaVu Sans",
+)  # fmt: skip
+ADVICE = 'install one, for Chinese say Debian\'s fonts-noto-cjk, or run: pip install "diantu[demo]"'
+
+# Packages that bring fonts, and where in them: Noto Sans CJK in all weights; DejaVu.
+_PACKAGES = (("manimgx_fonts_cjk", "."), ("matplotlib", "mpl-data/fonts/ttf"))
+_ENDINGS = (".ttf", ".otf", ".ttc", ".otc")
+# The words that styles are named by, and what they weigh on CSS's scale.
+_WEIGHTS = {
+    "thin": 100, "ultralight": 200, "extralight": 200, "demilight": 350, "light": 300, "w3": 300, "medium": 500,
+    "semibold": 600, "demibold": 600, "w6": 600, "extrabold": 800, "ultrabold": 800, "bold": 700, "heavy": 800,
+    "black": 900,
+}  # fmt: skip
+# Fonts that have a glyph for everything, and it says nothing; and those that a system keeps to itself.
+_PLACEHOLDERS = ("Last Resort", "LastResort", ".")
+_SIZE_OF_CHECK = 24  # pixels, at which a glyph is compared with that of a code point that no font has
+_NO_CHARACTER = "\uffff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Face:
+    """One face of a font file; without a path, the Latin font inside Pillow.
+
+    Attributes:
+        path: of the file.
+        index: of the face in a collection.
+        family: as the file names it.
+        style: as the file names it, such as `Bold`.
+        has_weights: whether the weight of a variable font is chosen when it is used.
+    """
+
+    path: str | None
+    index: int = 0
+    family: str
+    style: str
+    has_weights: bool = False
+
+    def at(self, size: int, weight: int = 400) -> ImageFont.FreeTypeFont:
+        """The face in a size of pixels; the weight counts where the font is variable."""
+        return _opened(self, size, weight)
+
+    def missing(self, text: str) -> str:
+        """The characters of a text that the face cannot draw, each once, in the text's order."""
+        font = self.at(_SIZE_OF_CHECK)
+        # Without a glyph, a font draws what it draws for any such character: mostly a box, or nothing.
+        nothing = {_drawn(font, _NO_CHARACTER), _drawn(font, " ")}
+        return "".join(char for char in dict.fromkeys(text) if not _is_blank(char) and _drawn(font, char) in nothing)
+
+
+@lru_cache(maxsize=64)
+def _opened(face: Face, size: int, weight: int) -> ImageFont.FreeTypeFont:
+    if face.path is None:
+        font = ImageFont.load_default(size)
+        assert isinstance(font, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
+        return font
+    font = ImageFont.truetype(face.path, size, index=face.index)
+    if face.has_weights:
+        font.set_variation_by_axes([weight])
+    return font
+
+
+def find(text: str, *, name: str = "", weight: int = 400, among: Sequence[Face] | None = None) -> Face:
+    """The face to draw a text with.
+
+    Args:
+        text: what is to be drawn.
+        name: a font's file, the name of an installed file, or a family; empty for the best that has the glyphs.
+        weight: 400 is regular, 700 bold; the nearest that there is.
+        among: the faces to choose from, unless `name` is a file; None for the installed ones.
+
+    Raises:
+        InputError: if no face has all glyphs, or none is named so.
+    """
+    face, missing = choose(text, name=name, weight=weight, among=among)
+    if missing:
+        shown = missing if len(missing) <= 20 else f"{missing[:20]}…"
+        if name:
+            raise InputError(f"the font {name!r} has no glyph for {shown!r}; name another, or none to have one found")
+        raise InputError(f"no font that was found has a glyph for {shown!r}; {ADVICE}, or name a font's file")
+    return face
+
+
+def choose(text: str, *, name: str = "", weight: int = 400, among: Sequence[Face] | None = None) -> tuple[Face, str]:
+    """As `find`, but where no face has all glyphs, a preferred one that lacks the fewest, and those characters."""
+    if name:
+        face = _of_weight(_named(name, installed() if among is None else among), weight)
+        return face, face.missing(text)
+    by_family = _by_family(installed() if among is None else among)
+    preferred = [_of_weight(by_family[family], weight) for family in FAMILIES if family in by_family]
+    lacking: list[tuple[Face, str]] = []
+    for face in (*preferred, _INSIDE_PILLOW):
+        lacking.append((face, face.missing(text)))
+        if not lacking[-1][1]:
+            return lacking[-1]
+    best, missing = min(lacking, key=lambda pair: len(pair[1]))
+    for family in sorted(by_family.keys() - FAMILIES):
+        face = _of_weight(by_family[family], weight)
+        if not face.missing(missing) and not face.missing(text):  # most fail at the first, which is short
+            return face, ""
+    return best, missing
+
+
+@lru_cache(maxsize=1)
+def installed() -> tuple[Face, ...]:
+    """The faces in the folders where this system keeps fonts, and in packages that bring some."""
+    return tuple(face for folder in _folders() for face in faces_in(folder))
+
+
+def faces_in(folder: Path) -> Iterator[Face]:
+    """The faces of all font files below a folder, in the order of the files' names; broken files are passed over."""
+    for root, folders, files in os.walk(folder):
+        folders.sort()
+        for file in sorted(files):
+            if file.lower().endswith(_ENDINGS):
+                yield from faces_of(Path(root) / file)
+
+
+def faces_of(path: Path) -> Iterator[Face]:
+    """The faces of one file; none, if it is no font."""
+    index = 0
+    while True:
+        try:
+            font = ImageFont.truetype(str(path), _SIZE_OF_CHECK, index=index)
+            family, style = font.getname()
+        except OSError:
+            return  # no font at all, or no more faces
+        if family and not family.startswith(_PLACEHOLDERS):
+            yield Face(path=str(path), index=index, family=family, style=style or "", has_weights=_has_weights(font))
+        index += 1
+
+
+_INSIDE_PILLOW = Face(path=None, family="Aileron", style="Regular")
+
+
+def _folders() -> Iterator[Path]:
+    for package, place in _PACKAGES:
+        if spec := importlib.util.find_spec(package):
+            yield from (Path(root) / place for root in spec.submodule_search_locations or ())
+    home = Path.home()
+    if sys.platform == "win32":
+        yield Path(os.environ.get("WINDIR", r"C:\Windows")) / "Fonts"
+        yield Path(os.environ.get("LOCALAPPDATA", home / "AppData/Local")) / "Microsoft/Windows/Fonts"
+    elif sys.platform == "darwin":
+        yield from (Path("/System/Library/Fonts"), Path("/Library/Fonts"), home / "Library/Fonts")
+        yield from sorted(Path("/System/Library/AssetsV2").glob("com_apple_MobileAsset_Font*"))  # PingFang, since 14
+    else:  # https://specifications.freedesktop.org/basedir-spec
+        data = os.environ.get("XDG_DATA_HOME") or home / ".local/share"
+        shared = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
+        yield from (Path(data) / "fonts", home / ".fonts", *(Path(root) / "fonts" for root in shared.split(":")))
+
+
+def _has_weights(font: ImageFont.FreeTypeFont) -> bool:
+    """Whether the weight is the one thing that can be chosen."""
+    try:
+        axes = font.get_variation_axes()
+    except (OSError, NotImplementedError):
+        return False  # not a variable font
+    return [axis["name"] for axis in axes] == [b"Weight"]
+
+
+def _named(name: str, faces: Iterable[Face]) -> list[Face]:
+    """The faces that a user may mean.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if Path(name).is_file():
+        found = list(faces_of(Path(name)))
+        if not found:
+            raise InputError(f"the file {name} is not a font that can be read; give a .ttf, .otf or .ttc file")
+        best = min(found, key=lambda face: _rank(face.family)).family
+        return [face for face in found if face.family == best]
+    faces = list(faces)
+    files = [face for face in faces if face.path and Path(face.path).name.lower() == name.lower()]
+    found = files or [face for face in faces if face.family.lower() == name.lower()]
+    if not found:
+        families = sorted({face.family for face in faces})
+        near = get_close_matches(name, families, n=3, cutoff=0.4)
+        hint = f"the nearest families: {', '.join(near)}" if near else "no family is named nearly so"
+        raise InputError(f"the font {name!r} is neither a file nor installed; {hint}; or give a font's file")
+    best = min(found, key=lambda face: _rank(face.family)).family
+    return [face for face in found if face.family == best]
+
+
+def _rank(family: str) -> int:
+    return FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
+
+
+def _by_family(faces: Iterable[Face]) -> dict[str, list[Face]]:
+    found: dict[str, list[Face]] = {}
+    for face in faces:
+        found.setdefault(face.family, []).append(face)
+    return found
+
+
+def _of_weight(family: Sequence[Face], weight: int) -> Face:
+    """The upright face of a family that is nearest to a weight."""
+
+    def distance(face: Face) -> tuple[bool, bool, int]:
+        style = face.style.lower()
+        slanted = "italic" in style or "oblique" in style
+        narrow = "condensed" in style or "narrow" in style
+        return slanted, narrow, 0 if face.has_weights else abs(weight_of(face.style) - weight)
+
+    return min(family, key=distance)
+
+
+def weight_of(style: str) -> int:
+    """What a style weighs by its name: 400, unless a word of it says otherwise."""
+    words = re.sub(r"[^a-z0-9]", "", style.lower())
+    return next((weight for word, weight in _WEIGHTS.items() if word in words), 400)
+
+
+def _is_blank(char: str) -> bool:
+    """Whether a character has no ink in any font: spaces, joiners, what chooses between forms of the one before it."""
+    return unicodedata.category(char) in ("Zs", "Zl", "Zp", "Cc", "Cf") or "\ufe00" <= char <= "\ufe0f"
+
+
+def _drawn(font: ImageFont.FreeTypeFont, char: str) -> bytes:
+    image = Image.new("L", (3 * _SIZE_OF_CHECK, 3 * _SIZE_OF_CHECK))
+    ImageDraw.Draw(image).text((_SIZE_OF_CHECK, _SIZE_OF_CHECK), char, fill=255, font=font)
+    return image.tobytes()
+
+
+def fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """The text on one line, cut with an ellipsis where it is too wide."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from galleries import keyed, write_gallery
+
+from diantu.datasets import Shard
+from diantu.indexing.encoders import EncoderSpec
+from diantu.indexing.store.manifest import Manifest, read_manifest
+from diantu.indexing.store.metadata import Metadata
+from diantu.indexing.store.parts import write_part
+
+
+def test_rows_come_in_the_order_asked_for_from_any_part(tmp_path: Path) -> None:
+    """Parts of several row groups, one empty, asked for at random and with repetitions."""
+    sizes = (3000, 0, 1, 1500)
+    spec = EncoderSpec(
+        name="hf:x", weights="x", weights_sha256="0", dim=2, image_size=8, resize="squash", resize_size=8,
+        interpolation="bicubic", mean=(0, 0, 0), std=(1, 1, 1),
+    )  # fmt: skip
+    for number, size in enumerate(sizes):
+        records = [{"key": f"{number}-{i}", "width": i} for i in range(size)]
+        shard = Shard(uri=f"/{number}.tar", format="webdataset", size_bytes=0)
+        write_part(tmp_path, number, shard, spec.fingerprint, np.zeros((size, 2), np.float32), records, [])
+    manifest = Manifest(encoders=(spec,)).with_committed(tmp_path)
+    metadata = Metadata(tmp_path, manifest)
+    expected = [f"{number}-{i}" for number, size in enumerate(sizes) for i in range(size)]
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        rows = rng.integers(0, sum(sizes), 40)
+        assert [record["key"] for record in metadata.rows(rows)] == [expected[row] for row in rows]
+    assert metadata.rows(np.array([], np.int64)) == []
+    with pytest.raises(IndexError):
+        metadata.rows(np.array([0, -1]))
+
+
+def test_only_the_columns_that_are_asked_for(tmp_path: Path) -> None:
+    root = write_gallery(tmp_path, keyed(*[3] * 8))
+    metadata = Metadata(root, read_manifest(root))
+    rows_N = np.arange(24)[::-1]
+    assert metadata.rows(rows_N, ["number", "key", "absent"]) == [
+        {"key": f"{row // 3}-{row % 3}", "number": row} for row in rows_N.tolist()
+    ]
+    assert {"key", "number", "caption", "width"} <= set(metadata.rows(rows_N)[0])

@@ -1,0 +1,132 @@
+"""The disk format, held against golden files: what a released version wrote must stay readable and stay the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diantu.datasets import Failure, InputError, Reason, Shard
+from diantu.indexing.encoders import EncoderSpec
+from diantu.indexing.store.ledger import Ledger
+from diantu.indexing.store.manifest import Manifest, read_manifest
+from diantu.indexing.store.parts import read_failures, read_metadata, write_part
+from diantu.indexing.store.vectors import Vectors
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+SPEC = EncoderSpec(
+    name="hf:some/model",
+    weights="some/model",
+    weights_sha256="0" * 64,
+    dim=4,
+    image_size=224,
+    resize="squash",
+    resize_size=224,
+    interpolation="bicubic",
+    mean=(0.5, 0.5, 0.5),
+    std=(0.25, 0.25, 0.25),
+    text_context=52,
+)
+
+
+def write_gallery(root: Path) -> Path:
+    """Two parts with fixed contents, the second of a quarantined shard."""
+    shards = [Shard(uri=f"/shards/{i:05d}.tar", format="webdataset", size_bytes=10 * i) for i in range(2)]
+    Ledger(root).assign(shards)
+    emb_ND = np.array([[1, 0, 0, 0], [0, 0.6, 0.8, 0]], np.float32)
+    fixed = {
+        "shard": shards[0].uri,
+        "offset": 512,
+        "length": 9,
+        "image_path": "a.jpg",
+        "url": None,
+        "width": 4,
+        "height": 3,
+    }
+    records = [{"key": "a", **fixed, "caption": "一只猫", "punsafe": 0.5}, {"key": "b", **fixed, "caption": None}]
+    failures = [Failure(key="c", shard=shards[0].uri, reason=Reason.EMPTY, detail="the file has no bytes")]
+    write_part(root, 0, shards[0], SPEC.fingerprint, emb_ND, records, failures)
+    write_part(root, 1, shards[1], SPEC.fingerprint, emb_ND[:0], [], [], quarantined="no tar")
+    Manifest(encoders=(SPEC,)).with_committed(root).save(root)
+    return root
+
+
+@pytest.mark.parametrize("name", ["gallery.json", "ledger.jsonl", "parts/00000.json", "parts/00001.json"])
+def test_json_files_are_as_they_were_released(tmp_path: Path, name: str) -> None:
+    def parsed(path: Path) -> object:
+        values = (
+            [json.loads(line) for line in path.read_text().splitlines()]
+            if name.endswith("l")
+            else json.loads(path.read_text())
+        )
+        for record in values if isinstance(values, list) else [values]:
+            for file, facts in record.get("files", {}).items():
+                if file.endswith(".parquet"):  # pyarrow's releases write the same table in other bytes
+                    facts.clear()
+        return values
+
+    written, golden = write_gallery(tmp_path) / name, GOLDEN / name
+    assert parsed(written) == parsed(golden)
+
+
+def test_vectors_are_as_they_were_released(tmp_path: Path) -> None:
+    name = "img_emb/img_emb_00000.npy"
+    assert (write_gallery(tmp_path) / name).read_bytes() == (GOLDEN / name).read_bytes()
+
+
+def test_a_released_gallery_is_read(tmp_path: Path) -> None:
+    manifest = read_manifest(GOLDEN)
+    assert manifest == Manifest(encoders=(SPEC,), parts=((0, 2), (1, 0)))
+    np.testing.assert_allclose(Vectors(GOLDEN, manifest).rows(np.array([1, 0]))[0], [0, 0.6, 0.8, 0], atol=1e-3)
+    rows = read_metadata(GOLDEN, 0, ["key", "caption", "punsafe", "no such column"]).to_pylist()
+    assert rows == [{"key": "a", "caption": "一只猫", "punsafe": 0.5}, {"key": "b", "caption": None, "punsafe": None}]
+    assert [failure["reason"] for failure in read_failures(GOLDEN, 0)] == ["empty"]
+    progress = Ledger(GOLDEN).progress()
+    assert (progress.num_rows, progress.failures, len(progress.quarantined)) == (2, {"empty": 1}, 1)
+
+
+def test_a_part_without_record_does_not_exist(tmp_path: Path) -> None:
+    root = write_gallery(tmp_path)
+    (root / "parts" / "00000.json").unlink()
+    assert Manifest(encoders=(SPEC,)).with_committed(root).parts == ()
+    assert [job.part for job in Ledger(root).assign([])] == [0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no gallery"),
+        ("{", "is damaged"),
+        ('{"format": "diantu-gallery", "version": 99}', "this diantu reads diantu-gallery up to 1"),
+        ('{"format": "diantu-gallery", "version": 1}', "is damaged"),
+    ],
+)
+def test_what_is_no_gallery_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    if content:
+        (tmp_path / "gallery.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_manifest(tmp_path)
+
+
+def test_the_fingerprint_is_of_what_decides_the_vectors() -> None:
+    assert replace(SPEC, name="hf:elsewhere", weights="elsewhere", licence="MIT").fingerprint == SPEC.fingerprint
+    for change in (
+        {"weights_sha256": "1" * 64},
+        {"resize": "shortest_edge_crop"},
+        {"mean": (0.1, 0.5, 0.5)},
+        {"dim": 5},
+    ):
+        assert replace(SPEC, **change).fingerprint != SPEC.fingerprint
+    assert replace(SPEC, name="cn_clip:x").fingerprint != SPEC.fingerprint
+    assert EncoderSpec.from_json(json.loads(json.dumps(SPEC.to_json()))) == SPEC
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [("conse", "conse"), ("cn_clip:ViT-B-16", "cn_clip_ViT-B-16"), ("hf:/models/my clip/", "hf_my_clip")],
+)
+def test_slugs_are_folder_names(name: str, slug: str) -> None:
+    assert replace(SPEC, name=name).slug == slug

@@ -1,0 +1,299 @@
+"""Compaction: a new gallery that holds exactly what was not deleted, row by row and everywhere."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from galleries import DIM, FURTHER, SPEC, keyed, write_gallery
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pictures import jpeg, same_tree, write_tar
+
+from diantu.datasets import InputError, Shard, find_shards
+from diantu.datasets.files import exclusive
+from diantu.indexing.embed.job import embed
+from diantu.indexing.encoders import ImageEncoder, load_encoder
+from diantu.indexing.store.layout import DELETION_LOCK, space_root
+from diantu.indexing.store.ledger import Ledger
+from diantu.indexing.store.manifest import Manifest, read_manifest
+from diantu.indexing.store.parts import Part, read_failures, read_part, verify_part, write_part
+from diantu.indexing.store.tombstones import read_deleted
+from diantu.indexing.upkeep import compaction
+from diantu.indexing.upkeep.compaction import Compacted, compact, renumbering
+from diantu.indexing.upkeep.deletion import delete
+
+
+def vectors(folder: Path) -> np.ndarray:
+    return np.concatenate([np.zeros((0, DIM), np.float16), *(np.load(path) for path in sorted(folder.glob("*.npy")))])
+
+
+def metadata(root: Path) -> list[dict[str, object]]:
+    return [row for path in sorted((root / "metadata").glob("*")) for row in pq.read_table(path).to_pylist()]
+
+
+def parts_of(root: Path) -> tuple[Part, ...]:
+    return Ledger(root).progress().parts
+
+
+def copied(root: Path, target: Path) -> Path:
+    """Without the locks, which say nothing."""
+    return shutil.copytree(root, target, ignore=shutil.ignore_patterns("*.lock"))
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(0, 4), max_size=4), st.booleans(), st.data())
+def test_what_is_left_is_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], texts: bool, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("compaction")
+    root = write_gallery(folder / "g", keyed(*sizes), texts=texts)
+    deleted = data.draw(st.sets(st.integers(0, sum(sizes) - 1))) if sum(sizes) else set()
+    delete(root, keys=[row["key"] for row in metadata(root) if row["number"] in deleted])
+    before = copied(root, folder / "before")
+    done = compact(root, folder / "new")
+
+    kept = [row for row in range(sum(sizes)) if row not in deleted]
+    assert same_tree(copied(root, folder / "after"), before)
+    assert metadata(folder / "new") == [metadata(root)[row] for row in kept]
+    for place in ("img_emb", "text_emb", f"spaces/{FURTHER.slug}/img_emb"):
+        if texts or place != "text_emb":
+            assert vectors(folder / "new" / place).tobytes() == vectors(root / place)[kept].tobytes()
+    manifest = read_manifest(folder / "new")
+    assert (manifest.encoders, manifest.texts, manifest.num_rows) == ((SPEC, FURTHER), texts, len(kept))
+    assert manifest == manifest.with_committed(folder / "new")
+    assert read_deleted(folder / "new").size == 0
+    assert (folder / "new/ledger.jsonl").read_bytes() == (root / "ledger.jsonl").read_bytes()
+
+    rewritten = 0
+    for old, new in zip(parts_of(root), parts_of(folder / "new"), strict=True):
+        dropped = old.num_rows - new.num_rows
+        assert (new.number, new.shard, new.failures) == (old.number, old.shard, old.failures)
+        assert new.num_samples == new.num_rows + sum(new.failures.values()) + dropped
+        assert read_failures(folder / "new", new.number) == read_failures(root, old.number)
+        assert verify_part(folder / "new", new) == []
+        further = space_root(folder / "new", FURTHER.slug)
+        of_space = read_part(further, new.number)
+        assert of_space
+        assert of_space.num_rows == new.num_rows
+        assert verify_part(further, of_space) == []
+        for name in new.files:
+            assert (root / name).samefile(folder / "new" / name) == (dropped == 0)
+        rewritten += dropped > 0
+    assert done == Compacted(
+        num_rows=len(kept), num_dropped=len(deleted), num_linked=len(sizes) - rewritten, num_rewritten=rewritten
+    )
+
+
+@given(st.integers(0, 30), st.sets(st.integers(0, 40)))
+def test_renumbering_says_where_a_row_went(num_rows: int, deleted: set[int]) -> None:
+    manifest = Manifest(encoders=(SPEC,), parts=((0, num_rows // 2), (1, num_rows - num_rows // 2)))
+    new_N = renumbering(manifest, np.array(sorted(deleted), np.int64))
+    kept = [row for row in range(num_rows) if row not in deleted]
+    assert new_N.dtype == np.int64
+    assert new_N.tolist() == [kept.index(row) if row in kept else -1 for row in range(num_rows)]
+
+
+def test_parts_without_rows_and_parts_behind_an_open_one_come_along(tmp_path: Path) -> None:
+    root = write_gallery(tmp_path / "g", keyed(2, 3, 2, 2))
+    shard = Shard(uri="/1.tar", format="webdataset", size_bytes=1)
+    nothing = np.zeros((0, DIM), np.float16)
+    write_part(root, 1, shard, SPEC.fingerprint, nothing, [], [], quarantined="no tar")
+    (root / "parts/00002.json").unlink()
+    Manifest(encoders=(SPEC, FURTHER)).with_committed(root).save(root)
+    delete(root, keys=["0-1"])
+    done = compact(root, tmp_path / "new")
+    assert (done.num_rows, done.num_linked, done.num_rewritten) == (1, 2, 1)
+    assert read_manifest(tmp_path / "new").parts == ((0, 1), (1, 0))
+    assert [(part.number, part.num_rows) for part in parts_of(tmp_path / "new")] == [(0, 1), (1, 0), (3, 2)]
+    assert [part.quarantined for part in Ledger(tmp_path / "new").progress().quarantined] == ["no tar"]
+    assert [job.part for job in Ledger(tmp_path / "new").assign([])] == [2]
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery of 40 parts, of which every second one loses a row."""
+    root = write_gallery(tmp_path_factory.mktemp("large") / "g", keyed(*[4] * 40))
+    delete(root, where="number % 8 = 3")
+    return root
+
+
+def test_a_compaction_that_is_killed_goes_on(large: Path, tmp_path: Path) -> None:
+    compact(large, tmp_path / "whole")
+    script = "import sys; from pathlib import Path; from diantu.indexing.upkeep.compaction import compact; "
+    command = [sys.executable, "-c", script + "compact(*map(Path, sys.argv[1:]))", str(large)]
+    rng = random.Random(0)
+    for round_, target in enumerate((0, 1, rng.randint(2, 16))):
+        output = tmp_path / f"killed {round_}"
+        job = subprocess.Popen([*command, str(output)])
+        while not (output / "compacted.json").exists() or len(list((output / "parts").glob("*.json"))) < target:
+            assert job.poll() is None, "it ended by itself"
+        time.sleep(rng.uniform(0, 0.003))
+        job.send_signal(signal.SIGKILL)
+        job.wait()
+        assert not (output / "gallery.json").exists()
+        done = {path: path.stat().st_mtime_ns for path in output.glob("parts/*.json")}
+        assert compact(large, output) == Compacted(num_rows=140, num_dropped=20, num_linked=20, num_rewritten=20)
+        assert {path: path.stat().st_mtime_ns for path in done} == done, "what was whole was made again"
+        assert same_tree(output, tmp_path / "whole")
+
+
+def test_what_a_kill_leaves_half_done_is_done_again(large: Path, tmp_path: Path) -> None:
+    compact(large, tmp_path / "whole")
+    compact(large, tmp_path / "new")
+    for name in ("gallery.json", "ledger.jsonl", "parts/00000.json", "parts/00001.json", "img_emb/img_emb_00003.npy"):
+        (tmp_path / "new" / name).unlink()
+    (tmp_path / "new/img_emb/img_emb_00002.npy.tmp").touch()
+    compact(large, tmp_path / "new")
+    assert same_tree(tmp_path / "new", tmp_path / "whole")
+    for number, is_shared in ((0, False), (1, True), (3, True)):
+        name = f"img_emb/img_emb_{number:05d}.npy"
+        assert (tmp_path / "new" / name).samefile(large / name) == is_shared
+
+
+def test_an_unfinished_compaction_is_not_mixed_with_another(tmp_path: Path) -> None:
+    root = write_gallery(tmp_path / "g", keyed(3, 3))
+    delete(root, keys=["0-0"])
+    compact(root, tmp_path / "new")
+    (tmp_path / "new/gallery.json").unlink()  # as if it had been killed at the end
+    delete(root, keys=["1-0"])
+    with pytest.raises(InputError, match=r"unfinished compaction of .* with 1 deleted rows, this one is of .* with 2"):
+        compact(root, tmp_path / "new")
+    other = write_gallery(tmp_path / "other", keyed(3, 3))
+    delete(other, keys=["0-0"])
+    with pytest.raises(InputError, match=r"unfinished compaction of .*/g with 1"):
+        compact(other, tmp_path / "new")
+
+
+def test_only_a_new_folder_is_an_output(tmp_path: Path) -> None:
+    root = write_gallery(tmp_path / "g", keyed(3))
+    compact(root, tmp_path / "new")
+    with pytest.raises(InputError, match="new is a finished gallery; give a new folder"):
+        compact(root, tmp_path / "new")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tmp").write_text("important")
+    with pytest.raises(InputError, match="mine is not empty and no unfinished compaction"):
+        compact(root, tmp_path / "mine")
+    assert (tmp_path / "mine/thesis.tmp").exists()
+    for inside in (root, root / "new", tmp_path / "x/../g/new"):
+        with pytest.raises(InputError, match="lies in the gallery"):
+            compact(root, inside)
+    with pytest.raises(InputError, match="there is no gallery"):
+        compact(tmp_path / "none", tmp_path / "n")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("lock", ["gallery.lock", DELETION_LOCK])
+def test_nobody_writes_while_a_gallery_is_compacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str) -> None:
+    monkeypatch.setattr(compaction, "PATIENCE_SECONDS", 0.1)
+    root = write_gallery(tmp_path / "g", keyed(3))
+    with exclusive(root, lock), pytest.raises(InputError, match="another job is writing to"):
+        compact(root, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_damage_gets_no_new_checksum(tmp_path: Path) -> None:
+    root = write_gallery(tmp_path / "g", keyed(3, 3))
+    delete(root, keys=["1-1"])
+    path = root / "img_emb/img_emb_00001.npy"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"x")
+    with pytest.raises(InputError, match=r"part 00001 of .* is damaged \(img_emb/img_emb_00001.npy has changed"):
+        compact(root, tmp_path / "new")
+    path.write_bytes(whole)
+    (root / "img_emb/img_emb_00000.npy").unlink()
+    with pytest.raises(InputError, match=r"img_emb_00000.npy is missing"):
+        compact(root, tmp_path / "n")
+    (root / "parts/00000.json").unlink()
+    with pytest.raises(InputError, match=r"part 00000 of .* has no commit record, 3 rows are in gallery.json"):
+        compact(root, tmp_path / "n")
+
+
+def test_where_there_are_no_links_files_are_copied(tmp_path: Path) -> None:
+    shared_memory = Path("/dev/shm")
+    if not os.access(shared_memory, os.W_OK) or shared_memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system here")
+    root = write_gallery(tmp_path / "g", keyed(3, 3))
+    delete(root, keys=["1-1"])
+    compact(root, tmp_path / "linked")
+    with tempfile.TemporaryDirectory(dir=shared_memory) as folder:
+        assert compact(root, Path(folder) / "new").num_linked == 1
+        assert same_tree(Path(folder) / "new", tmp_path / "linked")
+
+
+def test_vectors_that_an_import_linked_stay_links(tmp_path: Path) -> None:
+    root = write_gallery(tmp_path / "g", keyed(3, 3))
+    path = root / "img_emb/img_emb_00000.npy"
+    path.symlink_to(path.rename(tmp_path / "elsewhere.npy"))
+    delete(root, keys=["1-1"])
+    compact(root, tmp_path / "new")
+    assert (tmp_path / "new/img_emb/img_emb_00000.npy").is_symlink()
+    np.testing.assert_array_equal(vectors(tmp_path / "new/img_emb"), vectors(root / "img_emb")[[0, 1, 2, 3, 5]])
+
+
+# With real encoders: rows that were deleted do not come back.
+
+
+@pytest.fixture(scope="module")
+def encoders(clip_folder: Path, dinov2_folder: Path) -> list[ImageEncoder]:
+    return [load_encoder(f"hf:{folder}", device="cpu", precision="fp32") for folder in (clip_folder, dinov2_folder)]
+
+
+def keys(root: Path) -> list[object]:
+    return [row["key"] for row in metadata(root)]
+
+
+def test_deleted_rows_do_not_come_back(tmp_path: Path, encoders: list[ImageEncoder]) -> None:
+    for shard in range(2):
+        write_tar(tmp_path / f"s/{shard}.tar", [(f"{shard}{i}.jpg", jpeg(10 * shard + i)) for i in range(4)])
+    shards = find_shards([str(tmp_path / "s")])
+    embed(shards, tmp_path / "whole", encoders, batch_size=4)
+    embed(shards, tmp_path / "g", encoders[0], batch_size=4)
+    delete(tmp_path / "g", keys=["01", "03"])
+
+    assert embed(shards, tmp_path / "g", encoders[0]).num_images == 0
+    assert read_deleted(tmp_path / "g").tolist() == [1, 3]
+
+    compact(tmp_path / "g", tmp_path / "new")
+    kept = [0, 2, 4, 5, 6, 7]
+    assert embed(shards, tmp_path / "new", encoders[0]).num_images == 0
+    assert keys(tmp_path / "new") == [keys(tmp_path / "whole")[row] for row in kept]
+
+    # An encoder that is added later gives vectors to the rows that are left, each its own.
+    summary = embed(shards, tmp_path / "new", encoders, batch_size=4)
+    assert (summary.num_images, summary.lacking) == (6, ())
+    place = f"spaces/{encoders[1].spec.slug}/img_emb"
+    found, expected = (
+        np.concatenate([np.load(path) for path in sorted((tmp_path / name / place).glob("*"))])
+        for name in ("new", "whole")
+    )
+    np.testing.assert_array_equal(found, expected[kept])
+
+    # A new shard gets the number that it would have got.
+    write_tar(tmp_path / "s/2.tar", [("20.jpg", jpeg(20))])
+    embed(find_shards([str(tmp_path / "s")]), tmp_path / "new", encoders, batch_size=4)
+    assert read_manifest(tmp_path / "new").parts == ((0, 2), (1, 4), (2, 1))
+
+
+def test_a_compacted_part_is_not_made_anew_with_what_was_deleted(tmp_path: Path, encoders: list[ImageEncoder]) -> None:
+    write_tar(tmp_path / "s.tar", [(f"{i}.jpg", jpeg(i)) for i in range(4)])
+    shards = find_shards([str(tmp_path / "s.tar")])
+    embed(shards, tmp_path / "g", encoders[0], batch_size=4)
+    delete(tmp_path / "g", keys=["2"])
+    compact(tmp_path / "g", tmp_path / "new")
+    record = tmp_path / "new/parts/00000.json"
+    record.unlink()
+    (reason,) = embed(shards, tmp_path / "new", encoders[0]).lacking
+    assert "gives 4 rows, its part had 3" in reason
+    assert not record.exists()
+    assert keys(tmp_path / "new") == ["0", "1", "3"]
