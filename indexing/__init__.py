@@ -1,1 +1,1 @@
-"""Pixels to parts, parts to an index."""
+"""Pixels to vectors, vectors to an index."""

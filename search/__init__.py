@@ -1,7 +1,9 @@
-"""A gallery answers: texts, pictures, vectors and mixes of them in; hits with scores, metadata and pixels out."""
+"""Search a gallery by text, image, vector or a mix of them; hits have scores, metadata and the original image."""
 
+from .explain import Explain
 from .gallery import Gallery
 from .hits import Hit, Hits
+from .options import SearchOptions
 from .query import Query
 
-__all__ = ["Gallery", "Hit", "Hits", "Query"]
+__all__ = ["Explain", "Gallery", "Hit", "Hits", "Query", "SearchOptions"]

@@ -1,4 +1,4 @@
-"""The way from queries to hits: encode, filter, search, thin out, arrange, and read metadata.
+"""From queries to hits: encode, filter, search, fold, rank, and read metadata.
 
 Shapes: Q queries, K results, M rows of the window, D dimension.
 """
@@ -6,24 +6,27 @@ Shapes: Q queries, K results, M rows of the window, D dimension.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..datasets import InputError
+from ..indexing.index.effort import QueryKind, Strategy
 from ..indexing.index.within import Within
 from .encode import Encoders
+from .explain import Explain, with_strategy
 from .hits import Asked, Hit, Hits
 from .options import Options
 from .query import Part
 from .ranking import by_column, diverse, found, with_aesthetic
 from .version import Version
 
-# Columns that a hit needs for itself and its pixels.
+# Columns that a hit needs for itself and for its image.
 _NEEDED = ("key", "caption", "shard", "offset", "length", "image_path", "url")
-_Parts = Sequence[Part]
+_Parts: TypeAlias = Sequence[Part]
+_Scored: TypeAlias = tuple[np.ndarray, np.ndarray]  # scores and rows
 
 
 class Answer:
@@ -38,9 +41,8 @@ class Answer:
         self._version = version
         self._encoders = encoders
         self._options = options
-        self._spec = version.space(options.space)
-        self._index = version.index_of(self._spec)
-        self._index.recall(options.effort)  # raises for one that is not known
+        self._space = version.space(options.space)
+        self._space.index.efforts.recall(options.effort)  # raises for an unknown effort
         self._rerank = None if options.rerank is None else version.space(options.rerank)
         if options.fold_duplicates and version.duplicates is None:
             root = version.root
@@ -58,21 +60,22 @@ class Answer:
         """
         self._load(queries)
         started = time.perf_counter()
-        with _timed(self._seconds, "encode"):
+        with self._timed("encode"):
             sought = [self._sought(parts) for parts in queries]
-            emb_QD = self._encoders.encode(sought, self._spec, self._index.vectors)
-        with _timed(self._seconds, "filter"):
-            among = self._among()
-        with _timed(self._seconds, "search"):
-            kinds = [_kind(parts) for parts in sought]
-            first, strategies = self._searched(emb_QD, kinds, among, self._first_depth)
+            emb_QD = self._encoders.encode(sought, self._space.spec, self._space.index.vectors)
+        with self._timed("filter"):
+            within = self._within()
+        with self._timed("search"):
+            kinds: list[QueryKind] = [_kind(parts) for parts in sought]
+            first, strategies = self._searched(emb_QD, kinds, within, self._first_depth)
             ranked = [
-                self._ranked(query, emb_D, kind, among, first[i])
+                self._ranked(query, emb_D, kind, within, first[i])
                 for i, (query, emb_D, kind) in enumerate(zip(queries, emb_QD, kinds, strict=True))
             ]
-        with _timed(self._seconds, "metadata"):
+        with self._timed("metadata"):
             records = self._version.metadata.rows(np.concatenate([rows for _, rows in ranked]), self._columns)
-        took_ms = 1000 * (time.perf_counter() - started)
+        took_ms = 1000 * (time.perf_counter() - started) / len(queries)
+        explain = self._explain(within, len(queries))
         answers, start = [], 0
         for parts, kind, strategy, (scores, rows) in zip(queries, kinds, strategies, ranked, strict=True):
             own = records[start : start + len(rows)]
@@ -81,69 +84,70 @@ class Answer:
                 Hits(
                     query=Asked.of(parts),
                     hits=self._as_hits(kind, scores, rows, own),
-                    took_ms=took_ms / len(queries),
+                    took_ms=took_ms,
                     folding=self._options.fold_duplicates,
-                    explain=self._explain(strategy, among, len(queries)),
+                    explain=with_strategy(explain, strategy),
                 )
             )
         return answers
 
     @property
     def _first_depth(self) -> int:
-        """How deep the first search goes: the same for all pages, so that they fit together."""
+        """The depth of the first search: the same for all pages, so that they are consistent."""
         return self._options.depth if self._options.arranges else self._options.k
 
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._seconds[stage] = time.perf_counter() - started
+
     def _load(self, queries: Sequence[_Parts]) -> None:
-        """Loads the encoders that are needed: that is not what a search takes."""
+        """Loads the encoders that are needed, which does not count as time of the search."""
         kinds = {part.kind for parts in queries for part in parts}
         if kinds & {"text", "image"}:
-            self._encoders.load(self._spec)
+            self._encoders.load(self._space.spec)
         if self._rerank is not None and "image" in kinds:
-            self._encoders.load(self._rerank)
+            self._encoders.load(self._rerank.spec)
 
     def _sought(self, parts: _Parts) -> list[Part]:
-        """The parts that the rows are found by: where another space ranks by the pictures, the texts."""
+        """The parts that rows are searched by: the texts, where another space ranks by the images."""
         texts = [part for part in parts if part.kind == "text"]
         return texts if self._rerank is not None and any(part.weight > 0 for part in texts) else list(parts)
 
-    def _among(self) -> Within | None:
+    def _within(self) -> Within | None:
         options = self._options
         if options.where is None:
             return None
-        return self._index.within(self._version.filters.rows(options.where, options.missing))
+        return self._space.filtered.within(self._version.filters.rows(options.where, options.missing))
 
     def _searched(
-        self, emb_QD: np.ndarray, kinds: Sequence[str], among: Within | None, depth: int
-    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[str]]:
-        """The nearest rows of each query, those of a kind together; and the strategies."""
-        effort = self._options.effort
-        results: list[Any] = [None] * len(kinds)
-        strategies = [""] * len(kinds)
+        self, emb_QD: np.ndarray, kinds: Sequence[QueryKind], within: Within | None, depth: int
+    ) -> tuple[list[_Scored], list[Strategy]]:
+        """The nearest rows of each query, with one search for all queries of a kind; and the strategies."""
+        effort, index = self._options.effort, self._space.index
+        results: dict[int, tuple[_Scored, Strategy]] = {}
         for kind in dict.fromkeys(kinds):
             these = [i for i, other in enumerate(kinds) if other == kind]
-            if among is None:
-                scores_QK, rows_QK = self._index.search(emb_QD[these], depth, effort=effort, kind=kind)
-                used = [self._index.strategy(effort, kind, depth)] * len(these)
+            if within is None:
+                scores_QK, rows_QK = index.search(emb_QD[these], depth, effort=effort, kind=kind)
+                used: Sequence[Strategy] = [index.strategy(effort, kind, depth)] * len(these)
             else:
-                answer = among.search(emb_QD[these], depth, effort=effort, kind=kind)
+                answer = within.search(emb_QD[these], depth, effort=effort, kind=kind)
                 scores_QK, rows_QK, used = answer.scores_QK, answer.rows_QK, answer.strategies
             for i, scores_K, rows_K, strategy in zip(these, scores_QK, rows_QK, used, strict=True):
-                results[i], strategies[i] = (scores_K, rows_K), strategy
-        return results, strategies
+                results[i] = (scores_K, rows_K), strategy
+        ordered = [results[i] for i in range(len(kinds))]
+        return [scored for scored, _ in ordered], [strategy for _, strategy in ordered]
 
     def _ranked(
-        self,
-        parts: _Parts,
-        emb_D: np.ndarray,
-        kind: str,
-        among: Within | None,
-        first: tuple[np.ndarray, np.ndarray],
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, parts: _Parts, emb_D: np.ndarray, kind: QueryKind, within: Within | None, first: _Scored
+    ) -> _Scored:
         """The scores and rows of one query's hits."""
         options, duplicates = self._options, self._version.duplicates
 
-        def search(depth: int) -> tuple[np.ndarray, np.ndarray]:
-            return first if depth == self._first_depth else self._searched(emb_D[None], [kind], among, depth)[0][0]
+        def search(depth: int) -> _Scored:
+            return first if depth == self._first_depth else self._searched(emb_D[None], [kind], within, depth)[0][0]
 
         scores_K, rows_K = found(
             search,
@@ -157,7 +161,7 @@ class Answer:
         page = slice(options.offset, options.offset + options.k)
         return scores_K[page], rows_K[page]
 
-    def _arranged(self, parts: _Parts, scores_M: np.ndarray, rows_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _arranged(self, parts: _Parts, scores_M: np.ndarray, rows_M: np.ndarray) -> _Scored:
         """The rows of the window in the order that the options ask for."""
         options = self._options
         if self._rerank is not None:
@@ -173,35 +177,33 @@ class Answer:
         else:
             order = np.argsort(-ranks_M, kind="stable")
         if options.diversity:
-            emb_MD = self._index.vectors.rows(rows_M[order])
+            emb_MD = self._space.index.vectors.rows(rows_M[order])
             order = order[diverse(ranks_M[order], emb_MD, options.diversity, options.offset + options.k)]
         return scores_M[order], rows_M[order]
 
     def _reranked(self, parts: _Parts, rows_M: np.ndarray) -> np.ndarray:
-        """The rows' likeness to the query's pictures, rows and vectors in the other space: `M` float32."""
+        """The similarity of rows to the query's images, rows and vectors in the other space: `M` float32."""
         assert self._rerank is not None
         looks = [part for part in parts if part.kind != "text"]
         if not any(part.weight > 0 for part in looks):
-            raise InputError("rerank compares pictures; add an image, a row or a vector to the query")
-        vectors = self._version.index_of(self._rerank).vectors
-        (emb_D,) = self._encoders.encode([looks], self._rerank, vectors)
+            raise InputError("rerank compares images; add an image, a row or a vector to the query")
+        vectors = self._rerank.index.vectors
+        (emb_D,) = self._encoders.encode([looks], self._rerank.spec, vectors)
         return vectors.rows(rows_M) @ emb_D
 
-    def _zscores(self, kind: str) -> Any:
-        """Scores and rows → zscores; None where they cannot be given."""
-        is_main = self._spec is self._version.manifest.spec
-        if is_main and self._version.calibration.knows(kind):
-            return partial(self._zscores_of, kind)
+    def _zscores(self, kind: QueryKind) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+        """A function from scores and rows to zscores; None where zscores are not known."""
+        calibration = self._version.calibration(self._space, kind)
+        if calibration is not None:
+            vectors = self._space.index.vectors
+            return lambda scores_K, rows_K: calibration.zscores(scores_K, vectors.rows(rows_K))
         if self._options.min_zscore is not None:
-            why = f"{kind} queries" if is_main else "further spaces"
+            why = f"{kind} queries" if self._space is self._version.main else "further spaces"
             raise InputError(f"zscores of {why} are not known here (diantu index measures them); use min_score")
         return None
 
-    def _zscores_of(self, kind: str, scores_K: np.ndarray, rows_K: np.ndarray) -> np.ndarray:
-        return self._version.calibration.zscores(kind, scores_K, self._index.vectors.rows(rows_K))
-
     def _as_hits(
-        self, kind: str, scores_K: np.ndarray, rows_K: np.ndarray, records: Sequence[Mapping[str, Any]]
+        self, kind: QueryKind, scores_K: np.ndarray, rows_K: np.ndarray, records: Sequence[Mapping[str, Any]]
     ) -> tuple[Hit, ...]:
         options, duplicates = self._options, self._version.duplicates
         zscores = None if self._rerank is not None else self._zscores(kind)
@@ -217,38 +219,22 @@ class Answer:
             for rank, (row, score, zscore, folded, record) in enumerate(columns, start=options.offset + 1)
         )  # fmt: skip
 
-    def _explain(self, strategy: str, among: Within | None, num_queries: int) -> dict[str, Any]:
+    def _explain(self, within: Within | None, num_queries: int) -> Explain:
+        """What is the same for all queries."""
         options = self._options
-        filtered = {}
-        if among is not None:
-            filtered = {
-                "where": options.where,
-                "missing": options.missing,
-                "rows": among.num_rows,
-                "share": round(among.share, 6),
-            }
         ms = {stage: round(1000 * seconds / num_queries, 3) for stage, seconds in self._seconds.items()}
-        return {"space": self._spec.name, "effort": options.effort, "strategy": strategy, **filtered, "ms": ms}
+        explain = Explain(space=self._space.spec.name, effort=options.effort, strategy="exact", ms=ms)
+        if within is not None and options.where is not None:
+            explain["where"], explain["missing"] = options.where, options.missing
+            explain["rows"], explain["share"] = within.num_rows, round(within.share, 6)
+        return explain
 
     def _spellings(self, columns: Sequence[str]) -> list[str]:
         return [*_NEEDED, *(name for column in columns for name in self._version.columns.spellings(column))]
 
 
-class _timed:  # noqa: N801
-    """Notes how long a stage takes."""
-
-    def __init__(self, seconds: dict[str, float], stage: str) -> None:
-        self._seconds, self._stage = seconds, stage
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        self._seconds[self._stage] = time.perf_counter() - self._started
-
-
-def _kind(parts: _Parts) -> str:
-    """What a query counts as: how far rows must be sought, and what their scores are compared with."""
+def _kind(parts: _Parts) -> QueryKind:
+    """The kind of a mixed query: it decides the breadth of the search, and what zscores are relative to."""
     kinds = {part.kind for part in parts if part.weight > 0}
     if "text" in kinds:
         return "text"

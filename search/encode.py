@@ -1,4 +1,4 @@
-"""Queries → vectors of a space. All texts of a batch go through the encoder in one call, and all pictures in another.
+"""Queries to vectors of a space. All texts of a batch are encoded in one call, and all images in another.
 
 Shapes: Q queries, D dimension, B batch.
 """
@@ -20,10 +20,10 @@ from .query import Part
 
 
 class Encoders:
-    """The encoders of a gallery's spaces, each loaded when it is needed first. Threads may share it."""
+    """The encoders of a gallery's spaces, each loaded when it is first needed. Threads may share it."""
 
     def __init__(self, root: Path, given: Mapping[str, str | ImageEncoder], device: str) -> None:
-        """`given` are encoders, or other names for them, by the fingerprint of their spec."""
+        """`given`: encoders, or other names to load them by, by the fingerprint of their space."""
         self._root = root
         self._given = given
         self._device = device
@@ -34,7 +34,7 @@ class Encoders:
         """The encoder of a space.
 
         Raises:
-            InputError: if it cannot be loaded, or is not the one that the space was made with.
+            InputError: if it cannot be loaded, or is not the encoder that the space was made with.
         """
         with self._loading:
             if spec.fingerprint not in self._loaded:
@@ -45,12 +45,12 @@ class Encoders:
             return self._loaded[spec.fingerprint]
 
     def encode(self, queries: Sequence[Sequence[Part]], spec: EncoderSpec, vectors: Vectors) -> np.ndarray:
-        """The parts of each query → `emb_QD` float32 of unit length.
+        """The parts of each query to its vector: `emb_QD` float32 of unit length.
 
         Args:
-            queries: of each its parts.
-            spec: of the space.
-            vectors: of the space, for parts that are rows.
+            queries: the parts of each query.
+            spec: the space's encoder.
+            vectors: the space's vectors, for parts that are rows.
 
         Raises:
             InputError: if a part cannot be used with the space, or the parts cancel each other out.
@@ -60,9 +60,9 @@ class Encoders:
         for kind in {part.kind for part in parts}:
             these = [part for part in parts if part.kind == kind]
             if kind == "text":
-                emb_BD = self._texts(spec, these)
+                emb_BD = self.encode_texts(spec, [part.value for part in these])
             elif kind == "image":
-                emb_BD = self._images(spec, these)
+                emb_BD = self.encode_images(spec, [part.value for part in these])
             elif kind == "row":
                 emb_BD = _rows(vectors, these)
             else:
@@ -70,17 +70,29 @@ class Encoders:
             found.update(zip(map(id, these), emb_BD, strict=True))
         return np.stack([_sum(query, found) for query in queries])
 
-    def _texts(self, spec: EncoderSpec, parts: Sequence[Part]) -> np.ndarray:
+    def encode_texts(self, spec: EncoderSpec, texts: Sequence[str]) -> np.ndarray:
+        """Texts to vectors of a space: `emb_BD` float32 of unit length.
+
+        Raises:
+            InputError: if the space's encoder has no text side or cannot be loaded.
+        """
         encoder = self.load(spec)
         if not isinstance(encoder, TextEncoder):
             raise InputError(f"the encoder {spec.name} has no text side; search by image or vector")
-        return encoder.encode_texts([part.value for part in parts])
+        return encoder.encode_texts(list(texts)) if texts else np.zeros((0, spec.dim), np.float32)
 
-    def _images(self, spec: EncoderSpec, parts: Sequence[Part]) -> np.ndarray:
+    def encode_images(self, spec: EncoderSpec, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Images, each `rgb_HWC` uint8, to vectors of a space: `emb_BD` float32 of unit length.
+
+        Raises:
+            InputError: if the space's encoder cannot be loaded.
+        """
         import torch
 
         encoder = self.load(spec)
-        pixels_BCHW = np.stack([encoder.preprocess(part.value) for part in parts])
+        if not images:
+            return np.zeros((0, spec.dim), np.float32)
+        pixels_BCHW = np.stack([encoder.preprocess(rgb_HWC) for rgb_HWC in images])
         return encoder.encode_images(torch.from_numpy(pixels_BCHW))
 
 
@@ -88,7 +100,7 @@ def _rows(vectors: Vectors, parts: Sequence[Part]) -> np.ndarray:
     rows_B = np.array([part.value for part in parts], np.int64)
     for row in rows_B.tolist():
         if not 0 <= row < len(vectors):
-            raise InputError(f"row {row} is not one of the gallery's, which are 0 to {len(vectors) - 1}")
+            raise InputError(f"row {row} is not one of the gallery's rows, which are 0 to {len(vectors) - 1}")
     emb_BD = vectors.rows(rows_B)
     if not emb_BD.any(axis=1).all():
         raise InputError("a row of the query has no vector; leave it out")
@@ -117,5 +129,5 @@ def _sum(parts: Sequence[Part], found: Mapping[int, np.ndarray]) -> np.ndarray:
 def _unit(emb_D: np.ndarray) -> np.ndarray:
     length = float(np.linalg.norm(emb_D))
     if not np.isfinite(length) or length < 1e-6:
-        raise InputError("the vector is zero or not finite; it points nowhere")
+        raise InputError("the vector is zero or not finite, so it has no direction; give another one")
     return emb_D / length

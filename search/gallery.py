@@ -1,6 +1,6 @@
 """A gallery, opened for search.
 
-Shapes: Q queries, K results, D dimension; H, W, C of a picture.
+Shapes: N rows, B batch, D dimension; H, W, C of an image.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -22,17 +22,20 @@ from ..indexing.store.filters import Missing
 from .answer import Answer
 from .encode import Encoders
 from .hits import Hits
-from .options import Options
-from .query import ImageQuery, Query
+from .options import Options, SearchOptions
+from .query import ImageQuery, Query, pixels_of
 from .version import Version
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Question: TypeAlias = "str | Query"
 
 
 class Gallery:
-    """Answers queries. Open it once and search it often, from any number of threads.
+    """An open gallery. Open it once and search it often, from any number of threads.
 
-    It keeps the version that it was opened on, until `refresh`.
+    It keeps reading the version that it opened, until `refresh`.
 
     >>> gallery = Gallery.open("diantu-demo/gallery")
     >>> [hit.key for hit in gallery.search("大熊猫", k=2, where="category = 'animal' AND aspect > 1.3")]
@@ -55,7 +58,7 @@ class Gallery:
         """Opens a gallery; see `Gallery.open`."""
         self.path = Path(path)
         self._version = Version(self.path)
-        given = {} if encoder is None else {self._version.manifest.spec.fingerprint: encoder}
+        given = {} if encoder is None else {self._version.snapshot.spec.fingerprint: encoder}
         self._encoders = Encoders(self.path, given, device)
         self._threads = threads
 
@@ -68,18 +71,18 @@ class Gallery:
         device: str = "auto",
         threads: int | None = None,
     ) -> Gallery:
-        """Opens a gallery; its encoder is loaded when the first text or picture is asked for.
+        """Opens a gallery. Its encoder is loaded when the first text or image is searched for.
 
         Everything else is read when it is needed. The first search reads the codes of an index that FAISS cannot map:
-        some 150 bytes a row.
+        about 150 bytes per row.
 
         Args:
             path: the gallery's folder.
-            encoder: the encoder for queries, where it is not found under the name that the gallery has noted (say, its
-                weights lie in another folder here), or one that is already loaded.
+            encoder: the encoder for queries: an object that is already loaded, or another name to load it by, where
+                its weights are not found under the name in the gallery (for example, in another folder).
             device: where a loaded encoder runs; `auto` is the first GPU, else the CPU.
-            threads: how many threads FAISS takes for one search, by default all processors. Who serves many requests
-                at a time gives 1.
+            threads: threads of FAISS for one search; by default one per CPU core. A server that answers many requests
+                at a time should give 1.
 
         Raises:
             InputError: if there is no gallery.
@@ -87,38 +90,38 @@ class Gallery:
         return cls(path, encoder=encoder, device=device, threads=threads)
 
     def __len__(self) -> int:
-        return self._version.index.num_rows
+        return self._version.snapshot.num_alive
 
     @property
     def spec(self) -> EncoderSpec:
         """The encoder that the gallery was made with."""
-        return self._version.manifest.spec
+        return self._version.snapshot.spec
 
     @property
     def spaces(self) -> list[str]:
-        """The names of all encoders that the rows have vectors of, the main one first."""
-        return [spec.name for spec in self._version.manifest.encoders]
+        """The names of all encoders whose vectors the rows have, the main one first."""
+        return [spec.name for spec in self._version.snapshot.manifest.encoders]
 
     @property
     def columns(self) -> list[str]:
-        """The columns of the metadata, and other names for them that a condition may use."""
+        """The columns of the metadata, and other names for them that a condition can use."""
         return self._version.columns.names
 
     @property
     def duplicates(self) -> Duplicates | None:
-        """The gallery's near-duplicates; None where `diantu dedup` has not looked for them."""
+        """The gallery's near-duplicates; None where `diantu dedup` has not run."""
         return self._version.duplicates
 
     @property
     def num_unexamined(self) -> int:
-        """Rows that `diantu dedup` has not seen, since they were added later."""
+        """Rows that `diantu dedup` has not examined because they were added later."""
         version = self._version
         examined = version.duplicates.num_rows if version.duplicates is not None else 0
-        return max(len(version.index.vectors) - examined, 0)
+        return max(version.snapshot.num_rows - examined, 0)
 
     @property
     def encoder(self) -> ImageEncoder:
-        """The encoder for queries, loaded now if it was not.
+        """The encoder for queries, loaded now if it is not loaded yet.
 
         Raises:
             InputError: if it cannot be loaded or is not the one that the gallery was made with.
@@ -126,20 +129,20 @@ class Gallery:
         return self._encoders.load(self.spec)
 
     def refresh(self) -> bool:
-        """Goes on with what the gallery has now: rows that were added or deleted, a new index. Says whether it changed.
+        """Opens the gallery's present version: added or deleted rows, a new index. Returns whether it has changed.
 
-        Searches that are running end on the version that they began with.
+        Searches that are running finish on the version that they started with.
 
         Raises:
-            InputError: if the gallery is damaged now, or was made anew with another encoder; the version from before
-                stays.
+            InputError: if the gallery is damaged now, or was created again with another encoder; then the old version
+                stays open.
         """
-        if self._version.is_current:
+        if self._version.snapshot.is_current:
             return False
         version = Version(self.path)
-        if version.manifest.spec.fingerprint != self.spec.fingerprint:
+        if version.snapshot.spec.fingerprint != self.spec.fingerprint:
             raise InputError(
-                f"{self.path} is another gallery now, made with {version.manifest.spec.name}; open it anew"
+                f"{self.path} is another gallery now, made with {version.snapshot.spec.name}; open it again"
             )
         self._version = version
         return True
@@ -166,33 +169,33 @@ class Gallery:
         window: int | None = None,
         columns: Sequence[str] | None = None,
     ) -> Hits:
-        """The k rows of the gallery that are most like a text, a picture, a vector or a mix of them.
+        """The k rows of the gallery that are most similar to a text, an image, a vector or a mix of them.
 
         Args:
             query: a text, in any language that the encoder knows, or a `Query` of several parts.
-            image: a path, encoded bytes, a PIL picture, or `rgb_HWC` uint8; beside a text, the two are mixed.
+            image: a path, encoded bytes, a PIL image, or `rgb_HWC` uint8; with a text, the two are mixed.
             vector: of the space's encoder, `emb_D`; it is scaled to length 1.
-            k: how many hits; a gallery where fewer rows qualify gives these.
-            offset: how many of the first hits to leave out: pages of the same k never repeat or skip a row.
-            where: a SQL condition over the metadata, as `width >= 512 AND punsafe < 0.1`; see `columns`.
-            missing: rows for which the condition is neither true nor false, since a value is missing, are `exclude`d or
-                `include`d.
-            effort: `fast`, `balanced`, `exact` (every row is compared), or the share of the exact results that is to
-                be found, up to 1: the index was tuned for several; see `diantu index`.
-            space: search the vectors of another encoder that the gallery has, by its name or a piece of it, as
+            k: number of hits; fewer if fewer rows qualify.
+            offset: number of hits to skip: pages of the same k never repeat or skip a row.
+            where: a SQL condition over the metadata, such as `width >= 512 AND punsafe < 0.1`; see `columns`.
+            missing: whether to `exclude` or `include` rows for which the condition is neither true nor false because a
+                value is missing.
+            effort: `fast`, `balanced`, `exact` (every row is compared), or the recall to reach, up to 1: the index was
+                tuned for several; see `diantu index`.
+            space: search the vectors of another encoder that the gallery has, by its name or a part of it, such as
                 `dinov2`.
-            rerank: search by the query's texts (by all of it where there are none), then put the nearest rows into the
-                order of their likeness to its pictures, rows and vectors in this other space.
-            diversity: 0 to 1: prefer rows that are unlike those before them (maximal marginal relevance).
-            fold_duplicates: of each group of near-duplicates give only the row that answers best; `Hit.folded` says
-                how many others the group has.
+            rerank: search by the query's texts (by the whole query if it has none), then sort the nearest rows by their
+                similarity to its images, rows and vectors in this other space.
+            diversity: 0 to 1: prefer rows that differ from the rows before them (maximal marginal relevance).
+            fold_duplicates: of each group of near-duplicates return only the best row; `Hit.folded` is the number of
+                other rows in the group.
             min_score: leave out rows below this score.
             min_zscore: leave out rows below this zscore.
-            sort_by: a column; the nearest rows in its order, from the greatest down with a minus before it: `-width`.
-            aesthetic: add this times a tenth of each row's aesthetic score to its score; the query stays as it is.
-            window: how many of the nearest rows `rerank`, `diversity`, `sort_by` and `aesthetic` choose from; by
-                default 100, or ten times k.
-            columns: of the metadata, those that the hits are to have; by default all.
+            sort_by: a column to sort the nearest rows by; descending with a minus before it: `-width`.
+            aesthetic: add this factor times a tenth of each row's aesthetic score to its score.
+            window: number of nearest rows that `rerank`, `diversity`, `sort_by` and `aesthetic` choose from; by default
+                100, or ten times k.
+            columns: the metadata columns that the hits have; by default all.
 
         Raises:
             InputError: if the query, the condition or an option cannot be used with this gallery.
@@ -209,8 +212,8 @@ class Gallery:
             query = Query(text=query, image=image, vector=vector)
         return self._answered([query], options)[0]
 
-    def search_many(self, queries: Sequence[Question], **options: Any) -> list[Hits]:
-        """Answers several queries at once: they are encoded and searched together. `options` are those of `search`.
+    def search_many(self, queries: Sequence[Question], **options: Unpack[SearchOptions]) -> list[Hits]:
+        """Answers several queries at once: they are encoded and searched together. The options are those of `search`.
 
         Raises:
             InputError: as `search`.
@@ -219,6 +222,61 @@ class Gallery:
             raise InputError("search_many takes a list of queries; give search_many([…]), or use search")
         asked = [query if isinstance(query, Query) else Query(text=query) for query in queries]
         return self._answered(asked, Options(**options)) if asked else []
+
+    def rows(self, rows: Sequence[int] | np.ndarray, *, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """The metadata of some rows, in the order given.
+
+        Args:
+            rows: row ids.
+            columns: the columns to read, by their own names or by other names that `columns` lists; by default all. A
+                row whose part has no such column lacks it.
+
+        Raises:
+            InputError: if a row is not one of the gallery's or is deleted, or there is no such column.
+        """
+        version = self._version
+        names = None if columns is None else [name for column in columns for name in version.columns.spellings(column)]
+        return version.metadata.rows(self._checked(rows), names)
+
+    def vectors(self, rows: Sequence[int] | np.ndarray, *, space: str | None = None) -> np.ndarray:
+        """The vectors of some rows, in the order given: `emb_ND` float32 of unit length; zeros for a row without one.
+
+        Args:
+            rows: row ids.
+            space: the encoder, by its name or a part of it; by default the main one.
+
+        Raises:
+            InputError: if a row is not one of the gallery's or is deleted, or there is no such space.
+        """
+        return self._version.space(space).index.vectors.rows(self._checked(rows))
+
+    def encode_texts(self, texts: Sequence[str], *, space: str | None = None) -> np.ndarray:
+        """Encodes texts as queries of this gallery: `emb_BD` float32 of unit length.
+
+        Raises:
+            InputError: if the encoder of the space cannot be loaded or has no text side.
+        """
+        return self._encoders.encode_texts(self._version.space(space).spec, texts)
+
+    def encode_images(self, images: Sequence[ImageQuery], *, space: str | None = None) -> np.ndarray:
+        """Encodes images (paths, bytes, PIL images or `rgb_HWC` uint8): `emb_BD` float32 of unit length.
+
+        Raises:
+            InputError: if an image cannot be read, or the encoder of the space cannot be loaded.
+        """
+        return self._encoders.encode_images(self._version.space(space).spec, [pixels_of(image)[0] for image in images])
+
+    def _checked(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Row ids that exist and are not deleted: `N` int64."""
+        snapshot = self._version.snapshot
+        rows_N = np.asarray(rows, np.int64).reshape(-1)
+        outside_N = (rows_N < 0) | (rows_N >= snapshot.num_rows)
+        if outside_N.any():
+            row = rows_N[outside_N][0]
+            raise InputError(f"row {row} is not one of the gallery's rows, which are 0 to {snapshot.num_rows - 1}")
+        if (deleted := np.intersect1d(rows_N, snapshot.deleted)).size:
+            raise InputError(f"row {deleted[0]} was deleted from the gallery; name another one")
+        return rows_N
 
     def _answered(self, queries: Sequence[Query], options: Options) -> list[Hits]:
         answer = Answer(self._version, self._encoders, options)

@@ -1,4 +1,4 @@
-"""What a search gives: hits in order, each with its score, its metadata and a way to its pixels."""
+"""The result of a search: hits in order, each with its score, its metadata and its original image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pyarrow as pa
 from PIL import Image
@@ -14,6 +14,7 @@ from PIL import Image
 from ..datasets import InputError, decode
 from ..datasets.errors import SampleError
 from ..indexing.store.parts import metadata_table
+from .explain import Explain
 from .pixels import read_pixels
 from .query import Part
 
@@ -25,9 +26,16 @@ if TYPE_CHECKING:
 class Hit:
     """One row of the gallery that answers a query.
 
-    `score` is the inner product of unit vectors, higher is better. `zscore` is how many standard deviations it lies
-    above what this picture scores with random queries; None for vectors, and before `diantu index` has measured that.
-    `folded` is how many near-duplicates the hit stands for, in a search that folds them.
+    Attributes:
+        row: its row id.
+        rank: its position among the hits, from 1.
+        score: the inner product of unit vectors; higher is better.
+        zscore: by how many standard deviations the score exceeds the scores of this image with random queries; None for
+            query vectors, and where `diantu index` has not measured that.
+        key: its key.
+        caption: its caption.
+        metadata: its metadata, by column.
+        folded: the number of near-duplicates that the hit represents, in a search that folds them.
     """
 
     row: int
@@ -40,38 +48,38 @@ class Hit:
     folded: int = 0
 
     def bytes(self, *, from_url: bool = False, private_hosts: bool = False) -> bytes:
-        """The picture's bytes as they were embedded: out of the tar or parquet file, or from its file.
+        """The bytes of the original image: read from the tar or parquet file by offset, or from its own file.
 
         Args:
-            from_url: whether a picture that is not on this machine any more may be downloaded from the URL in its
-                metadata: at most 32 MB, in at most 10 seconds.
-            private_hosts: whether that URL may lead to this machine or into a private network.
+            from_url: whether an image that is no longer on this machine may be downloaded from the URL in its metadata:
+                at most 32 MB, in at most 10 seconds.
+            private_hosts: whether that URL may lead to this machine or to a private network.
 
         Raises:
-            FileNotFoundError: if it is no longer where it was embedded from, and not to be had from a URL either.
+            FileNotFoundError: if it is no longer where it was embedded from, and cannot be downloaded either.
         """
         return read_pixels(self.metadata, from_url=from_url, private_hosts=private_hosts)
 
     def image(self, *, from_url: bool = False, private_hosts: bool = False) -> Image.Image:
-        """The picture, RGB, turned as its EXIF says; see `bytes`.
+        """The image as RGB, rotated as its EXIF orientation says; see `bytes`.
 
         Raises:
-            FileNotFoundError: if it is no longer where it was embedded from, or that holds something else.
+            FileNotFoundError: if it is no longer where it was embedded from, or the bytes there are not an image.
         """
         data = self.bytes(from_url=from_url, private_hosts=private_hosts)
         try:
             return Image.fromarray(decode(data))
         except SampleError as error:
-            raise FileNotFoundError(f"the bytes of {self.key} are no picture any more ({error})") from error
+            raise FileNotFoundError(f"the bytes of {self.key} are not an image any more ({error})") from error
 
     def thumbnail(self, size: int, *, from_url: bool = False, private_hosts: bool = False) -> Image.Image:
-        """The picture, at most `size` pixels wide and high; see `image`."""
+        """The image, at most `size` pixels wide and high; see `image`."""
         image = self.image(from_url=from_url, private_hosts=private_hosts)
         image.thumbnail((size, size), Image.Resampling.LANCZOS)
         return image
 
     def to_json(self) -> dict[str, Any]:
-        """The hit as JSON values; metadata fields that are empty are left out."""
+        """The hit as JSON values, without empty metadata fields."""
         named = {"rank", "row", "key", "score", "zscore", "caption"}
         further = {name: value for name, value in self.metadata.items() if name not in named and value is not None}
         return {
@@ -87,16 +95,23 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What was asked, for people: `kind` is text, image, vector, row or mixed; `image` is the picture to show."""
+    """A readable form of a query.
 
-    kind: str
+    Attributes:
+        kind: text, image, vector, row or mixed.
+        label: the query in one line.
+        image: the image to show, if the query has one.
+        parts: its parts.
+    """
+
+    kind: Literal["text", "image", "vector", "row", "mixed"]
     label: str
     image: Image.Image | None = field(default=None, repr=False)
     parts: tuple[Part, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, parts: Sequence[Part]) -> Asked:
-        """Names the parts of a query."""
+        """Describes the parts of a query."""
         picture = next((part.value for part in parts if part.kind == "image"), None)
         labels = [f" {'+' if part.weight > 0 else '−'} {part.label}" for part in parts]
         return cls(
@@ -107,7 +122,7 @@ class Asked:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """One part as `{kind: label}`; several as a list of them with their weights."""
+        """One part as `{kind: label}`; several parts as a list with their weights."""
         if len(self.parts) <= 1:
             return {self.kind: self.label}
         return {"parts": [{part.kind: part.label, "weight": part.weight} for part in self.parts]}
@@ -124,15 +139,19 @@ class Hits(Sequence[Hit]):
     >>> hits.to_pandas()["category"].tolist()
     ['tool', 'tool', 'tool']
 
-    `folding` says that near-duplicates are folded. `explain` says how the rows were found: the strategy, the filter and
-    its share of the rows, and milliseconds by stage.
+    Attributes:
+        query: what was asked.
+        hits: the hits.
+        took_ms: milliseconds of the search.
+        folding: whether near-duplicates are folded.
+        explain: how the rows were found: strategy, filter, and milliseconds of each stage; see `Explain`.
     """
 
     query: Asked
     hits: tuple[Hit, ...]
     took_ms: float
     folding: bool = False
-    explain: Mapping[str, Any] = field(default_factory=dict)
+    explain: Explain
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...
@@ -145,7 +164,7 @@ class Hits(Sequence[Hit]):
         return len(self.hits)
 
     def to_json(self) -> dict[str, Any]:
-        """Query, milliseconds, how it was answered, and hits, as JSON values."""
+        """Query, milliseconds, explanation and hits, as JSON values."""
         return {
             "query": self.query.to_json(),
             "took_ms": round(self.took_ms, 3),
@@ -154,7 +173,7 @@ class Hits(Sequence[Hit]):
         }
 
     def to_arrow(self) -> pa.Table:
-        """The hits as a table: `rank`, `row`, `score`, `zscore`, `folded`, then every column of their metadata."""
+        """The hits as a table: `rank`, `row`, `score`, `zscore`, `folded`, then all columns of their metadata."""
         own = pa.table(
             {
                 "rank": pa.array([hit.rank for hit in self.hits], pa.int64()),
@@ -181,17 +200,17 @@ class Hits(Sequence[Hit]):
         return self.to_arrow().to_pandas()
 
     def sheet(self, path: str | Path) -> Path:
-        """Writes a contact sheet: a page that stands alone for `.html`, a picture for `.png`.
+        """Writes a contact sheet: a self-contained page for `.html`, an image for `.png`.
 
         Raises:
-            InputError: if the name ends otherwise.
+            InputError: if the name has another ending.
         """
         from .sheets.sheet import write_sheet
 
         return write_sheet([self], Path(path))
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The hits as HTML, for notebooks."""
         from .sheets.sheet import fragment
 
         return fragment(self)

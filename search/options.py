@@ -4,12 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from ..datasets import InputError
 from ..indexing.index.effort import Effort
 from ..indexing.store.filters import MISSING, Missing
 
 _WINDOW, _WINDOW_PER_K = 100, 10
+
+
+class SearchOptions(TypedDict, total=False):
+    """The options of `Gallery.search` as keyword arguments, for functions that pass them on."""
+
+    k: int
+    offset: int
+    where: str | None
+    missing: Missing
+    effort: Effort
+    space: str | None
+    rerank: str | None
+    diversity: float
+    fold_duplicates: bool
+    min_score: float | None
+    min_zscore: float | None
+    sort_by: str | None
+    aesthetic: float
+    window: int | None
+    columns: Sequence[str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

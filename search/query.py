@@ -101,7 +101,7 @@ def _part(kind: str, value: Any, weight: float) -> Part:
             raise InputError("the text of the query is empty; say what to look for")
         return Part(kind=kind, value=value, weight=float(weight), label=value)
     if kind == "image":
-        rgb_HWC, label = _pixels(value)
+        rgb_HWC, label = pixels_of(value)
         return Part(kind=kind, value=rgb_HWC, weight=float(weight), label=label)
     if kind == "row":
         return Part(kind=kind, value=int(value), weight=float(weight), label=f"row {int(value)}")
@@ -114,7 +114,7 @@ def _negative(given: Any) -> Part:
     return Part(kind=part.kind, value=part.value, weight=-part.weight, label=part.label)
 
 
-def _pixels(image: ImageQuery) -> tuple[np.ndarray, str]:
+def pixels_of(image: ImageQuery) -> tuple[np.ndarray, str]:
     """A picture in any of its forms → `rgb_HWC` uint8 and a label for it."""
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:

@@ -15,6 +15,7 @@ from diantu.indexing.store.layout import space_root
 from diantu.indexing.store.ledger import Ledger
 from diantu.indexing.store.manifest import Manifest, read_manifest
 from diantu.indexing.store.parts import write_part, write_space_part
+from diantu.indexing.store.snapshot import Snapshot
 
 DIM = 8
 SPEC = EncoderSpec(
@@ -68,3 +69,8 @@ def add_rows(root: Path, emb_ND: np.ndarray) -> None:
     records = [{"key": f"{number}-{row}"} for row in range(len(emb_ND))]
     write_part(root, number, shard, manifest.spec.fingerprint, emb_ND, records, [])
     manifest.with_committed(root).save(root)
+
+
+def snapshot_of(root: Path, manifest: Manifest, deleted: Sequence[int] = ()) -> Snapshot:
+    """A snapshot of parts that no `gallery.json` lists."""
+    return Snapshot(root=root, manifest=manifest, deleted=np.array(deleted, np.int64))

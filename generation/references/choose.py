@@ -8,14 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from ...datasets import InputError
 from ...datasets.conditions import columns_of, locked_duckdb
 from ...datasets.names import CREDITS
-from ...indexing.store.manifest import read_manifest
-from ...indexing.store.metadata import Metadata
-from ...indexing.store.tombstones import read_deleted
 from ...search import Gallery, Query
 from ..requests import GenerationRequest, WeightedText
 from .reference import Reference, of_file, of_row
@@ -137,15 +132,7 @@ def _given(gallery: Gallery | None, request: GenerationRequest) -> tuple[Referen
     files = [of_file(file) for file in request.files]
     if not request.rows:
         return tuple(files)
-    root = _needed(gallery).path
-    rows_N = np.array(request.rows, np.int64)
-    manifest = read_manifest(root)
-    for row in request.rows:
-        if row >= manifest.num_rows:
-            raise InputError(f"row {row} is not one of the gallery's, which are 0 to {manifest.num_rows - 1}")
-    if (gone := np.intersect1d(rows_N, read_deleted(root))).size:
-        raise InputError(f"row {gone[0]} was deleted from the gallery; name another one")
-    records = Metadata(root, manifest).rows(rows_N)
+    records = _needed(gallery).rows(request.rows)
     rows = [of_row(row, record) for row, record in zip(request.rows, records, strict=True)]
     return (*rows, *files)
 

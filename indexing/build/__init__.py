@@ -1,1 +1,1 @@
-"""Build an index: plan, train, tune, and fold new rows in."""
+"""Builds an index: plan, train, tune, and fold new rows in."""

@@ -1,8 +1,7 @@
-"""Rows, dimension and a memory budget → which index to build, and what it will cost, before any work starts.
+"""Which index to build for some rows and a memory budget, and what it will cost, before any work starts.
 
 The codes of an index are coarse and the final scores are exact: candidates are scored again from the float16 rows on
-disk. So what must fit the memory is the codes, and the recall asked for is reached by
-`tune`, with more lists and more candidates.
+disk. So the codes must fit into memory, and `tune` reaches the requested recall with more lists and more candidates.
 """
 
 from __future__ import annotations
@@ -12,32 +11,23 @@ import re
 from dataclasses import dataclass
 
 from ...datasets.errors import InputError
+from ..index.report import IndexSpec
 
-# Up to here comparing with every row takes some milliseconds, and no approximation is worth its trouble.
+# Up to this many rows, exact search takes some milliseconds, and no approximation is worth the effort.
 _EXACT_ROWS = 100_000
-# Training vectors a list: FAISS warns below 39, and beyond 64 nothing is gained.
+# Training vectors per list: FAISS warns below 39, and more than 64 gain nothing.
 _TRAIN_PER_LIST = 39
-# Up to here the lists are trained in minutes, and the nearest ones to a query are found by comparing with all of them
-# by their codes, and with some of them exactly: five times as fast as all of them exactly. Above, a graph is faster.
+# Up to this many lists, training takes minutes, and the lists nearest to a query are found by comparing the codes of
+# all centres, and some centres exactly: five times as fast as all of them exactly. For more lists a graph is faster.
 _CHEAP_LISTS = 16_384
 _MAX_LISTS = 262_144
-# FAISS's identifier of a row beside its code.
+# FAISS stores the row id next to each code.
 _ID_BYTES = 8
-# Fast-scan codes are laid out in blocks of 32 rows, so that every list wastes half of one.
+# Fast-scan codes are stored in blocks of 32 rows, so every list wastes half a block on average.
 _PADDING_ROWS = 16
-# Multiply-adds a second of one core with AVX2, for the estimate of times; a factor of two either way is no surprise.
+# Multiply-adds per second of one core with AVX2, for the estimate of time, which may be off by a factor of two.
 _SPEED = 4e10
 _MIN_RECALL, _MAX_RECALL = 0.5, 0.999
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexSpec:
-    """What an index is made of: FAISS's factory string, its metric, rows to train on, the seed of their sample."""
-
-    factory: str
-    metric: str = "inner_product"
-    train_rows: int = 0
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +59,15 @@ def plan(
     """Chooses the index for some rows.
 
     Args:
-        num_rows: of the gallery.
-        dim: of its vectors.
-        memory_budget: bytes that a process which searches may spend on the index; None sets no limit.
-        factory: FAISS's factory string, to choose oneself.
-        num_threads: that build; for the estimate of time.
+        num_rows: rows of the gallery.
+        dim: dimension of its vectors.
+        memory_budget: bytes that a searching process may spend on the index; None sets no limit.
+        factory: FAISS's factory string, to choose the index oneself.
+        num_threads: threads that build, for the estimate of time.
         seed: of the training sample.
 
     Raises:
-        InputError: if nothing fits the budget (it says what would), or the factory string cannot be used.
+        InputError: if nothing fits the budget (the message says what would), or the factory string cannot be used.
     """
     if factory:
         spec = _spec(factory, num_rows, seed)
@@ -103,25 +93,25 @@ def plan(
 
 
 def num_lists(num_rows: int) -> int:
-    """Inverted lists for some rows, as a power of two: 8√N, or 4√N where training that many would take hours."""
+    """Number of inverted lists, a power of two: 8√N, or 4√N where training so many would take hours."""
     many, few = (2 ** round(math.log2(factor * max(num_rows, 1) ** 0.5)) for factor in (8, 4))
     return max(min(many, _CHEAP_LISTS), min(few, _MAX_LISTS))
 
 
 def parse_bytes(text: str) -> int:
-    """`2GB`, `500 MB`, `1.5G` → bytes; the units are powers of ten.
+    """Parses a size such as `2GB`, `500 MB` or `1.5G` to bytes; the units are powers of ten.
 
     Raises:
-        InputError: if it is no size.
+        InputError: if the text is not a size.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", text, re.IGNORECASE)
     if not match or float(match[1]) <= 0:
-        raise InputError(f"the memory budget {text!r} is no size; give it as 500MB or 2GB")
+        raise InputError(f"the memory budget {text!r} is not a size; write it as 500MB or 2GB")
     return int(float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " "))
 
 
 def readable(num_bytes: float) -> str:
-    """Bytes for people."""
+    """A number of bytes in a readable unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if num_bytes < 1000:
             return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
@@ -130,10 +120,10 @@ def readable(num_bytes: float) -> str:
 
 
 def check_recall(target: float) -> float:
-    """A target recall as it is.
+    """Returns a target recall unchanged.
 
     Raises:
-        InputError: if an approximate index cannot be asked for it.
+        InputError: if an approximate index cannot be tuned for it.
     """
     if not _MIN_RECALL <= target <= _MAX_RECALL:
         raise InputError(
@@ -143,7 +133,7 @@ def check_recall(target: float) -> float:
 
 
 def _candidates(num_rows: int, dim: int) -> list[tuple[str, str]]:
-    """Factory strings with reasons, in the order of preference: faster first, smaller after."""
+    """Factory strings with reasons, in order of preference: faster ones first, smaller ones later."""
     lists = num_lists(num_rows)
     if lists > _CHEAP_LISTS:
         coarse = f"IVF{lists}_HNSW32"
@@ -153,21 +143,21 @@ def _candidates(num_rows: int, dim: int) -> list[tuple[str, str]]:
     if num_rows <= _EXACT_ROWS:
         options.append(("Flat", f"up to {_EXACT_ROWS} rows exact search takes milliseconds"))
     for per_code, reason in (
-        (2, "the fastest that reaches any recall, with exact scores from the rows on disk"),
+        (2, "the fastest index that reaches any recall, with exact scores from the rows on disk"),
         (4, "codes of half the size, to fit the memory budget"),
         (8, "codes of a quarter of the size, to fit the memory budget"),
     ):
         if dim % per_code == 0 and num_rows > lists:
             options.append((f"{coarse},PQ{dim // per_code}x4fsr", reason))
     if dim % 2 and num_rows > lists:  # an odd number of values cannot be coded by pairs
-        options.append((f"{coarse},SQ8", "codes of a byte for each value, with exact scores from the rows on disk"))
-    return options or [("Flat", "so few rows are compared at once")]
+        options.append((f"{coarse},SQ8", "one byte per value, with exact scores from the rows on disk"))
+    return options or [("Flat", "there are so few rows that exact search is fast")]
 
 
 def _spec(factory: str, num_rows: int, seed: int) -> IndexSpec:
     if re.search(r"Refine|RFlat$", re.sub(r"\(.*?\)", "", factory)):
         raise InputError(
-            f"the factory {factory} ends in a refinement; leave it out, candidates are scored again anyway"
+            f"the factory {factory} ends in a refinement; leave it out, because candidates are scored again anyway"
         )
     lists = re.search(r"IVF(\d+)", factory)
     if lists and int(lists[1]) > max(num_rows, 1):
@@ -196,7 +186,7 @@ def _estimate(spec: IndexSpec, num_rows: int, dim: int, num_threads: int, reason
 
 
 def code_bytes(factory: str, dim: int) -> int:
-    """Bytes of a row's code, by the last component of a factory string that says so."""
+    """Bytes of a row's code, from the last component of a factory string."""
     code = factory.rpartition(",")[2]
     if match := re.match(r"PQ(\d+)(?:x(\d+))?", code):
         return int(match[1]) * int(match[2] or 8) // 8

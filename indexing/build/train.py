@@ -1,4 +1,4 @@
-"""A sample of vectors → an empty index that has learned its lists and its codes; on GPUs where FAISS sees any.
+"""Trains an empty index on a sample of vectors: its lists and its codes; on GPUs where FAISS finds any.
 
 Shapes: N rows, D dimension, L lists. FAISS's words stay inside.
 """
@@ -12,18 +12,18 @@ import numpy as np
 from tqdm import tqdm
 
 from ...datasets.errors import InputError
+from ..index.report import IndexSpec
 from ..store.vectors import Vectors
-from .plan import IndexSpec
 
-# k-means' steps; after these the distances change by less than a percent.
+# Steps of k-means; later steps change the distances by less than a percent.
 _ITERATIONS = 8
-# Rows that are read at a time, so that the bar moves.
+# Rows that are read at a time, so that the progress bar moves.
 _READ = 16_384
-# Beside those with lists, the indexes that take a selection of rows.
+# The indexes without lists that accept a selector of rows.
 _CAN_LEAVE_OUT = (faiss.IndexFlat, faiss.IndexScalarQuantizer, faiss.IndexHNSW)
-# Codes are learned from this many rows, more add nothing.
+# Rows that codes are learned from; more rows add nothing.
 _CODE_SAMPLE = 65_536
-# Lists whose codes are nearest to a row are compared exactly to find the row's own one.
+# Lists with the codes nearest to a row, which are compared exactly to find the row's list.
 _LISTS_COMPARED = 32
 
 
@@ -37,7 +37,7 @@ def trained(vectors: Vectors, spec: IndexSpec, rows_N: np.ndarray, *, show_progr
         show_progress: progress bars on stderr.
 
     Raises:
-        InputError: if FAISS does not know the factory string, makes another metric of it in silence (`HNSW…,PQ` and
+        InputError: if FAISS does not know the factory string or silently uses another metric for it (`HNSW…,PQ` and
             `ITQ` become Euclidean), or there are too few rows to train on.
     """
     index = _made(vectors.dim, spec)
@@ -74,7 +74,7 @@ def _made(dim: int, spec: IndexSpec) -> faiss.Index:
         raise InputError(f"FAISS does not know the factory {spec.factory!r} for {dim} dimensions") from error
     ivf = faiss.try_extract_index_ivf(index)
     if any(part is not None and part.metric_type != faiss.METRIC_INNER_PRODUCT for part in (index, ivf)):
-        raise InputError(f"the factory {spec.factory} knows no inner product; choose another one")
+        raise InputError(f"the factory {spec.factory} does not support the inner product; choose another one")
     base = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
     if ivf is None and not isinstance(base, _CAN_LEAVE_OUT):
         raise InputError(f"the index {spec.factory} cannot leave out deleted rows; choose Flat, SQ…, HNSW… or IVF…")
@@ -99,7 +99,7 @@ def _train(index: faiss.Index, x: np.ndarray, seed: int, show_progress: bool) ->
 
 
 def _transformed(index: faiss.Index, x: np.ndarray) -> np.ndarray:
-    """Rows as the lists see them: rotated or reduced, where the factory string says so; learned now if need be."""
+    """Rows in the space of the lists: rotated or reduced, where the factory string says so; trained if necessary."""
     if isinstance(index, faiss.IndexPreTransform):
         chain: Any = index.chain
         for i in range(chain.size()):
@@ -111,8 +111,8 @@ def _transformed(index: faiss.Index, x: np.ndarray) -> np.ndarray:
 
 
 def _centres(x: np.ndarray, ivf: faiss.IndexIVF, seed: int, show_progress: bool) -> np.ndarray:
-    """Spherical k-means, one step at a time so that the bar moves: `centres_LD`, unit length."""
-    if not ivf.quantizer.is_trained:  # its codes must tell centres apart wherever these will come to lie
+    """Spherical k-means, one step at a time so that the progress bar moves: `centres_LD`, unit length."""
+    if not ivf.quantizer.is_trained:  # its codes must distinguish centres anywhere in the space
         ivf.quantizer.train(x[:_CODE_SAMPLE])
     nearest = _nearest_centre(ivf)
     centres_LD = np.zeros((0, ivf.d), np.float32)
@@ -120,7 +120,7 @@ def _centres(x: np.ndarray, ivf: faiss.IndexIVF, seed: int, show_progress: bool)
         for _ in range(_ITERATIONS):
             step = faiss.Clustering(ivf.d, ivf.nlist)
             step.niter, step.spherical, step.seed = 1, True, seed
-            step.min_points_per_centroid = 1  # FAISS's warning; the plan takes care of it
+            step.min_points_per_centroid = 1  # silences a warning of FAISS; the plan ensures enough rows
             faiss.copy_array_to_vector(centres_LD.ravel(), step.centroids)
             step.train(x, nearest)
             centres_LD = faiss.vector_to_array(step.centroids).reshape(ivf.nlist, ivf.d)
@@ -129,7 +129,7 @@ def _centres(x: np.ndarray, ivf: faiss.IndexIVF, seed: int, show_progress: bool)
 
 
 def _nearest_centre(ivf: faiss.IndexIVF) -> faiss.Index:
-    """What assigns rows to centres in a step: GPUs, else the lists' own codes where they have any, else all of them."""
+    """The index that assigns rows to centres: on GPUs; else the lists' own coarse codes, if any; else exact."""
     if faiss.get_num_gpus():
         return faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(ivf.d))
     quantizer = faiss.downcast_index(ivf.quantizer)

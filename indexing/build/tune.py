@@ -1,4 +1,4 @@
-"""How much of an approximate index a search must look at, to reach a recall for the queries that users send.
+"""How much of an approximate index a search must look at to reach a recall for the queries that users send.
 
 Shapes: Q queries, R candidates.
 """
@@ -6,76 +6,71 @@ Shapes: Q queries, R candidates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ..index.candidates import Candidates
-from ..index.opened import Breadth
+from ..index.effort import Breadth, TunedBreadth
 from ..measure.oracle import Oracle
 from ..measure.queries import Queries
 
-# Recalls that are tuned for beside the one that is asked for, and the numbers of results.
+# Recalls to tune for, in addition to the requested one, and the numbers of results.
 TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
 TUNED_K = (10, 100)
-# The most candidates that are scored exactly, a query.
+# The largest number of candidates per query that are scored exactly.
 _DEPTH = 1024
-# Between the powers of two of nprobe, this many steps are tried.
+# Values of nprobe that are tried per power of two.
 _STEPS = 4
-# What reading a row for its exact score costs, in bytes of codes that could be scanned instead. In memory it is some
-# 3 kB (measured: 0.45 µs a row, 7 GB/s of codes); from a disk it is far more, so shallow rescoring is preferred.
+# The cost of reading a row for its exact score, in bytes of codes that could be scanned instead. In memory it is about
+# 3 kB (measured: 0.45 µs per row, 7 GB/s of codes); from a disk it is far more, so few candidates are preferred.
 _ROW_COST = 8_000
 
 
 def tune(
-    found_by: Candidates,
+    index: Candidates,
     queries: Queries,
     oracle: Oracle,
     *,
     targets: Sequence[float] = TARGETS,
     bytes_per_probe: float,
-) -> list[dict[str, Any]]:
+) -> tuple[TunedBreadth, ...]:
     """The cheapest breadth for every recall and number of results, for queries of one kind.
 
     Args:
-        found_by: the index.
-        queries: a sample that is not used to measure what is delivered.
+        index: the index.
+        queries: a sample that is not used to measure what the index delivers.
         oracle: their exact answers.
         targets: recalls to reach.
         bytes_per_probe: bytes of codes that one more nprobe costs.
 
     Returns:
-        One JSON object for each target and number of results: `target, k, nprobe, candidates, recall`. A target that
-        cannot be reached by scoring 1024 candidates of any number of lists is left out, and its searches are exact.
+        One value for each target and number of results. A target that cannot be reached by scoring 1024 candidates from
+        any number of lists is left out, and its searches are exact.
     """
     targets = sorted(set(targets))
-    relevant = {k: oracle.relevant(k) for k in TUNED_K if k < found_by.num_alive}
-    depth = min(_DEPTH, found_by.num_alive)
+    relevant = {k: oracle.relevant(k) for k in TUNED_K if k < index.num_alive}
+    depth = min(_DEPTH, index.num_alive)
     measured: dict[int, dict[int, np.ndarray]] = {}  # nprobe → k → recall by the number of candidates
-    for nprobe in _steps(found_by.widest):
-        # A graph is searched as widely as candidates are asked for, so asking for more would measure a wider search.
-        deep = depth if found_by.num_lists or not nprobe else min(depth, nprobe)
-        rows_QR = _own_last(found_by.rows(queries.emb_QD, deep, nprobe), queries.own_Q)
+    for nprobe in _steps(index.widest):
+        # A graph is searched at least as widely as the number of candidates, so more would measure a wider search.
+        deep = depth if index.num_lists or not nprobe else min(depth, nprobe)
+        rows_QR = _own_last(index.rows(queries.emb_QD, deep, nprobe), queries.own_Q)
         curves = {k: _recall_by_depth(rows_QR, rows, k) for k, rows in relevant.items() if k <= deep}
         measured[nprobe] = curves
         if len(curves) == len(relevant) and all(curve[-1] >= targets[-1] for curve in curves.values()):
             break
-    points = []
-    for k in relevant:
-        for target in targets:
-            breadth = _cheapest(measured, k, target, bytes_per_probe)
-            if breadth:
-                recall = float(measured[breadth.nprobe][k][breadth.candidates - 1])
-                points.append(
-                    {
-                        "target": target,
-                        "k": k,
-                        "nprobe": breadth.nprobe,
-                        "candidates": breadth.candidates,
-                        "recall": round(recall, 4),
-                    }
-                )
-    return points
+    return tuple(
+        TunedBreadth(
+            target=target,
+            k=k,
+            nprobe=breadth.nprobe,
+            candidates=breadth.candidates,
+            recall=round(float(measured[breadth.nprobe][k][breadth.candidates - 1]), 4),
+        )
+        for k in relevant
+        for target in targets
+        if (breadth := _cheapest(measured, k, target, bytes_per_probe))
+    )
 
 
 def _steps(widest: int) -> list[int]:
@@ -87,7 +82,7 @@ def _steps(widest: int) -> list[int]:
 
 
 def _own_last(rows_QR: np.ndarray, own_Q: np.ndarray) -> np.ndarray:
-    """Candidates without the query's own row, which is found at once and says nothing."""
+    """Candidates without the query's own row, which every index finds."""
     order = np.argsort(rows_QR == own_Q[:, None], axis=1, kind="stable")
     rows_QR = np.take_along_axis(rows_QR, order, 1)
     rows_QR[rows_QR == own_Q[:, None]] = -1
@@ -97,8 +92,8 @@ def _own_last(rows_QR: np.ndarray, own_Q: np.ndarray) -> np.ndarray:
 def _recall_by_depth(rows_QR: np.ndarray, relevant: Sequence[np.ndarray], k: int) -> np.ndarray:
     """Recall@k when the first 1, 2, … R candidates are scored exactly: `R` float64.
 
-    It is reckoned one standard error low: the cheapest of many breadths is taken, so chance would favour those that
-    look better on this sample than they are.
+    One standard error is subtracted: the cheapest of many breadths is taken, so chance would favour those that look
+    better on this sample than they are.
     """
     hits_QR = np.stack([np.isin(row, rows) for row, rows in zip(rows_QR, relevant, strict=True)])
     recall_QR = np.minimum(hits_QR.cumsum(axis=1), k) / k

@@ -1,11 +1,12 @@
-"""Scores → zscores, which say the same for every picture, language and encoder: how unusual a score is.
+"""Scores to zscores: how unusual a score is, on one scale for every image, language and encoder.
 
-Shapes: K rows, D dimension.
+Shapes: K rows, N sampled rows, Q queries, D dimension.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,55 +14,75 @@ import numpy as np
 from ..store.vectors import Vectors
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Calibration:
-    """The scores of random pairs of queries and pictures, as `diantu index` measured them.
+    """How random queries of one kind score with random images: what a zscore is relative to.
 
-    Some pictures score high with everything: their mean score with random queries is subtracted, and the rest is given
-    in standard deviations of random pairs.
+    Some images score high with every query. So the mean score of an image with random queries is subtracted, and the
+    rest is given in standard deviations of random pairs.
+
+    Attributes:
+        mean: of all scores.
+        std: their standard deviation.
+        spread: the standard deviation of scores from their image's mean; None in an index of an earlier release.
+        centre_D: the mean query, float32: an image's inner product with it is the mean of that image's scores. None in
+            an index of an earlier release.
     """
 
-    def __init__(self, report: Mapping[str, Any] | None) -> None:
-        """`report` is that of the index; None where there is none."""
-        self._kinds: Mapping[str, Any] = (report or {}).get("calibration", {})
+    mean: float
+    std: float
+    spread: float | None = None
+    centre_D: np.ndarray | None = None
 
-    def knows(self, kind: str) -> bool:
-        """Whether zscores of a kind of queries, `text` or `image`, can be given."""
-        found = self._kinds.get(kind)
-        return bool(found) and found.get("spread", found["std"]) > 0
+    @property
+    def is_usable(self) -> bool:
+        """Whether scores differ at all, so that zscores exist."""
+        return (self.std if self.spread is None else self.spread) > 0
 
-    def zscores(self, kind: str, scores_K: np.ndarray, emb_KD: np.ndarray) -> np.ndarray:
-        """Of rows that answer a query of a kind that is known: `K` float32.
+    def zscores(self, scores_K: np.ndarray, emb_KD: np.ndarray) -> np.ndarray:
+        """The zscores of rows that answer a query: `K` float32.
 
         Args:
-            kind: `text` or `image`.
             scores_K: their scores.
-            emb_KD: their vectors.
+            emb_KD: their vectors, float32.
         """
-        found = self._kinds[kind]
-        if "centre" not in found:  # an index of an earlier release
-            return (scores_K - found["mean"]) / found["std"]
-        return (scores_K - emb_KD @ np.array(found["centre"], np.float32)) / found["spread"]
+        if self.centre_D is None or self.spread is None:
+            return (scores_K - self.mean) / self.std
+        return (scores_K - emb_KD @ self.centre_D) / self.spread
+
+    def to_json(self) -> dict[str, Any]:
+        """The values as `index.json` holds them."""
+        values: dict[str, Any] = {"mean": self.mean, "std": self.std}
+        if self.spread is not None and self.centre_D is not None:
+            values |= {"spread": self.spread, "centre": [round(value, 6) for value in self.centre_D.tolist()]}
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Calibration:
+        """Inverse of `to_json`."""
+        centre = values.get("centre")
+        return cls(
+            mean=values["mean"],
+            std=values["std"],
+            spread=values.get("spread"),
+            centre_D=None if centre is None else np.array(centre, np.float32),
+        )
 
 
-def calibrate(vectors: Vectors, emb_QD: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
-    """How random queries of one kind score with random pictures: what a hit's zscore refers to.
+def calibrate(vectors: Vectors, emb_QD: np.ndarray, rows_N: np.ndarray) -> Calibration:
+    """Measures the scores of random pairs.
 
     Args:
         vectors: all rows.
         emb_QD: random queries of one kind, float32 of unit length.
-        rows: a random sample of rows that are not deleted.
-
-    Returns:
-        `mean` and `std` of the scores. `centre`, the mean query: a picture's score with it is the mean of that
-        picture's scores, which is high for pictures that answer everything. `spread`, the standard deviation of scores
-        from their picture's mean.
+        rows_N: a random sample of rows that are not deleted.
     """
-    rows_ND, centre_D = vectors.rows(rows), emb_QD.mean(axis=0)
+    rows_ND, centre_D = vectors.rows(rows_N), emb_QD.mean(axis=0)
+    # An image's score with itself, and a caption's with its own image, are not random pairs, but only one in N of them.
     scores_QN = emb_QD @ rows_ND.T
-    # A picture's score with itself, and a caption's with its own picture, are no random pairs, but one in N of them.
-    return {
-        "mean": round(float(scores_QN.mean()), 6),
-        "std": round(float(scores_QN.std()), 6),
-        "spread": round(float((scores_QN - rows_ND @ centre_D).std()), 6),
-        "centre": [round(value, 6) for value in centre_D.tolist()],
-    }
+    return Calibration(
+        mean=round(float(scores_QN.mean()), 6),
+        std=round(float(scores_QN.std()), 6),
+        spread=round(float((scores_QN - rows_ND @ centre_D).std()), 6),
+        centre_D=centre_D,
+    )

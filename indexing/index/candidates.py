@@ -1,4 +1,4 @@
-"""A FAISS index as a source of candidates, whatever it is made of: lists, a graph, or codes in a row.
+"""A FAISS index as a source of candidates, whether it consists of inverted lists, a graph or a flat array of codes.
 
 Shapes: Q queries, R candidates, D dimension. FAISS's words (`xq, D, I`) stay inside.
 """
@@ -12,12 +12,12 @@ import numpy as np
 
 from ..store.rowset import RowSet
 
-# The widest search of a graph that makes sense.
+# The largest efSearch of a graph that is useful.
 _WIDEST_GRAPH = 4096
 
 
 class Candidates:
-    """A FAISS index as a source of rows that are probably near: never a deleted one."""
+    """A FAISS index that proposes rows which are probably near a query. It never proposes a deleted row."""
 
     def __init__(self, index: Any, deleted: np.ndarray) -> None:
         import faiss
@@ -32,16 +32,17 @@ class Candidates:
 
     @property
     def num_lists(self) -> int:
-        """Inverted lists; 0 where the index is made otherwise."""
+        """Number of inverted lists; 0 for other kinds of index."""
         return self._ivf.nlist if self._ivf is not None else 0
 
     @cached_property
     def list_sizes(self) -> np.ndarray:
-        """How many rows each inverted list holds: `L` int64."""
+        """Number of rows in each inverted list: `L` int64."""
         return np.array([self._ivf.invlists.list_size(number) for number in range(self.num_lists)], np.int64)
 
+    @cached_property
     def list_of_rows(self) -> np.ndarray:
-        """The inverted list that each row lies in: `N` int32."""
+        """The inverted list of each row: `N` int32."""
         lists_N = np.empty(self.num_rows, np.int32)
         inverted = self._ivf.invlists
         for number in range(self.num_lists):
@@ -52,7 +53,7 @@ class Candidates:
     def nearest_lists(self, query_D: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The inverted lists nearest to a query, at most `count`: `scores_P` float32 and `lists_P`, best first."""
         quantizer = _faiss().downcast_index(self._ivf.quantizer)
-        parameters = _coarse_parameters(quantizer, count, refine=1)  # many are asked for, so their order matters little
+        parameters = _coarse_parameters(quantizer, count, refine=1)  # so many are taken that their order matters little
         scores_1P, lists_1P = quantizer.search(
             self._transformed(query_D[None]), min(count, self.num_lists), params=parameters
         )
@@ -62,24 +63,24 @@ class Candidates:
     def rows_in_lists(
         self, query_D: np.ndarray, depth: int, lists: tuple[np.ndarray, np.ndarray], among: RowSet
     ) -> np.ndarray:
-        """`rows_R` int64 of at most depth candidates out of some lists, the likelier first.
+        """At most `depth` candidates from some lists: `rows_R` int64, the most likely first.
 
         Args:
             query_D: float32.
-            depth: how many.
-            lists: `scores_P` and `lists_P`, as `nearest_lists` gives them.
-            among: the rows that count, without deleted ones.
+            depth: number of candidates.
+            lists: `scores_P` and `lists_P`, as `nearest_lists` returns them.
+            among: the rows that may be proposed, without deleted ones.
         """
         scores_P, lists_P = (np.ascontiguousarray(each) for each in lists)
         xq, found_R, D = self._transformed(query_D[None]), np.empty(depth, np.int64), np.empty(depth, np.float32)
         parameters = _faiss().SearchParametersIVF(nprobe=len(lists_P), **self._selector(among))
         pointers = [_faiss().swig_ptr(array) for array in (lists_P, scores_P, D, found_R)]
-        # The Python form of this call takes no parameters, so it could not be told the lists' number and the rows.
+        # The Python form of this call takes no parameters, so it accepts neither the number of lists nor a selector.
         self._ivf.search_preassigned_c(1, _faiss().swig_ptr(xq), depth, *pointers, False, parameters)
         return found_R[found_R >= 0]
 
     def _transformed(self, xq: np.ndarray) -> np.ndarray:
-        """Queries as the inverted lists have them: rotated, where the index does so."""
+        """Queries in the space of the inverted lists: rotated, if the index rotates its vectors."""
         faiss = _faiss()
         if isinstance(index := faiss.downcast_index(self._index), faiss.IndexPreTransform):
             for i in range(index.chain.size()):
@@ -87,24 +88,21 @@ class Candidates:
         return xq
 
     def _widest(self) -> int:
-        """The largest nprobe there is: all lists, or a large efSearch of a graph; 0 where neither exists."""
+        """The largest possible nprobe: all lists, or a large efSearch of a graph; 0 where there is neither."""
         if self._ivf is not None:
             return self._ivf.nlist
         return min(_WIDEST_GRAPH, self.num_rows) if hasattr(_faiss().downcast_index(self._index), "hnsw") else 0
 
-    def rows(self, queries_QD: np.ndarray, depth: int, nprobe: int, among: RowSet | None = None) -> np.ndarray:
-        """`rows_QR` int64 of R = depth candidates a query, the likelier first; −1 where there are fewer.
-
-        `among` are the rows that count, without deleted ones; by default all that are not deleted.
-        """
-        xq, parameters = queries_QD, self._parameters(nprobe, depth, among or self._alive)
+    def rows(self, queries_QD: np.ndarray, depth: int, nprobe: int) -> np.ndarray:
+        """R = `depth` candidates for each query: `rows_QR` int64, the most likely first; −1 where there are fewer."""
+        xq, parameters = queries_QD, self._parameters(nprobe, depth)
         _, I = self._index.search(xq, min(depth, self.num_rows), params=parameters)  # noqa: E741
         return I
 
-    def _parameters(self, nprobe: int, depth: int, among: RowSet | None) -> Any:
-        """One request's own: what is stored in the index is shared by all threads."""
+    def _parameters(self, nprobe: int, depth: int) -> Any:
+        """The parameters of one request: those stored in the index are shared by all threads."""
         faiss = _faiss()
-        given = self._selector(among) if among else {}
+        given = self._selector(self._alive) if self._alive else {}
         index = faiss.downcast_index(self._index)
         if self._ivf is None:
             if hasattr(index, "hnsw"):
@@ -117,20 +115,20 @@ class Candidates:
         return parameters
 
     def _selector(self, among: RowSet) -> dict[str, Any]:
-        """FAISS keeps a pointer to the bits, which the caller's row set outlives."""
+        """FAISS keeps a pointer to the bits, so the row set must outlive the search."""
         faiss = _faiss()
         return {"sel": faiss.IDSelectorBitmap(self.num_rows, faiss.swig_ptr(among.bits))}
 
 
 def _faiss() -> Any:
-    """FAISS without its types: they do not know the parameters that its Python classes take by name."""
+    """FAISS without its type stubs, which lack the keyword parameters of its Python classes."""
     import faiss
 
     return faiss
 
 
 def _coarse_parameters(quantizer: Any, nprobe: int, *, refine: int = 2) -> Any:
-    """How the nearest lists are found: in a graph the search must be as wide as the number of lists asked for."""
+    """How the nearest lists are found. In a graph, efSearch must be at least the number of lists."""
     faiss = _faiss()
     if hasattr(quantizer, "hnsw"):
         return faiss.SearchParametersHNSW(efSearch=max(64, nprobe))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..store.vectors import BLOCK, Vectors
 
-# Queries × rows that are compared at a time: 64 MB of scores, so that they stay near the processor.
+# Pairs of queries and rows that are compared at a time: 64 MB of scores.
 _SCORES = 1 << 24
 
 
@@ -27,14 +27,14 @@ def exact_search(
     Args:
         vectors: all rows.
         queries_QD: float32.
-        k: how many.
-        start: the first row that counts.
-        end: the row after the last one that counts.
-        deleted: rows that do not count, ascending.
+        k: number of results.
+        start: the first row to compare.
+        end: the row after the last one to compare; by default all.
+        deleted: rows to leave out, ascending.
 
     Returns:
-        `scores_QK` float32, descending, and `rows_QK` int64; where fewer than k rows exist, −inf and −1 fill up. Equal
-        scores come in the order of rows.
+        `scores_QK` float32, descending, and `rows_QK` int64, padded with −inf and −1 where there are fewer than k
+        rows. Rows with equal scores are in ascending order.
     """
     scores_QK = np.full((len(queries_QD), k), -np.inf, np.float32)
     rows_QK = np.full((len(queries_QD), k), -1, np.int64)
@@ -52,7 +52,7 @@ def exact_search(
 def exact_search_among(
     vectors: Vectors, queries_QD: np.ndarray, k: int, rows_N: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k rows of highest inner product among some rows, ascending; results as those of `exact_search`."""
+    """The k rows of highest inner product among some ascending rows; results as those of `exact_search`."""
     scores_QK = np.full((len(queries_QD), k), -np.inf, np.float32)
     rows_QK = np.full((len(queries_QD), k), -1, np.int64)
     for low in range(0, len(rows_N), BLOCK):
@@ -64,7 +64,7 @@ def exact_search_among(
 
 
 def best(scores_QN: np.ndarray, rows_QN: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of N candidates a query: scores descending, equal scores in the order of rows."""
+    """The k best of N candidates for each query: scores descending, equal scores by ascending row."""
     if scores_QN.shape[1] > 4 * k:  # a partial sort first; it keeps enough to settle ties below
         threshold_Q1 = -np.partition(-scores_QN, k - 1, axis=1)[:, k - 1 : k]
         kept = int((scores_QN >= threshold_Q1).sum(axis=1).max())
@@ -77,9 +77,9 @@ def best(scores_QN: np.ndarray, rows_QN: np.ndarray, k: int) -> tuple[np.ndarray
 def _merged(
     scores_QK: np.ndarray, rows_QK: np.ndarray, block_QN: np.ndarray, first: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The best of what was found before and of a block whose first row is `first`.
+    """The best of the results so far and of a block whose first row is `first`.
 
-    After the first blocks few scores reach what has been found, and only those are sorted.
+    After the first blocks, few scores reach the results so far, and only those are sorted.
     """
     k = scores_QK.shape[1]
     for query, scores_N in enumerate(block_QN):
@@ -96,7 +96,7 @@ def _merged(
 
 
 def _within(rows: np.ndarray | None, first: int, count: int) -> np.ndarray:
-    """Those of some ascending rows that lie in a block, counted from its start."""
+    """Those of some ascending rows that lie in a block, relative to its start."""
     if rows is None:
         return np.zeros(0, np.int64)
     low, high = np.searchsorted(rows, (first, first + count))

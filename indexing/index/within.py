@@ -1,56 +1,57 @@
-"""Search among the rows of a filter: exact where they are few, or where few of them lie in the lists near to a query.
+"""Search among the rows of a filter.
 
-An inverted list that lies near to a query may hold many rows of the filter, or none: a condition can go with the query
-or against it. So lists are taken until they hold as many of the filter's rows as they would of a random filter of the
-same size, for which the recall was tuned. Where the filter is narrow, or these rows are few among all that the lists
-hold, they are scored exactly, nearest lists first, until further ones change nothing; else the index proposes
-candidates among them.
+A small filter is searched exhaustively. For a large one, the inverted lists near the query are searched: such a list
+may hold many rows of the filter or none, because a condition can correlate with the query or against it. So lists are
+taken until they hold as many of the filter's rows as they would of a random filter of the same size, for which the
+recall was tuned. Where the filter is narrow, or its rows are few among all rows of these lists, its rows are scored
+exactly, nearest lists first, until further lists change nothing; else the index proposes candidates among them.
 
-Shapes: Q queries, K results, R candidates, D dimension, N rows, L lists, P lists that are looked at.
+Shapes: Q queries, K results, R candidates, D dimension, N rows, L lists, P lists that are searched.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ..store.rowset import RowSet
+from .effort import Effort, QueryKind, Strategy
 from .exact import best, exact_search_among
+from .opened import GalleryIndex
 
-if TYPE_CHECKING:
-    from .effort import Effort
-    from .opened import GalleryIndex
+# The scores and rows of one query, `1 × K`, and how they were found.
+_Answer: TypeAlias = "tuple[np.ndarray, np.ndarray, Strategy]"
 
-# Of one query: `1 × K` scores and rows, and the strategy.
-_Answer: TypeAlias = "tuple[np.ndarray, np.ndarray, str]"
-
-# Rows that are all compared: that takes twice as long as a search of a million rows for a recall of 0.99.
+# Filters of up to this many rows are searched exhaustively: that takes twice as long as a search of a million rows with
+# a recall of 0.99.
 _FEW = 16_000
-# An exact score takes as long as scanning the codes of so many rows (measured: 25 in memory, more from a disk).
+# Rows of codes that can be scanned in the time of one exact score (measured: 25 in memory, more from a disk).
 _ROW_COST = 25
-# A filter's results lie further down, and more scattered, than those of the whole gallery: of what is to be missed at
-# most, the lists may miss a fifth, but not less than an index is tuned for.
+# A filter's results lie further down, and more scattered, than those of the whole gallery. So the lists may miss only a
+# fifth of what the effort allows to be missed, but not less than an index is tuned for.
 _STRICTER, _MOST = 5, 0.99
-# Rows are scored in steps of this share of what a random filter needs, at most so many, until some of them changed
-# nothing: more of them in a filter of less than a share of the rows, whose results may lie anywhere.
+# Rows are scored in steps of this share of what a random filter needs, in at most so many steps, until some steps
+# change nothing: more steps for a filter of less than a share of the rows, whose results may lie anywhere.
 _STEP, _MOST_STEPS = 0.25, 24
 _CALM, _CALM_NARROW, _NARROW = 2, 4, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a search found: `scores_QK` descending with −inf as filling, `rows_QK` with −1; and by which strategies."""
+    """What a search found: `scores_QK` descending, padded with −inf; `rows_QK`, padded with −1; the strategies."""
 
     scores_QK: np.ndarray
     rows_QK: np.ndarray
-    strategies: tuple[str, ...]
+    strategies: tuple[Strategy, ...]
 
 
 class Within:
-    """The rows of a filter that are not deleted, as an index searches them. Threads may share it."""
+    """The rows of a filter that are not deleted, searched through an index. Threads may share it."""
 
     def __init__(self, index: GalleryIndex, rows: RowSet) -> None:
         self._index = index
@@ -58,49 +59,47 @@ class Within:
 
     @property
     def num_rows(self) -> int:
-        """Rows that can be found."""
+        """Number of rows that can be found."""
         return self._rows.count
 
     @property
     def share(self) -> float:
-        """Of the gallery's rows that are not deleted, 0 to 1."""
+        """Their share of all rows that are not deleted, 0 to 1."""
         return self.num_rows / max(self._index.num_rows, 1)
 
-    def search(self, queries_QD: np.ndarray, k: int, *, effort: Effort = "balanced", kind: str = "text") -> Found:
-        """The k nearest rows of each query; as many as there are where they are fewer.
+    def search(self, queries_QD: np.ndarray, k: int, *, effort: Effort = "balanced", kind: QueryKind = "text") -> Found:
+        """The k nearest rows of each query; fewer if the filter has fewer.
 
         Args:
             queries_QD: float32, unit length.
-            k: how many.
+            k: number of results.
             effort: as for `GalleryIndex.search`.
-            kind: what the queries are, `text` or `image`.
+            kind: what the queries are.
         """
         index, k = self._index, min(k, self.num_rows)
         queries_QD = np.ascontiguousarray(queries_QD, np.float32)
-        recall = index.recall(effort)
+        recall = index.efforts.recall(effort)
         stricter = max(recall, min(1 - (1 - recall) / _STRICTER, _MOST))
-        breadth = index.breadth(stricter, kind, k) if recall <= 1 else None
+        breadth = index.efforts.breadth(stricter, kind, k) if recall <= 1 else None
         if self.num_rows <= _FEW or not index.num_indexed or breadth is None:
             return self._exact(queries_QD, k)
         candidates = index.candidates()
-        if (
-            not candidates.num_lists
-        ):  # a walk through a graph stops far from a filter that lies elsewhere than the query
+        if not candidates.num_lists:  # the search of a graph stops before it reaches a filter far from the query
             return self._exact(queries_QD, k)
-        deep = index.breadth(stricter, kind, int(k / self.share))
+        deep = index.efforts.breadth(stricter, kind, int(k / self.share))
         wanted = (deep or breadth).nprobe / candidates.num_lists * len(self._indexed)
         found = [self._nearest(query_D[None], k, breadth.candidates, wanted) for query_D in queries_QD]
-        scores_QK, rows_QK = (np.concatenate([each[i] for each in found]) for i in range(2))
-        return Found(scores_QK=scores_QK, rows_QK=rows_QK, strategies=tuple(strategy for _, _, strategy in found))
+        scores, rows, strategies = zip(*found, strict=True)
+        return Found(scores_QK=np.concatenate(scores), rows_QK=np.concatenate(rows), strategies=strategies)
 
     def _exact(self, queries_QD: np.ndarray, k: int) -> Found:
         rows_N = self._few if self.num_rows <= _FEW else self._rows.rows()
         scores_QK, rows_QK = exact_search_among(self._index.vectors, queries_QD, k, rows_N)
-        strategy = f"exact, all {self.num_rows} rows of the filter"
+        strategy = Strategy(name="exact", rows=self.num_rows)
         return Found(scores_QK=scores_QK, rows_QK=rows_QK, strategies=(strategy,) * len(queries_QD))
 
     def _nearest(self, query_1D: np.ndarray, k: int, candidates: int, wanted: float) -> _Answer:
-        """The answer to one query, out of lists that hold as many rows as are wanted, and what is near to them."""
+        """The answer to one query, from lists that hold as many of the filter's rows as wanted."""
         lists, num_near = self._lists(query_1D[0], wanted)
         near_P = lists[1][:num_near]
         num_codes = self._index.candidates().list_sizes[near_P].sum()
@@ -110,7 +109,7 @@ class Within:
         return self._list_by_list(query_1D, k, lists[1], wanted)
 
     def _lists(self, query_D: np.ndarray, wanted: float) -> tuple[tuple[np.ndarray, np.ndarray], int]:
-        """The nearest lists that hold some of the filter's rows, in their order, and how many of them hold enough."""
+        """The nearest lists that hold any of the filter's rows, in order, and how many of them hold enough rows."""
         candidates = self._index.candidates()
         count = min(max(64, int(wanted / max(len(self._indexed), 1) * candidates.num_lists)), candidates.num_lists)
         while True:
@@ -123,8 +122,8 @@ class Within:
             count = min(2 * count, candidates.num_lists)
 
     def _list_by_list(self, query_1D: np.ndarray, k: int, lists_P: np.ndarray, wanted: float) -> _Answer:
-        """Exact scores of the filter's rows in the nearest lists, in steps, until these change nothing any more."""
-        late_N = self._rows.rows(self._index.num_indexed)  # rows that came after the index
+        """Exact scores of the filter's rows in the nearest lists, in steps, until a step changes nothing."""
+        late_N = self._rows.rows(self._index.num_indexed)  # rows added after the index was built
         scores_1K, rows_1K = exact_search_among(self._index.vectors, query_1D, k, late_N)
         ends_P = np.cumsum(self._held[lists_P])
         calm, num_calm, num_lists = 0, _CALM_NARROW if self.share < _NARROW else _CALM, 0
@@ -140,17 +139,17 @@ class Within:
                 break
         if not np.isfinite(scores_1K[0, -1]):
             return self._exact_answer(query_1D, k)
-        return scores_1K, rows_1K, f"exact, the filter's rows in the {num_lists} nearest lists"
+        return scores_1K, rows_1K, Strategy(name="exact_lists", breadth=num_lists)
 
     def _among_candidates(
         self, query_1D: np.ndarray, k: int, candidates: int, lists: tuple[np.ndarray, np.ndarray]
     ) -> _Answer:
-        """The index's candidates among the filter's rows, and those that came after the index, scored exactly."""
+        """The index's candidates among the filter's rows, and the rows added after it was built, scored exactly."""
         rows_R = self._index.candidates().rows_in_lists(query_1D[0], max(candidates, k), lists, self._rows)
         rows_R = np.concatenate([np.sort(rows_R), self._rows.rows(self._index.num_indexed)])
-        if len(rows_R) < k:  # the lists that were looked at hold too few
+        if len(rows_R) < k:  # the searched lists hold too few
             return self._exact_answer(query_1D, k)
-        strategy = f"index among the filter's rows in the {len(lists[1])} nearest lists"
+        strategy = Strategy(name="index_lists", breadth=len(lists[1]), candidates=max(candidates, k))
         return *exact_search_among(self._index.vectors, query_1D, k, rows_R), strategy
 
     def _exact_answer(self, query_1D: np.ndarray, k: int) -> _Answer:
@@ -176,16 +175,40 @@ class Within:
 
     @cached_property
     def _held(self) -> np.ndarray:
-        """How many of them each list holds: `L` int64."""
-        lists_N = self._index.list_of_rows
+        """Number of them in each list: `L` int64."""
+        lists_N = self._index.candidates().list_of_rows
         return np.bincount(lists_N[self._indexed], minlength=self._index.candidates().num_lists)
 
     @cached_property
     def _by_list(self) -> np.ndarray:
-        """The same rows in the order of lists."""
-        return self._indexed[np.argsort(self._index.list_of_rows[self._indexed], kind="stable")]
+        """The same rows, grouped by list."""
+        return self._indexed[np.argsort(self._index.candidates().list_of_rows[self._indexed], kind="stable")]
 
     @cached_property
     def _ends(self) -> np.ndarray:
-        """Where each list ends in `_by_list`: `L` int64."""
+        """The end of each list in `_by_list`: `L` int64."""
         return np.cumsum(self._held)
+
+
+class FilterCache:
+    """The filters over one index; each is kept as long as its row set. Threads may share it."""
+
+    def __init__(self, index: GalleryIndex) -> None:
+        self._index = index
+        self._kept: WeakKeyDictionary[RowSet, Within] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def within(self, among: RowSet) -> Within:
+        """The rows of a filter, ready to be searched.
+
+        Args:
+            among: the rows that meet a condition, deleted ones included.
+        """
+        with self._lock:
+            found = self._kept.get(among)
+        if found is None:
+            snapshot = self._index.snapshot
+            found = Within(self._index, among & RowSet.without(snapshot.deleted, snapshot.num_rows))
+            with self._lock:
+                self._kept[among] = found
+        return found

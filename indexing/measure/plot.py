@@ -1,4 +1,4 @@
-"""Recall against latency as a picture: what one more point of recall costs, for texts and for pictures."""
+"""Plots recall against latency: the cost of higher recall, for text and image queries."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def check_plot(path: Path) -> Path:
     import importlib.util
 
     if path.suffix.lower() not in _ENDINGS:
-        raise InputError(f"the plot {path} ends in none of {', '.join(_ENDINGS)}; rename it")
+        raise InputError(f"the plot {path} does not end in one of {', '.join(_ENDINGS)}; rename it")
     if importlib.util.find_spec("matplotlib") is None:
-        raise InputError('plots need matplotlib: pip install "diantu[plot]"')
+        raise InputError('plots need matplotlib; run: pip install "diantu[plot]"')
     if not path.resolve().parent.is_dir():
-        raise InputError(f"the folder of the plot {path} does not exist; make it, or give another one")
+        raise InputError(f"the folder of the plot {path} does not exist; create it, or give another one")
     return path
 
 
 def plot_curve(report: Mapping[str, Any], path: Path) -> Path:
-    """Draws what `evaluate(…, curve=True)` measured: recall@10 by milliseconds a query on one thread."""
+    """Draws what `evaluate(…, curve=True)` measured: recall@10 by milliseconds per query on one thread."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -52,7 +52,7 @@ def plot_curve(report: Mapping[str, Any], path: Path) -> Path:
         for point, x, y in zip(points, milliseconds, recalls, strict=True):
             label = f"asked for {point['effort']}"
             axes.annotate(label, (x, y), xytext=(6, -12), textcoords="offset points", fontsize=8, color="#555")
-    axes.set_xlabel("median milliseconds a query, one thread, 10 results")
+    axes.set_xlabel("median milliseconds per query, one thread, 10 results")
     axes.set_ylabel("recall@10 against exact search")
     axes.set_title(f"{report['index'] or 'exact search'} over {report['rows']:,} rows", fontsize=10)
     axes.set_xscale("log")

@@ -1,7 +1,7 @@
-"""Queries to tune and to measure an index with: captions, a file of real queries, or rows of the gallery.
+"""Queries to tune and measure an index with: captions, a file of real queries, or rows of the gallery.
 
-Texts lie elsewhere than pictures in the space of an encoder, so an index that was tuned on pictures finds less for them
-(VIBE, arXiv 2505.17810): whoever sends texts must tune on texts.
+Text embeddings occupy another region of the space than image embeddings, so an index that was tuned on images finds
+less for texts (VIBE, arXiv 2505.17810). An index for text queries must be tuned on texts.
 
 Shapes: Q queries, D dimension.
 """
@@ -17,26 +17,28 @@ import numpy as np
 
 from ...datasets.errors import InputError
 from ..encoders.spec import ImageEncoder, TextEncoder
+from ..index.effort import QueryKind
 from ..store.layout import text_vectors_path
-from ..store.manifest import Manifest
 from ..store.parts import metadata_names, read_metadata
+from ..store.snapshot import Snapshot
 from ..store.vectors import Vectors
 
-# Parts that captions are drawn from, if they have enough: reading all captions of a billion rows takes hours.
+# Parts that captions are drawn from: reading all captions of a billion rows would take hours.
 _CAPTION_PARTS = 20
-_LEAST = 20  # fewer queries say too little to be divided into two samples
-# Comparisons with rows that an oracle makes for each query asked for, until fewer queries are drawn; a tenth at least.
+_LEAST = 20  # fewer queries are not divided into two samples
+# Rows that the oracle may compare per wanted query; for a larger gallery fewer queries are drawn, at least a tenth.
 _PAIRS_PER_QUERY = 5_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queries:
-    """`emb_QD` float32 of unit length. `own_Q` are the rows that queries were taken from, which do not count as found.
+    """Queries of one kind: `emb_QD` float32 of unit length.
 
-    `source` says in words where they come from; `kind` is `text` or `image`.
+    `own_Q` are the rows that the queries were taken from, which do not count as results; −1 for other queries. `source`
+    says in words where the queries come from.
     """
 
-    kind: str
+    kind: QueryKind
     source: str
     emb_QD: np.ndarray
     own_Q: np.ndarray
@@ -45,7 +47,7 @@ class Queries:
         return len(self.emb_QD)
 
     def halves(self) -> tuple[Queries, Queries]:
-        """One half to tune with, the other one to measure with; both are all of them where there are too few."""
+        """One half to tune with and one half to measure with; too few queries are all used for both."""
         if len(self) < 2 * _LEAST:
             return self, self
         return self._take(slice(0, None, 2)), self._take(slice(1, None, 2))
@@ -55,56 +57,52 @@ class Queries:
 
 
 def num_queries(most: int, num_rows: int) -> int:
-    """How many queries to draw: fewer for a large gallery, since each is compared with all of its rows."""
+    """How many queries to draw: fewer for a large gallery, because each is compared with all its rows."""
     return int(min(most, max(most // 10, most * _PAIRS_PER_QUERY / max(num_rows, 1))))
 
 
 def sample_queries(
-    root: Path,
-    manifest: Manifest,
+    snapshot: Snapshot,
     encoder: ImageEncoder | None,
-    deleted: np.ndarray,
     *,
     count: int,
     seed: int = 0,
     given: Path | None = None,
 ) -> list[Queries]:
-    """At most `count` queries of each kind, drawn with a seed: texts first, where there are any.
+    """Draws at most `count` queries of each kind: first texts, if there are any, then images.
 
-    Texts are those of the file `given`; else captions of the gallery, by their vectors where it has them (`text_emb`),
-    else through the encoder. Pictures are rows of the gallery.
+    Texts come from the file `given`, else from captions of the gallery: their stored vectors (`text_emb`), or else
+    their encoded texts. Images are rows of the gallery.
 
     Raises:
         InputError: if the file cannot be read, or there is no encoder for its texts.
     """
     rng = np.random.default_rng(seed)
-    texts = _from_file(given, encoder, manifest, rng, count) if given else None
-    texts = texts or _from_captions(root, manifest, encoder, deleted, rng, count)
+    texts = _from_file(given, encoder, snapshot, rng, count) if given else None
+    texts = texts or _from_captions(snapshot, encoder, rng, count)
     found = [texts] if texts else []
-    rows = rng.permutation(sample_rows(rng, manifest.num_rows, deleted, count))
+    rows = rng.permutation(sample_rows(rng, snapshot, count))
     if len(rows):
-        emb_QD, usable_Q = _unit(Vectors(root, manifest).rows(rows))
+        emb_QD, usable_Q = _unit(Vectors(snapshot).rows(rows))
         source = "held-out rows of the gallery"
         found.append(Queries(kind="image", source=source, emb_QD=emb_QD, own_Q=rows[usable_Q]))
     return found
 
 
-def sample_rows(rng: np.random.Generator, num_rows: int, deleted: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` rows that are not deleted, ascending; drawn without a list of all rows."""
-    deleted = deleted[: np.searchsorted(deleted, num_rows)]
-    num_alive = num_rows - len(deleted)
+def sample_rows(rng: np.random.Generator, snapshot: Snapshot, count: int) -> np.ndarray:
+    """At most `count` rows that are not deleted: int64, ascending; drawn without a list of all rows."""
+    deleted, num_alive = snapshot.deleted, snapshot.num_alive
     nth = np.sort(rng.choice(num_alive, min(num_alive, count), replace=False))
-    # The rows that are alive before each deleted one say how many deleted ones precede the n-th that is alive.
+    # The number of remaining rows before each deleted row says how many deleted rows precede the n-th remaining row.
     return nth + np.searchsorted(deleted - np.arange(len(deleted)), nth, side="right")
 
 
-def sample_captions(
-    root: Path, manifest: Manifest, deleted: np.ndarray, rng: np.random.Generator
-) -> dict[str, dict[int, str]]:
-    """Columns of captions as row → text: each `caption_…`, and `caption` where it says something else.
+def sample_captions(snapshot: Snapshot, rng: np.random.Generator) -> dict[str, dict[int, str]]:
+    """Columns of captions as row → text: each `caption_…`, and `caption` where it differs from all of them.
 
     Up to 20 parts are read, drawn at random; more only while none of them has a caption.
     """
+    root, manifest = snapshot.root, snapshot.manifest
     first_rows = np.cumsum([0, *(rows for _, rows in manifest.parts)])
     columns: dict[str, dict[int, str]] = {"caption": {}}
     for num_read, position in enumerate(rng.permutation(len(manifest.parts))):
@@ -116,7 +114,7 @@ def sample_captions(
         for name in table.column_names:
             texts = enumerate(table[name].to_pylist(), start=int(first_rows[position]))
             columns.setdefault(name, {}).update((row, text) for row, text in texts if _says_something(text))
-    gone = set(deleted.tolist())
+    gone = set(snapshot.deleted.tolist())
     columns = {
         name: {row: texts[row] for row in sorted(texts) if row not in gone} for name, texts in sorted(columns.items())
     }
@@ -126,7 +124,7 @@ def sample_captions(
 
 
 def read_queries(path: Path, fields: Sequence[str]) -> list[dict[str, str]]:
-    """The lines of a JSONL file of queries, each with some fields of text.
+    """Reads a JSONL file of queries, each with some text fields.
 
     Raises:
         InputError: if it has none, cannot be read, or a field is missing.
@@ -144,58 +142,54 @@ def read_queries(path: Path, fields: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _read_texts(path: Path) -> list[str]:
-    """Texts, from JSONL with a field `text`, or one a line."""
+    """Reads texts from JSONL with a field `text`, or from one text per line."""
     if path.suffix == ".jsonl":
         return [query["text"] for query in read_queries(path, ("text",))]
     try:
         texts = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the queries {path} cannot be read ({error}); give a text a line, .jsonl or .npy") from error
+        raise InputError(
+            f"the queries {path} cannot be read ({error}); give one text per line, .jsonl or .npy"
+        ) from error
     if not texts:
-        raise InputError(f"the queries {path} have no lines; give a text a line")
+        raise InputError(f"the queries {path} have no lines; give one text per line")
     return texts
 
 
 def _from_file(
-    path: Path, encoder: ImageEncoder | None, manifest: Manifest, rng: np.random.Generator, count: int
+    path: Path, encoder: ImageEncoder | None, snapshot: Snapshot, rng: np.random.Generator, count: int
 ) -> Queries:
     if path.suffix == ".npy":
-        emb_QD = _read_vectors(path, manifest.spec.dim)
+        emb_QD = _read_vectors(path, snapshot.spec.dim)
     else:
         texts = _read_texts(path)
         if not isinstance(encoder, TextEncoder):
-            raise InputError(f"the texts of {path} need an encoder with a text side, {manifest.spec.name} gives none")
+            raise InputError(f"the texts of {path} need an encoder with a text side, {snapshot.spec.name} gives none")
         emb_QD = encoder.encode_texts([texts[i] for i in rng.permutation(len(texts))[:count]])
     emb_QD = emb_QD[rng.permutation(len(emb_QD))[:count]]
     return _texts(f"the file {path.name}", emb_QD)
 
 
 def _from_captions(
-    root: Path,
-    manifest: Manifest,
-    encoder: ImageEncoder | None,
-    deleted: np.ndarray,
-    rng: np.random.Generator,
-    count: int,
+    snapshot: Snapshot, encoder: ImageEncoder | None, rng: np.random.Generator, count: int
 ) -> Queries | None:
-    embedded = _embedded_captions(root, manifest, deleted, rng, count) if manifest.texts else None
+    embedded = _embedded_captions(snapshot, rng, count) if snapshot.manifest.texts else None
     if embedded is not None:
         return _texts("captions of the gallery", embedded)
     if not isinstance(encoder, TextEncoder):
         return None
-    columns = sample_captions(root, manifest, deleted, rng)
+    columns = sample_captions(snapshot, rng)
     captions = [text for texts in columns.values() for text in texts.values()]
     if not captions:
         return None
-    drawn = [captions[i] for i in rng.permutation(len(captions))[:count]]  # of all columns, so of all languages
+    drawn = [captions[i] for i in rng.permutation(len(captions))[:count]]  # from all columns, hence from all languages
     return _texts("captions of the gallery", encoder.encode_texts(drawn))
 
 
-def _embedded_captions(
-    root: Path, manifest: Manifest, deleted: np.ndarray, rng: np.random.Generator, count: int
-) -> np.ndarray | None:
-    """Vectors of captions that the gallery has; rows without caption are zeros and do not count."""
-    rows = rng.permutation(sample_rows(rng, manifest.num_rows, deleted, count))
+def _embedded_captions(snapshot: Snapshot, rng: np.random.Generator, count: int) -> np.ndarray | None:
+    """Caption vectors that the gallery has; rows without a caption have zeros, which are left out."""
+    root, manifest = snapshot.root, snapshot.manifest
+    rows = rng.permutation(sample_rows(rng, snapshot, count))
     positions, local = manifest.locate(rows)
     emb_QD = np.zeros((len(rows), manifest.spec.dim), np.float32)
     for position in np.unique(positions):
@@ -207,7 +201,7 @@ def _embedded_captions(
 
 
 def _unit(emb_QD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors that point somewhere, at unit length, and which these are; rows without a vector are zeros."""
+    """The non-zero finite vectors at unit length, and which these are: `Q` bool."""
     lengths_Q = np.linalg.norm(emb_QD, axis=1)
     usable_Q = np.isfinite(lengths_Q) & (lengths_Q > 0)
     return emb_QD[usable_Q] / lengths_Q[usable_Q, None], usable_Q

@@ -1,6 +1,6 @@
-"""The metadata of all parts as columns of one type each, read when they are asked for and kept in memory.
+"""The metadata of all parts as columns, each of one type, read when they are needed and kept in memory.
 
-Parts may differ in their fields, and in a field's type: a column has the narrowest type that holds all of its values.
+Parts may differ in their fields, and in the type of a field: a column has the narrowest type that holds all its values.
 """
 
 from __future__ import annotations
@@ -19,28 +19,34 @@ from ...datasets.errors import InputError
 from ...datasets.names import ALIASES
 from .duplicates import Duplicates
 from .layout import metadata_path
-from .manifest import Manifest
 from .parts import COLUMNS, REMEDY
+from .snapshot import Snapshot
 
-# What columns may take in memory: those used last are kept. A number takes 8 bytes a row.
+# Memory for columns; those used last are kept. A number takes 8 bytes per row.
 MEMORY_BYTES = 1 << 30
-# About so many rows are read, kept and given out together.
+# About this many rows are read, kept and returned together.
 _BLOCK = 1_000_000
 _DUPLICATE_OF = "duplicate_of"
 _NUMBERS = (pa.int64(), pa.uint64(), pa.float64())
-# The columns of a part, in lower case: their names there and their types; null for one that has no value.
+# The columns of a part, by name in lower case: the name as written, and the type; null where it has no value.
 _Fields = dict[str, tuple[str, pa.DataType]]
 
 
 class Columns:
-    """Threads may share it. Names are in lower case: like SQL it makes no difference."""
+    """The columns of one snapshot, by name without regard to case, as in SQL. Threads may share it."""
 
     def __init__(
-        self, root: Path, manifest: Manifest, duplicates: Duplicates | None = None, *, memory_bytes: int = MEMORY_BYTES
+        self, snapshot: Snapshot, duplicates: Duplicates | None = None, *, memory_bytes: int = MEMORY_BYTES
     ) -> None:
-        """`duplicates`, where they are known, are one more column, `duplicate_of`."""
-        self._root = root
-        self._manifest = manifest
+        """Reads nothing yet.
+
+        Args:
+            snapshot: the gallery.
+            duplicates: its near-duplicates, where they are known: one more column, `duplicate_of`.
+            memory_bytes: memory for columns; those used last are kept.
+        """
+        self._root = snapshot.root
+        self._manifest = snapshot.manifest
         self._duplicates = duplicates
         self._memory_bytes = memory_bytes
         self._kept: OrderedDict[tuple[int, str], pa.ChunkedArray] = OrderedDict()
@@ -49,17 +55,20 @@ class Columns:
 
     @property
     def num_rows(self) -> int:
-        """Rows of all parts."""
+        """Rows of all parts, deleted ones included."""
         return self._manifest.num_rows
 
     @property
     def names(self) -> list[str]:
-        """All columns as they are written, and the names that tables of LAION's kind have for them."""
+        """All columns as they are written, and the other names that LAION-style tables have for them."""
         aliases = [alias for group in ALIASES.values() for alias in group if alias not in self._names]
         return [*self._names.values(), *(alias for alias in aliases if self._own(alias))]
 
     def spellings(self, name: str) -> list[str]:
-        """How a column is written in the parts that have it; by its own name, or one that other tables have for it.
+        """How a column is written in the parts that have it.
+
+        Args:
+            name: its own name, or another name that LAION-style tables have for it.
 
         Raises:
             InputError: if there is no such column.
@@ -72,7 +81,7 @@ class Columns:
         return list(written) or [self._names[own]]
 
     def blocks(self, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-        """Some columns by runs of rows: the first row of each, and a table with the columns under the names asked for.
+        """Some columns, by blocks of rows: the first row of each block, and a table with the given names.
 
         Raises:
             KeyError: if there is no such column.
@@ -86,14 +95,14 @@ class Columns:
             yield first, pa.table(columns)
 
     def _own(self, name: str) -> str | None:
-        """The column that a name means: its own, or one that other tables call so."""
+        """The column that a name means: its own, or the one that other tables call by this name."""
         name = name.lower()
         if name in self._types:
             return name
         for canonical, group in ALIASES.items():
             if name in group:
                 kinds = (pa.string(),) if canonical in ("url", "caption") else _NUMBERS
-                # LAION's NSFW, which says UNLIKELY or UNSURE, is no punsafe.
+                # LAION's NSFW column, with values such as UNLIKELY and UNSURE, is not a punsafe score.
                 return next((alias for alias in group if self._types.get(alias) in kinds), None)
         return None
 
@@ -139,7 +148,7 @@ class Columns:
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        """In lower case → as they are written."""
+        """Name in lower case → name as written."""
         names = {name: name for name in COLUMNS}
         for fields in self._fields.values():
             for lower, (name, _) in fields.items():
@@ -170,7 +179,7 @@ def _fields(path: Path, count: int) -> _Fields:
 
 
 def _is_empty(footer: pq.FileMetaData, position: int, field: pa.Field) -> bool:
-    """Whether a field of samples has no value in a part: it was written as text then, whatever it is in the others."""
+    """Whether a field has no value in a part: then it was written as text, whatever its type in other parts."""
     if field.name in COLUMNS or field.type != pa.string():
         return False
     for i in range(footer.num_row_groups):

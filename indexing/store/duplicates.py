@@ -1,8 +1,9 @@
-"""`duplicates.parquet`: which rows of a gallery are near-duplicates of which. `dedup.py` finds them.
+"""`duplicates.parquet`: which rows of a gallery are near-duplicates of which. `upkeep.dedup` finds them.
 
-The parts' files never change once committed, so this column of the metadata has a file of its own. It holds a line for
-each duplicate; a row that is not in it is its group's representative, or has no duplicates.
-Shapes: N rows asked for, M duplicates.
+The files of a part never change after its commit, so this column of the metadata has a file of its own. It holds one
+line per duplicate. A row that is not in it represents its group, or has no duplicates.
+
+Shapes: N given rows, M duplicates.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ _SETTINGS = b"diantu"
 
 
 class Duplicates:
-    """The near-duplicates of a gallery as one run found them. Opening reads no rows; later runs do not change it.
+    """The near-duplicates of a gallery, as one run found them. Opening reads no rows; a later run does not change it.
 
     Attributes:
-        threshold: the score from which two rows may be duplicates.
-        max_hash_distance: the bits in which their perceptual hashes may differ.
-        num_rows: rows that the gallery had then; those after them were not examined.
-        num_deleted: those of them that were deleted, and took no part.
-        num_cut: pictures that had more neighbours than were looked at; see `dedup.find_duplicates`.
+        threshold: the score from which two rows can be duplicates.
+        max_hash_distance: the number of bits in which their perceptual hashes may differ.
+        num_rows: rows that the gallery had at that time; later rows were not examined.
+        num_deleted: those of them that were deleted, and left out.
+        num_cut: images with more neighbours than were examined; see `dedup.find_duplicates`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +48,7 @@ class Duplicates:
         self._loading = threading.Lock()
         self._loaded: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         try:
-            self._file = pq.ParquetFile(path)  # kept open: a later run puts another file in its place
+            self._file = pq.ParquetFile(path)  # kept open, because a later run replaces the file
             settings = json.loads((self._file.schema_arrow.metadata or {})[_SETTINGS])
             self.threshold, self.max_hash_distance = settings["threshold"], settings["max_hash_distance"]
             self.num_rows, self.num_deleted = settings["num_rows"], settings["num_deleted"]
@@ -64,7 +65,7 @@ class Duplicates:
         return len(np.unique(self._read()[1]))
 
     def representatives(self, rows_N: np.ndarray) -> np.ndarray:
-        """The representative of each row's group, int64; a row that is no duplicate stands for itself."""
+        """The representative of each row's group, int64; a row that is not a duplicate represents itself."""
         rows_M, representatives_M, _ = self._read()
         if not len(rows_M):
             return np.array(rows_N, np.int64)
@@ -72,26 +73,26 @@ class Duplicates:
         return np.where(rows_M[places_N] == rows_N, representatives_M[places_N], rows_N)
 
     def num_others(self, rows_N: np.ndarray) -> np.ndarray:
-        """How many other rows the group of each row has, int64; 0 for a row without duplicates."""
+        """The number of other rows in the group of each row, int64; 0 for a row without duplicates."""
         sorted_M = self._read()[2]
         wanted_N = self.representatives(rows_N)
         return np.searchsorted(sorted_M, wanted_N, "right") - np.searchsorted(sorted_M, wanted_N, "left")
 
     def column(self, first: int, count: int) -> pa.Array:
-        """`duplicate_of` for the rows from `first` on, null where a row is no duplicate: int64, `count` values."""
+        """`duplicate_of` of `count` rows from `first` on, int64; null where a row is not a duplicate."""
         rows_N = np.arange(first, first + count)
         representatives_N = self.representatives(rows_N)
         return pa.array(representatives_N, pa.int64(), mask=representatives_N == rows_N)
 
     def largest(self, count: int) -> list[np.ndarray]:
-        """The rows of the largest groups, largest first: of each its representative, then its duplicates in order."""
+        """The rows of the largest groups, largest first: of each the representative, then its duplicates."""
         rows_M, representatives_M, _ = self._read()
         groups, sizes = np.unique(representatives_M, return_counts=True)
         chosen = groups[np.argsort(-sizes, kind="stable")[:count]]
         return [np.concatenate([[group], rows_M[representatives_M == group]]) for group in chosen]
 
     def _read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Duplicates in the order of rows, their representatives, and the representatives sorted."""
+        """The duplicates in ascending order, their representatives, and the representatives sorted."""
         with self._loading:
             if self._loaded is None:
                 try:
@@ -103,7 +104,7 @@ class Duplicates:
             return self._loaded
 
     def _damaged(self, error: Exception) -> InputError:
-        return InputError(f"{self._path} is damaged ({error}); make it again with: diantu dedup")
+        return InputError(f"{self._path} is damaged ({error}); write it again with: diantu dedup")
 
 
 def read_duplicates(root: Path) -> Duplicates | None:
@@ -117,7 +118,7 @@ def read_duplicates(root: Path) -> Duplicates | None:
 
 
 def write_duplicates(root: Path, table: pa.Table, settings: dict[str, Any]) -> Duplicates:
-    """Writes a table of `COLUMNS`, in the order of rows, in place of the one before. Only under `files.exclusive`."""
+    """Replaces the file by a table of `COLUMNS` in ascending order of rows. Only while the job lock is held."""
     described = COLUMNS.with_metadata({_SETTINGS: json.dumps(settings)})
     with replacing(root / NAME) as temporary:
         pq.write_table(table.cast(described), temporary, compression="zstd")

@@ -1,7 +1,6 @@
-"""SQL conditions over a gallery's metadata → the rows that meet them.
+"""SQL conditions over a gallery's metadata, and the rows that meet them.
 
-DuckDB evaluates them over columns that are in memory already: it opens no file, and all that a condition can do is
-choose rows.
+DuckDB evaluates them over columns that are already in memory. It opens no file, so a condition can only choose rows.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -20,27 +18,27 @@ from ...datasets.conditions import columns_of, locked_duckdb, not_understood
 from ...datasets.errors import InputError, line
 from .columns import Columns
 from .duplicates import read_duplicates
-from .manifest import Manifest
 from .rowset import RowSet
+from .snapshot import Snapshot
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 Missing: TypeAlias = Literal["exclude", "include"]
 MISSING = ("exclude", "include")
-# What a row becomes whose condition is neither true nor false, since a value is missing.
+# What decides for rows whose condition is neither true nor false because a value is missing.
 _CHOSEN = {
     "exclude": ("CASE WHEN (", "\n) THEN true ELSE false END"),
     "include": ("CASE WHEN NOT (", "\n) THEN false ELSE true END"),
 }
-# Answers that are kept: a billion rows take 125 MB each.
+# Memory for answers that are kept: one takes 125 MB for a billion rows.
 _KEPT_BYTES = 1 << 28
-# A condition that takes longer over a million rows is stopped.
+# Time for one condition over a million rows; then it is stopped.
 _SECONDS = 30.0
 
 
 class Filters:
-    """Answers conditions over one version of a gallery; those asked lately at once. Threads may share it."""
+    """Answers conditions over one snapshot; recent answers are kept. Threads may share it."""
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
@@ -50,11 +48,11 @@ class Filters:
     def rows(self, where: str, missing: Missing = "exclude") -> RowSet:
         """The rows that meet a SQL condition over the metadata, such as `width >= 512 AND punsafe < 0.1`.
 
-        Deleted rows are found like all others. A field that only some parts have is missing in the others.
+        Deleted rows are found, too. A field that only some parts have counts as missing in the others.
 
         Args:
             where: one expression; see `datasets.conditions`.
-            missing: what to do with rows for which the condition is neither true nor false, since a value is missing:
+            missing: what to do with rows for which the condition is neither true nor false because a value is missing:
                 `exclude` them, as SQL does, or `include` them.
 
         Raises:
@@ -76,14 +74,14 @@ class Filters:
     def _mask(self, where: str, missing: Missing) -> np.ndarray:
         """Which rows meet a condition: `N` bool."""
         if not self._columns.num_rows:
-            return np.zeros(0, bool)  # and there are no columns that could be asked for
+            return np.zeros(0, bool)  # a gallery without rows has no columns to check
         names = columns_of(self._connection, where, self._columns.names, owner="the gallery's rows")
         return np.concatenate([self._evaluated(table, where, missing) for _, table in self._columns.blocks(names)])
 
     def _evaluated(self, table: pa.Table, where: str, missing: Missing) -> np.ndarray:
         import duckdb
 
-        connection = self._connection.cursor()  # threads must not share one
+        connection = self._connection.cursor()  # threads must not share a cursor
         timer = threading.Timer(_SECONDS, connection.interrupt)
         timer.start()
         try:
@@ -102,8 +100,8 @@ class Filters:
         return locked_duckdb()
 
 
-def matching_rows(root: Path, manifest: Manifest, conditions: Sequence[str]) -> list[np.ndarray]:
-    """The rows that meet each of some conditions; see `Filters.rows`.
+def matching_rows(snapshot: Snapshot, conditions: Sequence[str]) -> list[np.ndarray]:
+    """The rows that meet each of some conditions, deleted rows included; see `Filters.rows`.
 
     Returns:
         For each condition the row ids, int64, ascending.
@@ -111,5 +109,5 @@ def matching_rows(root: Path, manifest: Manifest, conditions: Sequence[str]) -> 
     Raises:
         InputError: if a condition cannot be used, or metadata is damaged.
     """
-    filters = Filters(Columns(root, manifest, read_duplicates(root)))
+    filters = Filters(Columns(snapshot, read_duplicates(snapshot.root)))
     return [filters.rows(where).rows() for where in conditions]

@@ -16,6 +16,7 @@ from ..encoders.spec import EncoderSpec
 from .layout import JOB_LOCK
 from .parts import read_part
 
+MANIFEST = "gallery.json"
 FORMAT = "diantu-gallery"
 VERSION = 1
 # What a job that is killed at its very beginning leaves in a new folder.

@@ -1,4 +1,4 @@
-"""Row ids → rows of metadata, reading only the row groups that they lie in, and only the columns that are asked for."""
+"""Row ids to rows of metadata. Only the row groups that hold them, and only the wanted columns, are read."""
 
 from __future__ import annotations
 
@@ -12,34 +12,37 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...datasets import InputError
+from ...datasets.errors import InputError
 from .duplicates import Duplicates
 from .layout import metadata_path
-from .manifest import Manifest
 from .parts import REMEDY
+from .snapshot import Snapshot
 
-# Column chunks whose places are kept, some 400 bytes each: parsing a file's footer takes longer than reading a row.
+# Column chunks whose positions are kept, about 400 bytes each: parsing a footer takes longer than reading a row.
 _KEPT_CHUNKS = 400_000
 _DUPLICATE_OF = "duplicate_of"
 
 
 class Metadata:
-    """The metadata of all parts. Opening costs nothing; memory does not grow with the gallery. Threads may share it."""
+    """The metadata of one snapshot. Threads may share it.
 
-    def __init__(self, root: Path, manifest: Manifest, duplicates: Duplicates | None = None) -> None:
-        self._root = root
-        self._manifest = manifest
+    Opening it reads nothing, and its memory does not grow with the gallery.
+    """
+
+    def __init__(self, snapshot: Snapshot, duplicates: Duplicates | None = None) -> None:
+        self._root = snapshot.root
+        self._manifest = snapshot.manifest
         self._duplicates = duplicates
         self._footers: OrderedDict[int, _Footer] = OrderedDict()
         self._num_chunks = 0
         self._lock = threading.Lock()
 
     def rows(self, rows_N: np.ndarray, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """The metadata of some rows, in the order asked for; with `duplicate_of` where near-duplicates are known.
+        """The metadata of some rows, in the order given; with `duplicate_of` where near-duplicates are known.
 
         Args:
             rows_N: row ids.
-            columns: their names as they are written; by default all. A part that lacks one leaves it out.
+            columns: names as they are written; by default all. A row of a part without such a column lacks it.
 
         Raises:
             IndexError: if a row is not one of the gallery's.
@@ -62,12 +65,12 @@ class Metadata:
         return found
 
     def _read(self, number: int, local_N: np.ndarray, columns: Sequence[str] | None) -> pa.Table:
-        """Rows of one part, in the order asked for."""
+        """Rows of one part, in the order given."""
         footer = self._footer(number)
         groups_N = np.searchsorted(footer.ends, local_N, side="right")
         groups = np.unique(groups_N)
         starts = np.concatenate([[0], footer.ends])
-        # The rows of the chosen groups stand one behind the other in the table that is read.
+        # The table that is read holds the rows of the chosen groups, one group after another.
         before = np.concatenate([[0], np.cumsum(footer.ends[groups] - starts[groups])])
         places_N = local_N - starts[groups_N] + before[np.searchsorted(groups, groups_N)]
         names = None if columns is None else [name for name in footer.names if name in columns]
@@ -77,7 +80,7 @@ class Metadata:
                 table = file.read_row_groups(groups.tolist(), columns=names, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise _damaged(path, error) from error
-        # A slice is a view, which costs less than taking rows.
+        # A slice is a view, which costs less than copying rows.
         return pa.concat_tables([table.slice(place, 1) for place in places_N.tolist()])
 
     def _footer(self, number: int) -> _Footer:
@@ -96,7 +99,7 @@ class Metadata:
 
 
 def _of_one_schema(tables: Sequence[pa.Table]) -> list[list[int]]:
-    """The places of tables that have the same columns: parts may differ in theirs."""
+    """The positions of tables that have the same columns: parts may differ."""
     found: dict[tuple[str, ...], list[int]] = {}
     for place, table in enumerate(tables):
         found.setdefault(tuple(map(str, table.schema)), []).append(place)
@@ -104,7 +107,7 @@ def _of_one_schema(tables: Sequence[pa.Table]) -> list[list[int]]:
 
 
 class _Footer:
-    """Where a file of metadata has what; `ends` is the row after the last one of each row group."""
+    """The layout of a metadata file; `ends` holds the row after the last row of each row group."""
 
     def __init__(self, path: Path) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Some of a gallery's rows, as one bit each: what a filter chooses and what FAISS takes."""
+"""A set of rows as one bit per row: what a filter chooses, in the form that FAISS takes."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class RowSet:
-    """Rows out of `num_total`; `bits` are packed, the lowest row in the lowest bit, so ⌈num_total / 8⌉ uint8."""
+    """A set of rows below `num_total`; `bits` are ⌈num_total / 8⌉ uint8 with the lowest row in the lowest bit."""
 
     bits: np.ndarray
     num_total: int
 
     @classmethod
     def of_mask(cls, mask_N: np.ndarray) -> RowSet:
-        """The rows at which a mask is true."""
+        """The rows where a mask is true."""
         return cls(np.packbits(mask_N, bitorder="little"), len(mask_N))
 
     @classmethod
     def without(cls, rows_M: np.ndarray, num_total: int) -> RowSet:
-        """All rows but some."""
+        """All rows except some."""
         mask_N = np.ones(num_total, bool)
         mask_N[rows_M] = False
         return cls.of_mask(mask_N)
 
     @cached_property
     def count(self) -> int:
-        """How many rows they are."""
+        """Number of rows in the set."""
         return int(np.bitwise_count(self.bits).sum())
 
     def rows(self, start: int = 0, end: int | None = None) -> np.ndarray:
-        """Those from `start` up to `end`: int64 row ids, ascending."""
+        """The rows of the set from `start` up to `end`: int64 row ids, ascending."""
         end = self.num_total if end is None else min(end, self.num_total)
         first = start // 8 * 8
         some = np.unpackbits(self.bits[first // 8 : -(-end // 8)], bitorder="little")

@@ -1,41 +1,112 @@
-"""One state of a gallery: its folder, manifest and deleted rows, and whether it has changed since."""
+"""One state of a gallery: its folder, its manifest and its deleted rows, read together.
+
+Everything that reads a gallery takes a snapshot, so that no reader combines the manifest of one moment with the
+tombstones of another.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from ...datasets.files import sha256
+from ..encoders.spec import EncoderSpec
+from .duplicates import NAME as DUPLICATES
+from .layout import DELETED, space_root
+from .manifest import MANIFEST, Manifest, read_manifest
+from .tombstones import read_deleted
+
+# Name, inode, size and modification time of each file that jobs replace when they change a gallery.
+_Stamp = tuple[tuple[str, int, int, int], ...]
 
 
-def state_of(root: Path) -> tuple[object, ...]:
-    """What changes whenever a gallery does: the files that jobs replace, by inode, size and time."""
-    names = (
-        "gallery.json",
-        "deleted.npy",
-        "duplicates.parquet",
-        *(f"index/{p.name}/index.json" for p in _indexes(root)),
-    )
-    return tuple(_stamp(root / name) for name in names)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Snapshot:
+    """What a gallery holds at one moment. It never changes, so threads may share it.
 
+    Attributes:
+        root: the gallery's folder; for a further space, the folder of that space.
+        manifest: its encoders and parts.
+        deleted: the deleted rows among those of the manifest, int64 row ids, ascending.
+    """
 
-def _indexes(root: Path) -> list[Path]:
-    return sorted((root / "index").glob("*")) if (root / "index").is_dir() else []
+    root: Path
+    manifest: Manifest
+    deleted: np.ndarray
+    _stamp: _Stamp = field(default=(), repr=False)
 
+    @classmethod
+    def read(cls, root: Path, *, with_committed: bool = False) -> Snapshot:
+        """Reads a gallery's present state.
 
-def _stamp(path: Path) -> tuple[str, int, int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return (path.name, found.st_ino, found.st_size, found.st_mtime_ns)
+        Args:
+            root: the gallery's folder.
+            with_committed: whether to count parts that a running job has committed and not yet listed in the manifest.
+
+        Raises:
+            InputError: if there is no gallery, or its manifest or tombstones are damaged.
+        """
+        stamp = _stamp_of(root)  # first, so that a change while the rest is read makes the snapshot an old one
+        manifest = read_manifest(root)
+        if with_committed:
+            manifest = manifest.with_committed(root)
+        deleted = read_deleted(root)
+        # A deletion may know of rows that were committed after this manifest was written.
+        known = deleted[: np.searchsorted(deleted, manifest.num_rows)]
+        return cls(root=root, manifest=manifest, deleted=known, _stamp=stamp)
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The encoder of the main space."""
+        return self.manifest.spec
+
+    @property
+    def num_rows(self) -> int:
+        """All rows, deleted ones included: row ids are below this number."""
+        return self.manifest.num_rows
+
+    @property
+    def num_alive(self) -> int:
+        """Rows that are not deleted."""
+        return self.num_rows - len(self.deleted)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the gallery has not changed since this was read: rows, deletions, near-duplicates or index."""
+        return _stamp_of(self.root) == self._stamp
+
+    def in_space(self, spec: EncoderSpec) -> Snapshot:
+        """The same rows in the space of one of the gallery's encoders."""
+        if spec.fingerprint == self.spec.fingerprint:
+            return self
+        manifest = replace(self.manifest, encoders=(spec,))
+        return Snapshot(root=space_root(self.root, spec.slug), manifest=manifest, deleted=self.deleted)
 
 
 def gallery_version(root: Path) -> str:
     """16 hex digits that change when the gallery's rows, deletions, near-duplicates or index do."""
     digest = hashlib.sha256()
-    indexes = sorted(path.relative_to(root).as_posix() for path in root.glob("index/*/index.json"))
-    for name in ("gallery.json", "deleted.npy", "duplicates.parquet", *indexes):
+    for name in _changing_files(root):
         if (root / name).exists():
             digest.update(f"{name}\0{sha256((root / name).read_bytes())}\0".encode())
     return digest.hexdigest()[:16]
+
+
+def _changing_files(root: Path) -> list[str]:
+    """The files that jobs replace whenever they change a gallery, relative to its folder."""
+    indexes = sorted(path.relative_to(root).as_posix() for path in root.glob("index/*/index.json"))
+    return [MANIFEST, DELETED, DUPLICATES, *indexes]
+
+
+def _stamp_of(root: Path) -> _Stamp:
+    stamps = []
+    for name in _changing_files(root):
+        try:
+            found = (root / name).stat()
+        except FileNotFoundError:
+            continue
+        stamps.append((name, found.st_ino, found.st_size, found.st_mtime_ns))
+    return tuple(stamps)

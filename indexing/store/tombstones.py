@@ -9,14 +9,13 @@ import numpy as np
 from ...datasets.errors import InputError
 from .layout import DELETED
 
-# What to do about damaged tombstones.
 _REMEDY = "restore it from a copy; without the file no row counts as deleted"
 
 
 def read_deleted(root: Path) -> np.ndarray:
     """The gallery's deleted rows: int64 row ids, ascending.
 
-    A gallery that was opened earlier may have fewer rows than the deletion knew of, so there may be ids beyond them.
+    A deletion may know of rows that were committed after a manifest was read, so there may be ids beyond its rows.
 
     Raises:
         InputError: if the file is damaged.
@@ -30,5 +29,5 @@ def read_deleted(root: Path) -> np.ndarray:
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read ({error}); {_REMEDY}") from error
     if rows_N.ndim != 1 or rows_N.dtype != np.int64 or (np.diff(rows_N, prepend=-1) < 1).any():
-        raise InputError(f"{path} is damaged (it holds no ascending row ids); {_REMEDY}")
+        raise InputError(f"{path} is damaged (it does not hold ascending row ids); {_REMEDY}")
     return rows_N

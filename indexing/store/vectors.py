@@ -1,4 +1,4 @@
-"""The parts' vectors as one array of rows, memory-mapped.
+"""The parts' vectors as one memory-mapped array of rows.
 
 Shapes: N rows, D dimension, Q queries.
 """
@@ -7,45 +7,49 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from ...datasets.errors import InputError
 from .layout import vectors_path
-from .manifest import Manifest
 from .parts import REMEDY
+from .snapshot import Snapshot
 
 BLOCK = 65_536  # rows of a block: 128 MB of float32 at 512 dimensions
 _OPEN_FILES = 512  # below the 1024 that a process may usually have open
-# Rows that are gathered at a time: they stay in the processor's cache until they are compared (twice as fast), and so
-# few that numpy's library compares them on one thread, rather than wait for others on a busy machine.
+# Rows that are gathered at a time: they stay in the CPU cache until they are compared (twice as fast), and are so few
+# that numpy's BLAS compares them on one thread instead of waiting for other threads on a busy machine.
 _GATHERED = 512
 
 
 class Vectors:
-    """Rows of float16 on disk, read as float32. Opening costs nothing, whatever the size."""
+    """The vectors of a snapshot's rows: float16 on disk, read as float32. Opening takes constant time."""
 
-    def __init__(self, root: Path, manifest: Manifest) -> None:
-        self.dim = manifest.spec.dim
-        self._root = root
-        self._manifest = manifest
-        self._starts = np.cumsum([0, *(count for _, count in manifest.parts)], dtype=np.int64)
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.dim = snapshot.spec.dim
+        self._root = snapshot.root
+        self._parts = snapshot.manifest.parts
+        self._starts = np.cumsum([0, *(count for _, count in self._parts)], dtype=np.int64)
         self._open = lru_cache(maxsize=_OPEN_FILES)(self._map)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
     def rows(self, rows_N: np.ndarray) -> np.ndarray:
-        """The vectors of some rows, in the order asked for: `emb_ND` float32."""
-        if not (np.diff(rows_N) > 0).all():  # in order they are read faster
+        """The vectors of some rows, in the order given: `emb_ND` float32.
+
+        Raises:
+            IndexError: if a row id is not one of the gallery's.
+            InputError: if a file of vectors is missing or damaged.
+        """
+        if not (np.diff(rows_N) > 0).all():  # ascending rows are read faster
             ordered, inverse = np.unique(rows_N, return_inverse=True)
             return self.rows(ordered)[inverse]
         if not len(rows_N):
             return np.zeros((0, self.dim), np.float32)
         if rows_N[0] < 0 or rows_N[-1] >= len(self):
             raise IndexError(
-                f"rows {rows_N[0]} to {rows_N[-1]} asked for, the gallery has 0 to {len(self) - 1}"
+                f"rows {rows_N[0]} to {rows_N[-1]} were asked for, the gallery has 0 to {len(self) - 1}"
             )  # −1 pads short results of a search: drop it first
         half_ND = np.empty((len(rows_N), self.dim), np.float16)
         cuts = np.searchsorted(rows_N, self._starts)
@@ -55,7 +59,7 @@ class Vectors:
         return _as_float32(half_ND)
 
     def scores(self, queries_QD: np.ndarray, rows_N: np.ndarray) -> np.ndarray:
-        """Inner products of queries, float32, and some rows: `scores_QN` float32. Ascending rows are read faster."""
+        """Inner products of float32 queries and some rows: `scores_QN` float32. Ascending rows are read faster."""
         scores_QN = np.empty((len(queries_QD), len(rows_N)), np.float32)
         for low in range(0, len(rows_N), _GATHERED):
             some = slice(low, low + _GATHERED)
@@ -63,20 +67,20 @@ class Vectors:
         return scores_QN
 
     def blocks(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        """The rows from `start` to `end` in order, as pairs of first row and `emb_ND` float32 of bounded size."""
+        """The rows from `start` to `end` in order, as pairs of a first row and `emb_ND` float32 of bounded size."""
         end = len(self) if end is None else end
         first = 0
-        for position, (_, count) in enumerate(self._manifest.parts):
+        for position, (_, count) in enumerate(self._parts):
             stop = min(count, end - first)
             for low in range(max(start - first, 0), stop, BLOCK):
                 yield first + low, _as_float32(self._open(position)[low : min(low + BLOCK, stop)])
             first += count
 
     def _map(self, position: int) -> np.ndarray:
-        number, count = self._manifest.parts[position]
+        number, count = self._parts[position]
         path = vectors_path(self._root, number)
         try:
-            # A plain array: indexing a memmap costs more. Copy-on-write: torch wants to be allowed to write.
+            # A plain array, because indexing a memmap costs more; copy-on-write, because torch needs writable memory.
             array = np.asarray(np.load(path, mmap_mode="c"))
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{path} is damaged ({error}); {REMEDY}") from error
@@ -89,7 +93,7 @@ class Vectors:
 
 
 def _as_float32(half_ND: np.ndarray) -> np.ndarray:
-    """Float16 → float32. torch does it with vector instructions: 25 times as fast as numpy here."""
+    """Float16 to float32. torch uses vector instructions: 25 times as fast as numpy here."""
     import torch
 
     return torch.from_numpy(half_ND).float().numpy()

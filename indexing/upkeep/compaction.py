@@ -1,4 +1,4 @@
-"""A gallery without its deleted rows, in a new folder. The old one stays, for those who have it open.
+"""Writes a gallery without its deleted rows into a new folder. Processes that have the old one open are not disturbed.
 
 Shapes: N rows of the old gallery, or of one of its parts.
 """
@@ -19,20 +19,24 @@ from ...datasets.files import TEMPORARY, exclusive, replacing, sha256, sync_fold
 from ..store.layout import DELETION_LOCK, JOB_LOCK, record_path, remove_temporary_files, space_root
 from ..store.manifest import Manifest, read_manifest
 from ..store.parts import REMEDY, committed, read_part, verify_part, write_rows_of_part
-from ..store.tombstones import read_deleted
+from ..store.snapshot import Snapshot
 from .deletion import PATIENCE_SECONDS
 
-# What an output was begun from; it stays in the new gallery, to tell where that comes from.
+# The source of an unfinished compaction; it stays in the new gallery to document where that comes from.
 _ORIGIN = "compacted.json"
 _BEFORE_ORIGIN = (JOB_LOCK, f"{_ORIGIN}{TEMPORARY}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compacted:
-    """What a compaction gave: the new gallery's rows, how many were dropped, and parts by what became of them.
+    """What a compaction did.
 
-    `num_linked` parts lost no rows and share their files with the old gallery (or are copies, where it lies on another
-    file system); `num_rewritten` did.
+    Attributes:
+        num_rows: rows of the new gallery.
+        num_dropped: deleted rows that it does not have.
+        num_linked: parts that lost no rows and share their files with the old gallery, or are copies if that is on
+            another file system.
+        num_rewritten: parts that lost rows.
     """
 
     num_rows: int
@@ -42,15 +46,15 @@ class Compacted:
 
 
 def compact(root: Path, output: Path, *, show_progress: bool = False) -> Compacted:
-    """Writes a gallery without its deleted rows into a new folder; rows are numbered anew, parts keep their numbers.
+    """Writes a gallery without its deleted rows into a new folder. Rows get new numbers, parts keep theirs.
 
-    The ledger comes along, so embedding the same shards into the new gallery adds nothing. The index does not. A
-    compaction that is killed at any moment has no `gallery.json`; started again, it ends with the same bytes as one
-    that was not.
+    The ledger is copied, so embedding the same shards into the new gallery adds nothing. The index is not copied. A
+    compaction that is killed has no `gallery.json`; started again, it ends with the same bytes as one that was not
+    killed.
 
     Args:
-        root: the gallery's folder, which stays as it is.
-        output: the new folder, or one that an unfinished compaction of the same gallery has left.
+        root: the gallery's folder, which does not change.
+        output: a new folder, or one that an unfinished compaction of the same gallery has left.
         show_progress: a progress bar on stderr.
 
     Raises:
@@ -59,18 +63,18 @@ def compact(root: Path, output: Path, *, show_progress: bool = False) -> Compact
     """
     root, output = Path(root), Path(output)
     if output.resolve() == root.resolve() or root.resolve() in output.resolve().parents:
-        raise InputError(f"the output {output} lies in the gallery {root}; give a folder outside it")
-    read_manifest(root)  # without a gallery there is nothing to lock
+        raise InputError(f"the output {output} is inside the gallery {root}; give a folder outside it")
+    read_manifest(root)  # without a gallery, no lock file must be created
     with (
         exclusive(root, JOB_LOCK),
         exclusive(root, DELETION_LOCK, patience=PATIENCE_SECONDS),
         exclusive(output, JOB_LOCK),
     ):
-        manifest = read_manifest(root).with_committed(root)
-        deleted_N = read_deleted(root)
-        _claim(output, root, deleted_N)
+        snapshot = Snapshot.read(root, with_committed=True)
+        manifest = snapshot.manifest
+        _claim(output, snapshot)
         remove_temporary_files(output)
-        kept = _kept_rows(manifest, deleted_N)
+        kept = _kept_rows(snapshot)
         numbers = _part_numbers(root, manifest)
         spaces = [spec.slug for spec in manifest.encoders[1:]]
         for number in tqdm(numbers, unit=" parts", disable=not show_progress, dynamic_ncols=True):
@@ -79,7 +83,7 @@ def compact(root: Path, output: Path, *, show_progress: bool = False) -> Compact
             _compact_part(root, output, number, kept.get(number))
         if (root / "ledger.jsonl").exists():
             write_atomic(output / "ledger.jsonl", (root / "ledger.jsonl").read_bytes())
-        for folder, _, _ in os.walk(output):  # the links too must be on disk before the gallery is
+        for folder, _, _ in os.walk(output):  # the links, too, must be on disk before gallery.json is
             sync_folder(Path(folder))
         counts = ((number, len(kept[number]) if number in kept else count) for number, count in manifest.parts)
         compacted = replace(manifest, parts=tuple(counts))
@@ -92,20 +96,16 @@ def compact(root: Path, output: Path, *, show_progress: bool = False) -> Compact
     )
 
 
-def renumbering(manifest: Manifest, deleted_N: np.ndarray) -> np.ndarray:
-    """Old row → row after the compaction, −1 for a deleted one: int64, one for each row of the old gallery.
-
-    Args:
-        manifest: of the old gallery.
-        deleted_N: its deleted rows, as `read_deleted` gives them; those beyond the manifest's do not matter.
-    """
-    is_kept_N = np.ones(manifest.num_rows, bool)
-    is_kept_N[deleted_N[deleted_N < manifest.num_rows]] = False
+def renumbering(snapshot: Snapshot) -> np.ndarray:
+    """For each row of the old gallery its row after the compaction, −1 for a deleted row: `N` int64."""
+    is_kept_N = np.ones(snapshot.num_rows, bool)
+    is_kept_N[snapshot.deleted] = False
     return np.where(is_kept_N, np.cumsum(is_kept_N) - 1, -1)
 
 
-def _claim(output: Path, root: Path, deleted_N: np.ndarray) -> None:
-    """Notes in a new folder what is compacted into it; goes on only with the same."""
+def _claim(output: Path, snapshot: Snapshot) -> None:
+    """Notes in a new folder what is compacted into it; continues only with the same gallery and deletions."""
+    root, deleted_N = snapshot.root, snapshot.deleted
     if (output / "gallery.json").exists():
         raise InputError(f"{output} is a finished gallery; give a new folder")
     origin = {
@@ -122,13 +122,13 @@ def _claim(output: Path, root: Path, deleted_N: np.ndarray) -> None:
                 f"rows, this one is of {root} with {len(deleted_N)}: remove that folder, or give a new one"
             )
     elif any(path.name not in _BEFORE_ORIGIN for path in output.iterdir()):
-        raise InputError(f"{output} is not empty and no unfinished compaction; give a new folder")
+        raise InputError(f"{output} is neither empty nor an unfinished compaction; give a new folder")
     else:
         write_json(path, origin)
 
 
 def _part_numbers(root: Path, manifest: Manifest) -> list[int]:
-    """All parts, also those behind a part that is still open, which are in no list yet."""
+    """All committed parts, including those after an unfinished part, which gallery.json does not list yet."""
     numbers = committed(root)
     for number, count in manifest.parts:
         part = read_part(root, number)
@@ -136,17 +136,17 @@ def _part_numbers(root: Path, manifest: Manifest) -> list[int]:
             found = "no commit record" if part is None else f"{part.num_rows} rows"
             raise InputError(
                 f"part {number:05d} of {root} has {found}, {count} rows are in gallery.json; "
-                "run diantu embed to make it anew, then compact"
+                "run diantu embed to write it again, then compact"
             )
     return sorted(numbers)
 
 
-def _kept_rows(manifest: Manifest, deleted_N: np.ndarray) -> dict[int, np.ndarray]:
-    """For each part that loses rows, those that stay, as rows of the part."""
-    is_kept_N = renumbering(manifest, deleted_N) >= 0
+def _kept_rows(snapshot: Snapshot) -> dict[int, np.ndarray]:
+    """For each part that loses rows, the rows of the part that stay."""
+    is_kept_N = renumbering(snapshot) >= 0
     kept = {}
     first = 0
-    for number, count in manifest.parts:
+    for number, count in snapshot.manifest.parts:
         here_N = is_kept_N[first : first + count]
         if not here_N.all():
             kept[number] = np.flatnonzero(here_N)
@@ -155,37 +155,37 @@ def _kept_rows(manifest: Manifest, deleted_N: np.ndarray) -> dict[int, np.ndarra
 
 
 def _compact_part(source: Path, target: Path, number: int, rows_N: np.ndarray | None) -> None:
-    """Brings a part (or its vectors in a further space) whole, or those of its rows that stay."""
+    """Transfers a part (or its vectors in a further space) as a whole, or only the rows that stay."""
     part = read_part(source, number)
-    if part is None:  # vectors in a further space that are still to be made; diantu embed makes them there too
+    if part is None:  # these vectors in a further space do not exist yet; diantu embed adds them to the new gallery
         return
     if _is_whole(target, number):
         return
     if rows_N is None:
         names = [*part.files, record_path(source, number).relative_to(source).as_posix()]
-        for name in names:  # the record last: with it the part exists
+        for name in names:  # the record last, because with it the part exists
             _link(source / name, target / name)
         return
-    problems = verify_part(source, part)  # or damage would get a new checksum
+    problems = verify_part(source, part)  # otherwise damage would get a new checksum
     if problems:
         raise InputError(f"part {part.name} of {source} is damaged ({'; '.join(problems)}); {REMEDY}")
     write_rows_of_part(target, source, part, rows_N)
 
 
 def _is_whole(root: Path, number: int) -> bool:
-    """Whether an earlier try brought a part; a power cut may have left the record and lost links to files."""
+    """Whether an earlier attempt transferred a part; a power cut may have kept the record and lost links to files."""
     part = read_part(root, number)
     return part is not None and all((root / name).exists() for name in part.files)
 
 
 def _link(path: Path, target: Path) -> None:
-    """Gives a file a second name, or copies it; nothing ever changes a file of a part in place."""
+    """Links a file, or copies it where that is impossible. Files of parts are never changed in place."""
     if not path.exists():
         raise InputError(f"{path} is missing; {REMEDY}")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:
-        os.link(path, target, follow_symlinks=False)  # vectors that were imported may be links already: they stay so
+        os.link(path, target, follow_symlinks=False)  # imported vectors may be symbolic links, which stay links
     except OSError:  # another file system, or one without links
         with replacing(target) as temporary:
             shutil.copyfile(path, temporary)

@@ -1,4 +1,4 @@
-"""Near-duplicates over a whole gallery: rows are asked for their neighbours, and form groups around representatives.
+"""Finds near-duplicates in a whole gallery: each row is a query, and similar rows form groups with a representative.
 
 Shapes: N rows of the gallery, Q rows of a block, K neighbours, C candidates, D dimension.
 """
@@ -17,19 +17,19 @@ from ...datasets.files import exclusive
 from ..index.opened import GalleryIndex
 from ..store.duplicates import COLUMNS, Duplicates, write_duplicates
 from ..store.layout import JOB_LOCK
-from ..store.manifest import Manifest, read_manifest
 from ..store.parts import read_metadata
+from ..store.snapshot import Snapshot
 from ..store.vectors import Vectors
 
-# Of the 16,833 pairs of different pictures among the bundled photographs, none is closer than 12 bits. Of altered
-# copies these lie within 10: JPEG of quality 30, 100 %; half the size, 100 %; brighter by 30 %, 99 %; cut by 2 % or 5 %
-# evenly on all sides, 100 % or 97 %; cut by 5 % at the left and the top alone, 63 %.
+# Of the 16,833 pairs of different images among the bundled photographs, none differs in fewer than 12 bits. Of altered
+# copies, these differ in at most 10: JPEG of quality 30, 100 %; half the size, 100 %; 30 % brighter, 99 %; cropped by
+# 2 % or 5 % on all sides, 100 % or 97 %; cropped by 5 % on the left and the top only, 63 %.
 MAX_HASH_DISTANCE = 10
-# Vectors are kept as float16, so that a picture's score with an exact copy may lie a little below 1.
+# Vectors are stored as float16, so an image's score with an exact copy may be a little below 1.
 _MAX_THRESHOLD = 0.999
-_BLOCK = 256  # rows asked for at a time: their scores with a block of an exact search are 64 MB
-# How many neighbours are asked for, and how many more while all of them are alike; 2048 is the most that FAISS gives on
-# a GPU.
+_BLOCK = 256  # rows searched at a time: their scores with a block of an exact search take 64 MB
+# The number of neighbours searched for, its growth while all of them are similar, and the maximum, which is FAISS's
+# limit on a GPU.
 _FIRST, _FACTOR, _MOST = 32, 8, 2048
 
 
@@ -42,24 +42,24 @@ def find_duplicates(
 ) -> Duplicates:
     """Finds a gallery's near-duplicates through its index, and writes them to `duplicates.parquet`.
 
-    Two rows are alike if their score is at least `threshold` and, where both have a perceptual hash, their hashes
-    differ in at most `max_hash_distance` bits. Either signal alone is not enough: a coarse encoder gives different
-    pictures the same vector, and a hash of 64 bits knows nothing of what it shows.
+    Two rows are similar if their score is at least `threshold` and, where both have a perceptual hash, their hashes
+    differ in at most `max_hash_distance` bits. One signal alone is not enough: a coarse encoder gives different images
+    the same vector, and a 64-bit hash does not describe the content.
 
-    Pictures are gone through from the largest to the smallest, equal ones (and those of unknown size) in the order of
-    rows. One that is like no representative becomes one; any other is a duplicate of the representative that it is most
-    like (leader clustering, Hartigan 1975). So each duplicate is like the picture that stands for it, which chains of
-    similar pictures do not give, and the picture kept is the largest. Rows that are found to be duplicates are not
-    asked for their own neighbours. Memory is about 50 bytes a row.
+    Images are processed from the largest to the smallest, images of equal (or unknown) size by ascending row. An image
+    that is similar to no representative becomes one; any other is a duplicate of the most similar representative
+    (leader clustering, Hartigan 1975). So each duplicate is similar to its representative, which chains of similar
+    images do not guarantee, and the representative is the largest image. The neighbours of a row that is already known
+    as a duplicate are not searched. Memory is about 50 bytes per row.
 
-    Up to 2048 neighbours of a picture are looked at. Where more than that reach the threshold, the others still join
-    it through duplicates of it among their own neighbours; how many such pictures there are is `num_cut`.
+    Up to 2048 neighbours of an image are examined. Where more reach the threshold, the others join it through its
+    duplicates among their own neighbours. `num_cut` counts such images.
 
     Args:
-        root: the gallery's folder. Its deleted rows take no part.
-        threshold: the least score, above 0 and up to 0.999.
-        max_hash_distance: 0 to 64 bits; 64 leaves the hash out of it. The default parts pictures from altered copies in
-            the bundled photographs, see `MAX_HASH_DISTANCE`.
+        root: the gallery's folder. Deleted rows are left out.
+        threshold: the lowest score of similar rows, above 0 and up to 0.999.
+        max_hash_distance: 0 to 64 bits; 64 ignores the hash. The default separates different images from altered copies
+            among the bundled photographs, see `MAX_HASH_DISTANCE`.
         show_progress: a progress bar on stderr.
 
     Raises:
@@ -72,9 +72,9 @@ def find_duplicates(
     if not 0 <= max_hash_distance <= 64:
         raise InputError(f"the hash distance is {max_hash_distance}; give 0 to 64 bits, where 64 ignores the hash")
     with exclusive(root, JOB_LOCK):
-        manifest = read_manifest(root)
-        index = GalleryIndex.open(root, manifest)
-        looks = _read_looks(root, manifest, index.deleted)
+        snapshot = Snapshot.read(root)
+        index = GalleryIndex.open(snapshot)
+        looks = _read_looks(snapshot)
         groups = _Groups(index.vectors, looks, threshold, max_hash_distance)
         with tqdm(
             total=len(looks.order), unit=" rows", desc="comparing", disable=not show_progress, dynamic_ncols=True
@@ -86,8 +86,8 @@ def find_duplicates(
         settings = {
             "threshold": threshold,
             "max_hash_distance": max_hash_distance,
-            "num_rows": manifest.num_rows,
-            "num_deleted": manifest.num_rows - len(looks.order),
+            "num_rows": snapshot.num_rows,
+            "num_deleted": len(snapshot.deleted),
             "num_cut": groups.num_cut,
         }
         return write_duplicates(root, groups.table(), settings)
@@ -95,7 +95,7 @@ def find_duplicates(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Looks:
-    """What is known of all rows but their vectors. `order` are those that are not deleted, the best picture first."""
+    """What is known of all rows except their vectors; `order`: rows that are not deleted, largest image first."""
 
     order: np.ndarray
     is_deleted: np.ndarray
@@ -103,31 +103,31 @@ class _Looks:
     has_hash: np.ndarray
 
     def hash_distances(self, rows: int | np.ndarray, others_C: np.ndarray) -> np.ndarray:
-        """Bits in which the hashes differ, int8, of one row or as many as there are others; −1 where one is unknown."""
+        """The number of differing hash bits, int8, of one row (or one per other row) and others; −1 where unknown."""
         distances_C = np.bitwise_count(self.hashes[rows] ^ self.hashes[others_C]).astype(np.int8)
         return np.where(self.has_hash[rows] & self.has_hash[others_C], distances_C, np.int8(-1))
 
 
-def _read_looks(root: Path, manifest: Manifest, deleted: np.ndarray) -> _Looks:
-    size = manifest.num_rows
+def _read_looks(snapshot: Snapshot) -> _Looks:
+    size = snapshot.num_rows
     hashes, has_hash, areas = np.zeros(size, np.uint64), np.zeros(size, bool), np.zeros(size, np.int64)
     first = 0
-    for number, count in manifest.parts:
+    for number, count in snapshot.manifest.parts:
         here = slice(first, first + count)
-        table = read_metadata(root, number, ["phash", "width", "height"])
+        table = read_metadata(snapshot.root, number, ["phash", "width", "height"])
         hashes[here] = table["phash"].fill_null(0).to_numpy()
         has_hash[here] = table["phash"].is_valid().to_numpy()
         areas[here] = table["width"].fill_null(0).to_numpy() * table["height"].fill_null(0).to_numpy()
         first += count
     is_deleted = np.zeros(size, bool)
-    is_deleted[deleted] = True
+    is_deleted[snapshot.deleted] = True
     order = np.argsort(-areas, kind="stable")
     return _Looks(order=order[~is_deleted[order]], is_deleted=is_deleted, hashes=hashes, has_hash=has_hash)
 
 
 @dataclass(slots=True)
 class _Neighbours:
-    """The rows that are like a row, with their scores. `is_cut` says that there are more."""
+    """The rows that are similar to a row, with their scores. `is_cut` says that there are more."""
 
     rows: np.ndarray
     scores: np.ndarray
@@ -135,7 +135,7 @@ class _Neighbours:
 
 
 def _examine(index: GalleryIndex, groups: _Groups, rows: np.ndarray) -> None:
-    """Settles the rows of a block, in the order of preference: all are asked at once, then decide one by one."""
+    """Decides about the rows of a block in order of preference: one search for all, then one row after another."""
     emb_QD = index.vectors.rows(rows)
     found: dict[int, _Neighbours] = {}
     asked, k = np.arange(len(rows)), _FIRST
@@ -146,7 +146,7 @@ def _examine(index: GalleryIndex, groups: _Groups, rows: np.ndarray) -> None:
             found[i] = groups.alike(int(rows[i]), rows_K, scores_K, is_full)
         if k == _MOST:
             break
-        # What belongs to a large group is seen from its first neighbours; only a new one's extent must be asked for.
+        # The first neighbours show that a row belongs to a known group; only a new group needs more neighbours.
         cut = [i for i in asked.tolist() if found[i].is_cut and not groups.join(int(rows[i]), emb_QD[i], found[i])]
         asked, k = np.array(cut, np.int64), min(_FACTOR * k, _MOST)
     for i, row in enumerate(rows.tolist()):
@@ -154,7 +154,7 @@ def _examine(index: GalleryIndex, groups: _Groups, rows: np.ndarray) -> None:
 
 
 class _Groups:
-    """The groups as far as they are known: of each row its representative, and how like it is."""
+    """The groups known so far: for each row its representative and their score."""
 
     def __init__(self, vectors: Vectors, looks: _Looks, threshold: float, max_hash_distance: int) -> None:
         self.num_cut = 0
@@ -166,11 +166,11 @@ class _Groups:
         self._score_N = np.full(len(vectors), -np.inf, np.float32)
 
     def is_settled(self, rows_Q: np.ndarray) -> np.ndarray:
-        """Whether rows are representatives or duplicates already."""
+        """Whether rows are already known as representatives or duplicates."""
         return self._representative_N[rows_Q] >= 0
 
     def alike(self, row: int, rows_K: np.ndarray, scores_K: np.ndarray, is_full: bool) -> _Neighbours:
-        """Those of a row's neighbours that are like it; `is_full` if the search may have more of them."""
+        """The neighbours of a row that are similar to it; `is_full` says that the search may have found more."""
         is_near_K = scores_K >= self._threshold
         is_cut = bool(is_full and is_near_K[-1])
         is_near_K &= (rows_K != row) & ~self._looks.is_deleted[rows_K]
@@ -179,10 +179,10 @@ class _Groups:
         return _Neighbours(rows=rows_C[is_like_C], scores=scores_C[is_like_C], is_cut=is_cut)
 
     def join(self, row: int, emb_D: np.ndarray, neighbours: _Neighbours) -> bool:
-        """Makes a row a duplicate of the representative that it, or a duplicate next to it, is like, if there is one.
+        """Makes a row a duplicate of a similar representative, found through its neighbours, if there is one.
 
-        A representative whose neighbours were all seen has claimed the row before; this is for those that were cut,
-        and for an approximate index, which may see a pair from one of its sides only.
+        A representative with a complete list of neighbours has already claimed the row. This is for incomplete lists,
+        and for an approximate index, which may find a pair from one side only.
         """
         known = self._representative_N[neighbours.rows]
         candidates = np.unique(known[known >= 0])
@@ -197,7 +197,7 @@ class _Groups:
         return True
 
     def settle(self, row: int, emb_D: np.ndarray, neighbours: _Neighbours) -> None:
-        """Makes a row a representative and claims what is like it, unless it is a duplicate."""
+        """Makes a row a representative, which claims the rows similar to it, unless the row is a duplicate."""
         if self._representative_N[row] >= 0 or self.join(row, emb_D, neighbours):
             return
         self.num_cut += neighbours.is_cut
@@ -208,7 +208,7 @@ class _Groups:
         self._score_N[others_C[claimed_C]] = scores_C[claimed_C]
 
     def table(self) -> pa.Table:
-        """The duplicates, in the order of rows. Scores have four decimals, as far as float16 knows them."""
+        """The duplicates by ascending row. Scores have four decimals, the precision of float16."""
         all_N = np.arange(len(self._representative_N))
         rows = np.flatnonzero((self._representative_N >= 0) & (self._representative_N != all_N))
         representatives = self._representative_N[rows]

@@ -1,6 +1,6 @@
-"""Deleting rows: tombstones in `deleted.npy`. Parts, metadata and index stay as they are, and so do row ids.
+"""Deletes rows by tombstones in `deleted.npy`. Parts, metadata, index and row ids do not change.
 
-A deletion has a lock of its own, so that it need not wait for a job that runs for days.
+A deletion has its own lock, so that it does not wait for a job that runs for days.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ...datasets.files import exclusive, replacing
 from ..store.columns import Columns
 from ..store.filters import matching_rows
 from ..store.layout import DELETED, DELETION_LOCK
-from ..store.manifest import Manifest, read_manifest
+from ..store.snapshot import Snapshot
 from ..store.tombstones import read_deleted
 
-# A deletion holds its lock for the time that a file takes to be written; a compaction holds it for long.
+# A deletion holds its lock only while it writes a file; a compaction holds it much longer.
 PATIENCE_SECONDS = 5.0
 
 
@@ -30,8 +30,11 @@ PATIENCE_SECONDS = 5.0
 class Deleted:
     """What a deletion did.
 
-    `num_deleted` rows are newly deleted, `num_already` of the rows that were meant had been before, `num_rows` are left
-    in the gallery. `unknown_keys` are those of the given keys that no row has, in their order.
+    Attributes:
+        num_deleted: rows that are newly deleted.
+        num_already: matching rows that were deleted before.
+        num_rows: rows that are left in the gallery.
+        unknown_keys: the given keys that no row has, in the order given.
     """
 
     num_deleted: int
@@ -43,13 +46,13 @@ class Deleted:
 def delete(
     root: Path, *, where: str | None = None, keys: Sequence[str] | None = None, dry_run: bool = False
 ) -> Deleted:
-    """Deletes rows from a gallery, for good: embedding their shards again does not bring them back.
+    """Deletes rows from a gallery permanently: embedding their shards again does not bring them back.
 
     Args:
         root: the gallery's folder.
         where: a SQL condition over the metadata; see `matching_rows` for missing values.
-        keys: the rows' keys; every row that has one of them goes.
-        dry_run: only count.
+        keys: keys; every row that has one of them is deleted.
+        dry_run: count the rows without deleting them.
 
     Raises:
         InputError: if not exactly one of `where` and `keys` is given, the condition cannot be used, there is no
@@ -57,12 +60,12 @@ def delete(
     """
     root = Path(root)
     if (where is None) == (keys is None) or isinstance(keys, str):
-        raise InputError("a deletion takes either a condition (where) or a list of keys (keys); give one of them")
-    manifest = read_manifest(root).with_committed(root)
+        raise InputError("a deletion needs either a condition (where) or a list of keys (keys); give one of them")
+    snapshot = Snapshot.read(root, with_committed=True)
     if where is not None:
-        (rows_N,), unknown = matching_rows(root, manifest, [where]), ()
+        (rows_N,), unknown = matching_rows(snapshot, [where]), ()
     else:
-        rows_N, unknown = _rows_with_keys(root, manifest, list(dict.fromkeys(keys or ())))
+        rows_N, unknown = _rows_with_keys(snapshot, list(dict.fromkeys(keys or ())))
     with nullcontext() if dry_run else exclusive(root, DELETION_LOCK, patience=PATIENCE_SECONDS):
         before_N = read_deleted(root)
         after_N = np.union1d(before_N, rows_N)
@@ -73,17 +76,17 @@ def delete(
     return Deleted(
         num_deleted=num_deleted,
         num_already=len(rows_N) - num_deleted,
-        num_rows=manifest.num_rows - int(np.searchsorted(after_N, manifest.num_rows)),
+        num_rows=snapshot.num_rows - int(np.searchsorted(after_N, snapshot.num_rows)),
         unknown_keys=unknown,
     )
 
 
-def _rows_with_keys(root: Path, manifest: Manifest, keys: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The rows that have one of some keys, ascending, and the keys that no row has."""
+def _rows_with_keys(snapshot: Snapshot, keys: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The rows that have one of the keys, ascending, and the keys that no row has."""
     wanted = pa.array(keys, pa.string())
     rows = [np.zeros(0, np.int64)]
     found: set[str] = set()
-    for first, table in Columns(root, manifest).blocks(["key"]):
+    for first, table in Columns(snapshot).blocks(["key"]):
         column_N = table["key"]
         is_wanted_N = pc.call_function("is_in", [column_N], pc.SetLookupOptions(wanted))
         rows.append(first + np.flatnonzero(is_wanted_N.to_numpy()))

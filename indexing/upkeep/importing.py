@@ -1,4 +1,4 @@
-"""Folders that others wrote → a gallery: `clip-retrieval inference`, or LAION's published `img_emb` and `metadata`.
+"""Imports folders that other tools wrote: `clip-retrieval inference`, or LAION's published `img_emb` and `metadata`.
 
 Shapes: N rows of a part, D dimension.
 """
@@ -26,15 +26,15 @@ from ..store.ledger import Ledger
 from ..store.manifest import open_or_create
 from ..store.parts import COLUMNS, Record, write_linked_part
 
-# Rows that are looked at, or converted, at a time.
+# Rows that are checked or converted at a time.
 _BLOCK = 65_536
-# float16 keeps lengths of unit vectors to about a thousandth.
+# float16 keeps the length of a unit vector to about a thousandth.
 _UNIT_TOLERANCE = 2e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Piece:
-    """The files of one part; `texts` are the captions' vectors, where there are any."""
+    """The files of one part; `texts`: the caption vectors, if any."""
 
     images: Path
     metadata: Path
@@ -44,7 +44,14 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What an import did. `num_empty` are rows without a finite vector: they stay, as zeros, and are never found."""
+    """What an import did.
+
+    Attributes:
+        num_rows: rows of the source.
+        num_linked: files of vectors that are linked.
+        num_converted: files of vectors that were converted.
+        num_empty: rows without a finite vector, which are kept as zeros.
+    """
 
     num_rows: int
     num_linked: int
@@ -53,14 +60,14 @@ class Imported:
 
 
 def import_vectors(source: Path, gallery: Path, spec: EncoderSpec, *, show_progress: bool = False) -> Imported:
-    """Makes a gallery of a folder with `img_emb/*.npy` and `metadata/*.parquet` (and `text_emb/*.npy`).
+    """Creates a gallery from a folder with `img_emb/*.npy` and `metadata/*.parquet` (and `text_emb/*.npy`).
 
     Vectors that are float16 and of unit length are linked, not copied; others are converted. Metadata is copied, with
-    its columns under our names. What an earlier run has imported is not done again.
+    the columns under diantu's names. Parts that an earlier run has imported are not imported again.
 
     Raises:
-        InputError: if the folder is of another kind, a part's files have different numbers of rows, or the vectors are
-            not of the encoder's dimension.
+        InputError: if the folder has another layout, the files of a part have different numbers of rows, or the vectors
+            do not have the encoder's dimension.
     """
     pieces = _pieces(source, spec)
     counts = {"linked": 0, "converted": 0, "empty": 0}
@@ -74,7 +81,7 @@ def import_vectors(source: Path, gallery: Path, spec: EncoderSpec, *, show_progr
         for job in tqdm(jobs, unit=" parts", disable=not show_progress, dynamic_ncols=True):
             piece = piece_of.get(job.shard.id)
             if piece is None:
-                raise InputError(f"{gallery} has work of another job left; finish that with diantu embed first")
+                raise InputError(f"{gallery} has unfinished work of another job; finish it with diantu embed first")
             _import_piece(gallery, job.part, job.shard, piece, spec, counts)
         manifest.with_committed(gallery).save(gallery)
     return Imported(
@@ -90,16 +97,16 @@ def _shard(piece: _Piece) -> Shard:
 
 
 def _pieces(source: Path, spec: EncoderSpec) -> list[_Piece]:
-    """The parts of a folder, in the order of their numbers, checked before anything is written."""
+    """The parts of a folder in the order of their numbers, checked before anything is written."""
     images = _numbered(source / "img_emb", ".npy")
     if not images:
         raise InputError(
-            f"{source} has no img_emb/*.npy; give what `clip-retrieval inference` wrote, or LAION's folders"
+            f"{source} has no img_emb/*.npy; give a folder that `clip-retrieval inference` wrote, or LAION's folders"
         )
     metadata, texts = _numbered(source / "metadata", ".parquet"), _numbered(source / "text_emb", ".npy")
     lacking = sorted(images.keys() ^ metadata.keys())
     if lacking:
-        raise InputError(f"{source}: part {lacking[0]} has only one of vectors and metadata; bring the other one too")
+        raise InputError(f"{source}: part {lacking[0]} has only one of vectors and metadata; add the other file")
     pieces = []
     for number in sorted(images):
         array, rows = _opened(images[number]), pq.read_metadata(metadata[number]).num_rows
@@ -112,8 +119,8 @@ def _pieces(source: Path, spec: EncoderSpec) -> list[_Piece]:
         for what, count in others.items():
             if count != len(array):
                 raise InputError(
-                    f"{source}: part {number} has {len(array)} vectors and {count} rows of {what}, so that no row can "
-                    "be trusted; write it again with the tool that it came from"
+                    f"{source}: part {number} has {len(array)} vectors and {count} rows of {what}, so rows cannot be "
+                    "matched; write it again with the tool that it came from"
                 )
         pieces.append(
             _Piece(images=images[number], metadata=metadata[number], texts=texts.get(number), num_rows=len(array))
@@ -122,7 +129,7 @@ def _pieces(source: Path, spec: EncoderSpec) -> list[_Piece]:
 
 
 def _numbered(folder: Path, ending: str) -> dict[int, Path]:
-    """Files by the number in their name: img_emb_0.npy and img_emb_0000.npy alike."""
+    """Files by the number in their name; img_emb_0.npy and img_emb_0000.npy have the same number."""
     found: dict[int, Path] = {}
     for path in sorted(folder.glob(f"*{ending}")):
         number = re.search(r"(\d+)$", path.stem)
@@ -153,7 +160,7 @@ def _import_piece(
 
 
 def _bring(source: Path, target: Path, counts: dict[str, int]) -> int:
-    """Links a file of float16 unit vectors, converts any other one; gives how many rows have no finite vector."""
+    """Links a file of float16 unit vectors, converts any other file; returns how many rows have no finite vector."""
     array = _opened(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
@@ -171,7 +178,7 @@ def _bring(source: Path, target: Path, counts: dict[str, int]) -> int:
 def _is_unit(array_ND: np.ndarray) -> bool:
     for start in range(0, len(array_ND), _BLOCK):
         lengths = np.linalg.norm(array_ND[start : start + _BLOCK].astype(np.float32), axis=1)
-        if not (np.abs(lengths - 1) < _UNIT_TOLERANCE).all():  # false for NaN too
+        if not (np.abs(lengths - 1) < _UNIT_TOLERANCE).all():  # also false for NaN
             return False
     return True
 
@@ -192,7 +199,7 @@ def _convert(array_ND: np.ndarray, target: Path) -> int:
 
 
 def _record(row: dict[str, Any], default_key: str) -> Record:
-    """A row of their metadata under our names; the JSON that clip-retrieval keeps in `metadata` becomes columns."""
+    """A row of the source's metadata under diantu's names; clip-retrieval's JSON column `metadata` becomes columns."""
     row = {**_unfolded(row.pop("metadata", None)), **row}
     by_name = {name.lower(): name for name in row}
     ours: dict[str, Any] = dict.fromkeys(COLUMNS)

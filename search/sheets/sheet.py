@@ -60,7 +60,7 @@ def _section(hits: Hits) -> str:
     shown = f"<img src={inline(hits.query.image)} alt=query>" if hits.query.image else ""
     label = escape(hits.query.label)
     figures = "\n".join(_figure(hit, max(*(hit.score for hit in hits), 1e-6)) for hit in hits)
-    where = f", where {escape(str(hits.explain['where']))}" if hits.explain.get("where") else ""
+    where = f", where {escape(hits.explain.get('where', ''))}" if hits.explain.get("where") else ""
     note = f"{hits.query.kind} query{where}, {len(hits)} hits, {hits.took_ms:.1f} ms"
     return (
         f"<section><header>{shown}<div><h2>{label}</h2><span class=dim>{note}</span></div></header>"

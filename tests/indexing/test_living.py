@@ -19,8 +19,8 @@ from diantu.datasets.errors import InputError
 from diantu.indexing.build.job import build_index, carry_index
 from diantu.indexing.build.request import IndexRequest
 from diantu.indexing.index.opened import Breadth, GalleryIndex
-from diantu.indexing.store.manifest import read_manifest
 from diantu.indexing.store.metadata import Metadata
+from diantu.indexing.store.snapshot import Snapshot
 from diantu.indexing.upkeep.compaction import compact
 from diantu.indexing.upkeep.deletion import delete
 
@@ -94,10 +94,10 @@ class Living:
                 assert set(self._keys(rows)) == {key for _, key in expected[:k]}
 
     def _opened(self) -> GalleryIndex:
-        return GalleryIndex.open(self.root, read_manifest(self.root))
+        return GalleryIndex.open(Snapshot.read(self.root))
 
     def _keys(self, rows: np.ndarray) -> list[str]:
-        return [record["key"] for record in Metadata(self.root, read_manifest(self.root)).rows(rows)]
+        return [record["key"] for record in Metadata(Snapshot.read(self.root)).rows(rows)]
 
     def _vectors(self, count: int) -> np.ndarray:
         emb_ND = self.rng.standard_normal((count, DIM)).astype(np.float32)

@@ -30,11 +30,11 @@ def text(gallery: Gallery, words: str) -> np.ndarray:
 
 def picture(gallery: Gallery, path: Path) -> np.ndarray:
     hits = gallery.search(image=path, k=1)
-    return gallery._version.index.vectors.rows(np.array([hits[0].row]))[0]
+    return gallery._version.main.index.vectors.rows(np.array([hits[0].row]))[0]
 
 
 def expected(gallery: Gallery, emb_D: np.ndarray, k: int) -> list[int]:
-    emb_ND = gallery._version.index.vectors.rows(np.arange(len(gallery)))
+    emb_ND = gallery._version.main.index.vectors.rows(np.arange(len(gallery)))
     return np.argsort(-(emb_ND @ emb_D), kind="stable")[:k].tolist()
 
 
@@ -47,7 +47,7 @@ def test_parts_are_added_with_their_weights(gallery: Gallery) -> None:
 
 def test_every_kind_of_part(gallery: Gallery) -> None:
     vector, row = 5 * text(gallery, "owl"), gallery.search(image=DOG, k=1)[0].row
-    stored = gallery._version.index.vectors.rows(np.array([row]))[0]
+    stored = gallery._version.main.index.vectors.rows(np.array([row]))[0]
     query = Query(vector=vector, rows=[(row, 2.0)], images=[Image.open(CAT)], negatives=[DOG])
     total = vector / 5 + 2 * stored / np.linalg.norm(stored) + picture(gallery, CAT) - 0.5 * picture(gallery, DOG)
     found = gallery.search(query, k=8)
@@ -90,7 +90,7 @@ def test_a_batch_answers_like_its_queries(gallery: Gallery) -> None:
         (Query(texts=["a", " "]), "text of the query is empty"),
         (Query(texts=[("a", 0)]), "weight 0; give one above 0"),
         (Query(texts=[("a", float("nan"))]), "weight nan"),
-        (Query(rows=[184]), "row 184 is not one of the gallery's, which are 0 to 183"),
+        (Query(rows=[184]), "row 184 is not one of the gallery's rows, which are 0 to 183"),
         (Query(rows=[-1]), "row -1 is not one"),
         (Query(text="a", negatives=[("a", 1)]), "cancel each other out"),
         (Query(images=["/no/such.jpg"]), "cannot be read"),

@@ -84,7 +84,7 @@ def test_what_a_space_cannot_do_is_told(gallery: Gallery) -> None:
         gallery.search("row 1", space="hf")
     with pytest.raises(InputError, match="the space 'clip' is not one of the gallery's, which are: hf:x, hf:further"):
         gallery.search("row 1", space="clip")
-    with pytest.raises(InputError, match="rerank compares pictures; add an image"):
+    with pytest.raises(InputError, match="rerank compares images; add an image"):
         gallery.search("row 1", rerank="further")
     with pytest.raises(InputError, match=f"vectors of {DIM}"):
         gallery.search(vector=np.ones(DIM + 1), space="further")

@@ -154,7 +154,7 @@ def test_rows_and_files_that_are_named_are_taken_as_they_are(gallery: Gallery, t
 
 def test_rows_that_are_not_there_are_refused(tmp_path: Path) -> None:
     gallery = gallery_at(tmp_path, [0, 10])
-    with pytest.raises(InputError, match="row 2 is not one of the gallery's, which are 0 to 1"):
+    with pytest.raises(InputError, match="row 2 is not one of the gallery's rows, which are 0 to 1"):
         chosen(gallery, [request("0", rows=[2])])
     delete(gallery.path, keys=["1"])
     with pytest.raises(InputError, match="row 1 was deleted"):

@@ -20,8 +20,9 @@ from diantu.datasets import InputError
 from diantu.indexing.build.job import build_index, plan_index
 from diantu.indexing.build.request import IndexRequest
 from diantu.indexing.index.opened import Breadth, GalleryIndex
+from diantu.indexing.index.report import Sampled
 from diantu.indexing.measure.evaluate import evaluate
-from diantu.indexing.store.manifest import read_manifest
+from diantu.indexing.store.snapshot import Snapshot
 from diantu.indexing.upkeep.deletion import delete
 
 DIM = 32
@@ -60,7 +61,7 @@ def gallery(built: Path, tmp_path: Path) -> Path:
 
 
 def opened(root: Path) -> GalleryIndex:
-    return GalleryIndex.open(root, read_manifest(root))
+    return GalleryIndex.open(Snapshot.read(root))
 
 
 def exact(root: Path, queries_QD: np.ndarray, k: int) -> np.ndarray:
@@ -68,7 +69,7 @@ def exact(root: Path, queries_QD: np.ndarray, k: int) -> np.ndarray:
     index = opened(root)
     emb_ND = index.vectors.rows(np.arange(len(index.vectors))).astype(np.float64)
     scores_QN = queries_QD.astype(np.float64) @ emb_ND.T
-    scores_QN[:, index.deleted] = -np.inf
+    scores_QN[:, index.snapshot.deleted] = -np.inf
     return np.argsort(-scores_QN, axis=1, kind="stable")[:, :k]
 
 
@@ -86,7 +87,7 @@ def test_the_recall_asked_for_is_reached_on_queries_not_seen(built: Path) -> Non
             found = index.search(queries_QD, k, effort=effort, kind="image")[1]
             assert share(found, expected) == pytest.approx(effort, abs=0.02) or share(found, expected) > effort
         assert share(index.search(queries_QD, k, effort="exact")[1], expected) == 1.0
-    cheap, dear = (index.breadth(effort, "image", 10) for effort in (0.8, 0.99))
+    cheap, dear = (index.efforts.breadth(effort, "image", 10) for effort in (0.8, 0.99))
     assert cheap
     assert dear
     assert (cheap.nprobe, cheap.candidates) < (dear.nprobe, dear.candidates)
@@ -135,9 +136,9 @@ def test_texts_are_tuned_apart_from_pictures(gallery: Path, tmp_path: Path) -> N
     texts_QD /= np.linalg.norm(texts_QD, axis=1, keepdims=True)
     np.save(tmp_path / "queries.npy", texts_QD[:400])
     report = build_index(gallery, None, request=IndexRequest(tune_queries=tmp_path / "queries.npy"))
-    assert report["queries"]["text"] == {"count": 400, "source": "the file queries.npy"}
+    assert report.queries["text"] == Sampled(count=400, source="the file queries.npy")
     index = opened(gallery)
-    text, image = (index.breadth(0.95, kind, 10) for kind in ("text", "image"))
+    text, image = (index.efforts.breadth(0.95, kind, 10) for kind in ("text", "image"))
     assert text
     assert image
     assert text.nprobe > image.nprobe
@@ -154,8 +155,8 @@ def test_new_rows_are_found_at_once_and_folded_in_without_training(gallery: Path
     assert (index.search(queries_QD, 1)[1][:, 0] == np.arange(6000, 6050)).mean() > 0.95
     assert "folded in" in plan_index(gallery, IndexRequest()).reason
     report = build_index(gallery, None)
-    assert (report["num_rows"], report["training"]["rows"], report["spec"]["factory"]) == (6700, 6000, FACTORY)
-    assert 0 <= abs(report["training"]["drift"]) <= 0.05
+    assert (report.num_rows, report.training.rows, report.spec.factory) == (6700, 6000, FACTORY)
+    assert 0 <= abs(report.training.drift) <= 0.05
     np.testing.assert_array_equal(_centres(gallery), centres)
     index = opened(gallery)
     assert index.num_indexed == 6700
@@ -170,8 +171,8 @@ def test_rows_that_drift_away_make_the_index_anew(gallery: Path, caplog: pytest.
     with caplog.at_level("INFO", logger="diantu"):
         report = build_index(gallery, None)
     assert "drifted" in caplog.text
-    assert report["training"] == {"rows": 10_000, "residual": report["training"]["residual"], "drift": 0.0}
-    assert report["spec"]["factory"] == FACTORY
+    assert (report.training.rows, report.training.drift) == (10_000, 0.0)
+    assert report.spec.factory == FACTORY
     assert not np.array_equal(_centres(gallery), centres)
 
 
@@ -189,11 +190,11 @@ def test_what_is_asked_for_anew_is_built_anew(gallery: Path) -> None:
     assert "folded in" not in plan_index(gallery, IndexRequest(rebuild=True)).reason
     assert "folded in" not in plan_index(gallery, IndexRequest(factory="IVF32,SQ8")).reason
     report = build_index(gallery, None, request=IndexRequest(factory="IVF32,SQ8", target_recall=0.87))
-    assert report["spec"]["factory"] == "IVF32,SQ8"
-    assert report["delivers"]["image"]["recall@10"] > 0.85
-    assert 0.87 in {point["target"] for point in report["tuning"]["image"]}
+    assert report.spec.factory == "IVF32,SQ8"
+    assert report.delivers["image"].recall[10] > 0.85
+    assert 0.87 in {point.target for point in report.tuning["image"]}
     index = opened(gallery)
-    assert index.breadth("balanced", "image", 10) == index.breadth(0.87, "image", 10)
+    assert index.efforts.breadth("balanced", "image", 10) == index.efforts.breadth(0.87, "image", 10)
 
 
 @pytest.mark.parametrize("factory", ["HNSW16", "OPQ8,IVF32,PQ8x4fsr", "RR32,IVF32,RaBitQfs", "SQ8", "IVF32_HNSW8,SQ8"])
@@ -214,9 +215,9 @@ def test_a_graph_is_tuned_as_it_is_searched(tmp_path: Path) -> None:
     root = new_gallery(tmp_path / "g", DIM)
     add_rows(root, clustered(0, 6000, around=5))
     report = build_index(root, None, request=IndexRequest(factory="HNSW4"))
-    points = {point["target"]: point for point in report["tuning"]["image"] if point["k"] == 10}
+    points = {point.target: point for point in report.tuning["image"] if point.k == 10}
     assert points[0.8]["nprobe"] < points[0.98]["nprobe"]
-    assert report["delivers"]["image"]["recall@10"] == pytest.approx(points[0.95]["recall"], abs=0.03)
+    assert report.delivers["image"].recall[10] == pytest.approx(points[0.95]["recall"], abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_an_index_that_does_not_fit_its_report_does_not_count(gallery: Path, cap
     assert "every row is compared" in caplog.text
     assert share(index.search(queries_QD, 10)[1], exact(gallery, queries_QD, 10)) == 1.0
     report = build_index(gallery, None)  # what the file holds has nothing to do with the report: nothing is folded in
-    assert (report["num_rows"], report["spec"]["factory"]) == (6000, FACTORY)
+    assert (report.num_rows, report.spec.factory) == (6000, FACTORY)
     assert faiss_index(gallery).nlist == 64
 
 
@@ -301,7 +302,7 @@ def test_damage_inside_an_index_is_told_by_the_first_search_and_mended_by_the_ne
     assert plan_index(gallery, IndexRequest()).reason.startswith("0 new rows")
     report = build_index(gallery, None)
     assert "it is built anew" in caplog.text
-    assert report["delivers"]["image"]["recall@10"] > 0.9
+    assert report.delivers["image"].recall[10] > 0.9
     assert opened(gallery).search(clustered(9, 5), 10)[1].shape == (5, 10)
 
 
@@ -387,8 +388,8 @@ def test_rows_like_those_there_are_no_drift_though_few_were_trained_on(tmp_path:
     assert trained < 75_000
     add_rows(root, emb_ND[75_000:])
     report = build_index(root, None)
-    assert report["training"]["rows"] == 75_000
-    assert report["training"]["drift"] < 0.02
+    assert report.training.rows == 75_000
+    assert report.training.drift < 0.02
 
 
 def test_a_report_of_an_earlier_release_is_replaced(gallery: Path) -> None:
@@ -399,13 +400,13 @@ def test_a_report_of_an_earlier_release_is_replaced(gallery: Path) -> None:
     path.write_text(json.dumps({**report, "version": 1}))
     assert evaluate(gallery)["delivers"]["image"]["recall@10"] == 1.0  # every row is compared
     assert plan_index(gallery, IndexRequest()).spec.factory == "Flat"
-    assert build_index(gallery, None)["version"] == 2
+    assert build_index(gallery, None).version == 2
 
 
 def test_a_damaged_report_is_replaced(gallery: Path) -> None:
     (gallery / "index" / "hf_x" / "index.json").write_text("{")
     assert plan_index(gallery, IndexRequest()).spec.factory == "Flat"
-    assert build_index(gallery, None)["num_rows"] == 6000
+    assert build_index(gallery, None).num_rows == 6000
 
 
 def test_rows_without_a_vector_are_no_queries(tmp_path: Path) -> None:
@@ -414,8 +415,8 @@ def test_rows_without_a_vector_are_no_queries(tmp_path: Path) -> None:
     emb_ND[::10] = 0
     add_rows(root, emb_ND)
     report = build_index(root, None, request=IndexRequest(factory="IVF32,SQ8"))
-    assert report["queries"]["image"]["count"] < 2000
-    assert {(point["k"], point["target"]) for point in report["tuning"]["image"]} >= {(100, 0.99), (10, 0.99)}
+    assert report.queries["image"].count < 2000
+    assert {(point.k, point.target) for point in report.tuning["image"]} >= {(100, 0.99), (10, 0.99)}
 
 
 def test_a_factory_and_a_budget_replace_each_other(gallery: Path) -> None:
@@ -449,7 +450,7 @@ def test_a_gallery_without_any_row_left_can_be_indexed(gallery: Path) -> None:
 
 def test_more_results_than_were_tuned_for_are_searched_more_broadly(built: Path) -> None:
     index = opened(built)
-    hundred, thousand = (index.breadth(0.9, "image", k) for k in (100, 1000))
+    hundred, thousand = (index.efforts.breadth(0.9, "image", k) for k in (100, 1000))
     assert hundred
     assert thousand
     assert thousand.candidates == 10 * hundred.candidates

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from galleries import snapshot_of
 from pictures import encoded, huge_png, jpeg, picture, same_tree, write_tar
 from PIL import Image
 
@@ -73,7 +74,7 @@ def test_rows_of_vectors_and_metadata_belong_together(tmp_path: Path, encoder: I
     assert keys(tmp_path / "g") == [
         f"{s}{i}" for s in range(3) for i in range(7) if f"{s}{i}" not in ("00", "03", "26")
     ]
-    emb_ND = Vectors(tmp_path / "g", manifest).rows(np.arange(18))
+    emb_ND = Vectors(snapshot_of(tmp_path / "g", manifest)).rows(np.arange(18))
     for row, key in enumerate(keys(tmp_path / "g")):
         pixels = encoder.preprocess(decode(jpeg(int(key))))
         expected = encoder.encode_images(torch.from_numpy(pixels[None]))[0]

@@ -23,6 +23,7 @@ from diantu.indexing.encoders import ImageEncoder, load_encoder
 from diantu.indexing.store.ledger import Ledger
 from diantu.indexing.store.manifest import read_manifest
 from diantu.indexing.store.parts import verify_part
+from diantu.indexing.store.snapshot import Snapshot
 from diantu.indexing.store.vectors import Vectors
 from diantu.indexing.upkeep.importing import import_vectors
 from diantu.search import Gallery
@@ -235,7 +236,7 @@ def test_import_normalises_and_keeps_rows_without_vector(tmp_path: Path, clip: I
     emb_ND[2] = np.nan
     np.save(path, emb_ND)
     assert import_vectors(tmp_path / "c", tmp_path / "g", clip.spec).num_empty == 1
-    rows = Vectors(tmp_path / "g", read_manifest(tmp_path / "g")).rows(np.arange(4))
+    rows = Vectors(Snapshot.read(tmp_path / "g")).rows(np.arange(4))
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), [1, 1, 0, 1], atol=2e-3)
 
 

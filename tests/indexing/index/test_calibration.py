@@ -61,8 +61,8 @@ def test_the_area_under_the_curve() -> None:
 
 
 def test_indexes_of_an_earlier_release_give_zscores_too() -> None:
-    calibration = Calibration({"calibration": {"text": {"mean": 0.2, "std": 0.1}}})
-    found = calibration.zscores("text", np.array([0.4], np.float32), np.ones((1, 2), np.float32))
+    calibration = Calibration.from_json({"mean": 0.2, "std": 0.1})
+    found = calibration.zscores(np.array([0.4], np.float32), np.ones((1, 2), np.float32))
     assert found == pytest.approx([2.0])
-    assert not calibration.knows("image")
-    assert not Calibration(None).knows("text")
+    assert calibration.is_usable
+    assert not Calibration.from_json({"mean": 0.2, "std": 0.0}).is_usable

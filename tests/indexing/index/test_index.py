@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from galleries import snapshot_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from diantu.indexing.measure.oracle import ask_oracle, recalls_of
 from diantu.indexing.measure.queries import Queries, sample_captions, sample_rows
 from diantu.indexing.store.manifest import Manifest, read_manifest
 from diantu.indexing.store.parts import write_part
+from diantu.indexing.store.snapshot import Snapshot
 from diantu.indexing.store.vectors import Vectors
 
 SIZES = (30, 0, 50, 7)
@@ -59,7 +61,7 @@ def brute_force(emb_ND: np.ndarray, queries_QD: np.ndarray, k: int) -> np.ndarra
 
 def test_rows_and_blocks_cross_parts(gallery: tuple[Path, np.ndarray]) -> None:
     root, emb_ND = gallery
-    vectors = Vectors(root, read_manifest(root))
+    vectors = Vectors(Snapshot.read(root))
     assert len(vectors) == len(emb_ND)
     rows = np.random.default_rng(1).integers(0, len(emb_ND), (200,))
     np.testing.assert_array_equal(vectors.rows(rows), emb_ND[rows].astype(np.float32))
@@ -77,7 +79,7 @@ def test_rows_and_blocks_cross_parts(gallery: tuple[Path, np.ndarray]) -> None:
 def test_exact_search_is_exact(gallery: tuple[Path, np.ndarray], k: int) -> None:
     root, emb_ND = gallery
     queries_QD = np.concatenate([unit(np.random.default_rng(2), 9, DIM), emb_ND[5:6].astype(np.float32)])
-    scores_QK, rows_QK = exact_search(Vectors(root, read_manifest(root)), queries_QD, k)
+    scores_QK, rows_QK = exact_search(Vectors(Snapshot.read(root)), queries_QD, k)
     expected = brute_force(emb_ND, queries_QD, k)
     np.testing.assert_array_equal(rows_QK[:, : len(emb_ND)], expected)
     exact = np.take_along_axis(queries_QD @ emb_ND.T, expected, 1)
@@ -103,7 +105,7 @@ def test_rows_added_after_the_build_are_found_too(tmp_path: Path, indexed_parts:
     build_index(tmp_path, None)
     for number, emb_ND in enumerate(parts[indexed_parts:], start=indexed_parts):
         add_part(tmp_path, number, emb_ND)
-    index = GalleryIndex.open(tmp_path, read_manifest(tmp_path))
+    index = GalleryIndex.open(Snapshot.read(tmp_path))
     assert index.num_indexed == sum(SIZES[:indexed_parts])
     emb_ND = np.concatenate(parts).astype(np.float16).astype(np.float64)
     queries_QD = unit(rng, 20, DIM)
@@ -114,37 +116,36 @@ def test_rows_added_after_the_build_are_found_too(tmp_path: Path, indexed_parts:
 def test_the_index_says_what_it_delivers(gallery: tuple[Path, np.ndarray]) -> None:
     root, emb_ND = gallery
     report = build_index(root, None)
-    assert report["num_rows"] == len(emb_ND)
-    assert report["delivers"]["image"]["recall@10"] == 1.0
-    assert set(report["delivers"]) == {"image"}  # there are no captions, so nothing is said of texts
+    assert report.num_rows == len(emb_ND)
+    assert report.delivers["image"].recall[10] == 1.0
+    assert set(report.delivers) == {"image"}  # there are no captions, so nothing is said of texts
     scores = emb_ND @ emb_ND.T
-    assert report["calibration"]["image"]["mean"] == pytest.approx(scores.mean(), abs=1e-3)
-    assert report["calibration"]["image"]["std"] == pytest.approx(scores.std(), abs=1e-3)
+    assert report.calibration["image"].mean == pytest.approx(scores.mean(), abs=1e-3)
+    assert report.calibration["image"].std == pytest.approx(scores.std(), abs=1e-3)
 
 
 def test_an_unfinished_index_does_not_count(gallery: tuple[Path, np.ndarray]) -> None:
     root, _ = gallery
     build_index(root, None)
     (root / "index" / "hf_x" / "index.json").unlink()
-    assert GalleryIndex.open(root, read_manifest(root)).num_indexed == 0
+    assert GalleryIndex.open(Snapshot.read(root)).num_indexed == 0
 
 
 def test_recall_counts_ties_as_found(gallery: tuple[Path, np.ndarray]) -> None:
     """Row 33 has the vector of row 5: a query near both finds either, and neither answer counts as wrong."""
     root, emb_ND = gallery
     build_index(root, None)
-    index = GalleryIndex.open(root, read_manifest(root))
+    index = GalleryIndex.open(Snapshot.read(root))
     queries = Queries(kind="text", source="a test", emb_QD=emb_ND[[5, 6]].astype(np.float32), own_Q=np.array([-1, -1]))
-    (oracle,) = ask_oracle(index.vectors, index.deleted, [queries])
+    (oracle,) = ask_oracle(index.snapshot, [queries])
     assert sorted(oracle.relevant(1)[0].tolist()) == [5, 33]
     assert recalls_of(index, queries, oracle, 1, "balanced").tolist() == [1.0, 1.0]
 
 
 def test_a_query_taken_from_the_gallery_does_not_count_its_own_row(gallery: tuple[Path, np.ndarray]) -> None:
     root, emb_ND = gallery
-    vectors = Vectors(root, read_manifest(root))
     queries = Queries(kind="image", source="a test", emb_QD=emb_ND[[6]].astype(np.float32), own_Q=np.array([6]))
-    (oracle,) = ask_oracle(vectors, np.zeros(0, np.int64), [queries])
+    (oracle,) = ask_oracle(Snapshot.read(root), [queries])
     expected = brute_force(emb_ND, emb_ND[[6]].astype(np.float32), 51)[0, 1:]
     assert oracle.rows_QK[0, :50].tolist() == expected.tolist()
 
@@ -153,15 +154,16 @@ def test_caption_columns_are_told_apart(tmp_path: Path) -> None:
     add_part(tmp_path, 0, unit(np.random.default_rng(0), 3, DIM), ["a", None, " "])
     add_part(tmp_path, 1, unit(np.random.default_rng(0), 2, DIM), ["b", "c"])
     rng = np.random.default_rng(0)
-    found = sample_captions(tmp_path, read_manifest(tmp_path), np.array([4]), rng)
+    found = sample_captions(snapshot_of(tmp_path, read_manifest(tmp_path), [4]), rng)
     assert found == {"caption": {0: "a", 3: "b"}}
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 40), st.sets(st.integers(0, 60)), st.integers(0, 50), st.integers(0, 5))
 def test_samples_are_of_rows_that_are_not_deleted(num_rows: int, gone: set[int], count: int, seed: int) -> None:
-    deleted = np.array(sorted(gone), np.int64)
-    drawn = sample_rows(np.random.default_rng(seed), num_rows, deleted, count).tolist()
+    manifest = Manifest(encoders=(SPEC,), parts=((0, num_rows),))
+    snapshot = snapshot_of(Path(), manifest, sorted(row for row in gone if row < num_rows))
+    drawn = sample_rows(np.random.default_rng(seed), snapshot, count).tolist()
     alive = set(range(num_rows)) - gone
     assert drawn == sorted(set(drawn))
     assert set(drawn) <= alive

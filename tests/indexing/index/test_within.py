@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from galleries import add_rows, new_gallery
@@ -9,10 +12,11 @@ from galleries import add_rows, new_gallery
 from diantu.indexing.build.job import build_index
 from diantu.indexing.build.request import IndexRequest
 from diantu.indexing.index import within
+from diantu.indexing.index.effort import Strategy
 from diantu.indexing.index.exact import exact_search_among
 from diantu.indexing.index.opened import GalleryIndex
-from diantu.indexing.store.manifest import read_manifest
 from diantu.indexing.store.rowset import RowSet
+from diantu.indexing.store.snapshot import Snapshot
 from diantu.indexing.upkeep.deletion import delete
 
 DIM, NUM_ROWS, NUM_LATE = 16, 6000, 50
@@ -33,8 +37,8 @@ def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     build_index(root, None, request=IndexRequest(factory=request.param))
     add_rows(root, clustered(rng, NUM_LATE))
     delete(root, keys=[f"0-{row}" for row in range(0, NUM_ROWS, 7)] + [f"1-{row}" for row in range(0, NUM_LATE, 7)])
-    found = GalleryIndex.open(root, read_manifest(root))
-    assert len(found.deleted) == len(range(0, NUM_ROWS, 7)) + len(range(0, NUM_LATE, 7))
+    found = GalleryIndex.open(Snapshot.read(root))
+    assert len(found.snapshot.deleted) == len(range(0, NUM_ROWS, 7)) + len(range(0, NUM_LATE, 7))
     return found
 
 
@@ -44,7 +48,7 @@ def masks(index: GalleryIndex) -> dict[str, np.ndarray]:
     sides_N = index.vectors.rows(np.arange(num_rows))[:, 0]
     order_N = np.argsort(np.argsort(sides_N)) / num_rows
     found = {"none": np.zeros(num_rows, bool), "all": np.ones(num_rows, bool), "late": np.arange(num_rows) >= NUM_ROWS}
-    found["deleted"] = np.isin(np.arange(num_rows), index.deleted)
+    found["deleted"] = np.isin(np.arange(num_rows), index.snapshot.deleted)
     found["one"] = np.arange(num_rows) == 8
     for share in (0.005, 0.03, 0.2, 0.6):
         found[f"{share} at random"] = rng.random(num_rows) < share
@@ -60,8 +64,9 @@ def test_k_rows_are_found_and_most_of_them_are_the_exact_ones(
     monkeypatch.setattr(within, "_FEW", few)
     queries_QD = clustered(np.random.default_rng(3), 30)
     for name, mask_N in masks(index).items():
-        rows_N = np.setdiff1d(np.flatnonzero(mask_N), index.deleted)
-        found = index.within(RowSet.of_mask(mask_N)).search(queries_QD, 10, effort=effort, kind="image")
+        rows_N = np.setdiff1d(np.flatnonzero(mask_N), index.snapshot.deleted)
+        filtered = within.FilterCache(index).within(RowSet.of_mask(mask_N))
+        found = filtered.search(queries_QD, 10, effort=effort, kind="image")
         k = min(10, len(rows_N))
         assert found.rows_QK.shape == found.scores_QK.shape == (30, k), name
         assert np.isin(found.rows_QK, rows_N).all(), name
@@ -79,18 +84,22 @@ def test_k_rows_are_found_and_most_of_them_are_the_exact_ones(
 def test_strategies_say_what_was_done(index: GalleryIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(within, "_FEW", 100)
     query_1D = clustered(np.random.default_rng(3), 1)
-    found = {name: index.within(RowSet.of_mask(mask_N)) for name, mask_N in masks(index).items()}
-    assert found["late"].search(query_1D, 10).strategies == ("exact, all 42 rows of the filter",)
-    assert found["none"].search(query_1D, 10).strategies == ("exact, all 0 rows of the filter",)
+    found = {name: within.FilterCache(index).within(RowSet.of_mask(mask_N)) for name, mask_N in masks(index).items()}
+    assert found["late"].search(query_1D, 10).strategies == (Strategy(name="exact", rows=42),)
+    assert found["none"].search(query_1D, 10).strategies == (Strategy(name="exact", rows=0),)
     (strategy,) = found["0.6 at random"].search(query_1D, 10, kind="image").strategies
-    if index.report and index.report["spec"]["factory"] in ("Flat", "HNSW16"):
-        assert strategy.startswith("exact, all")
+    if index.report and index.report.spec.factory in ("Flat", "HNSW16"):
+        assert strategy.name == "exact"
     else:
-        assert strategy.startswith("index among")
+        assert strategy.name == "index_lists"
+        assert strategy.breadth
+        assert strategy.candidates
 
 
 def test_a_row_set_is_prepared_once_and_forgotten_with_it(index: GalleryIndex) -> None:
-    rows = RowSet.of_mask(np.ones(len(index.vectors), bool))
-    assert index.within(rows) is index.within(rows)
+    rows, filters = RowSet.of_mask(np.ones(len(index.vectors), bool)), within.FilterCache(index)
+    prepared = weakref.ref(filters.within(rows))
+    assert prepared() is filters.within(rows)
     del rows
-    assert len(index._within) == 0
+    gc.collect()
+    assert prepared() is None

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from galleries import SPEC, keyed, write_gallery
+from galleries import SPEC, keyed, snapshot_of, write_gallery
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,7 +69,7 @@ def test_rows_are_those_that_meet_the_condition(
     root = tmp_path_factory.mktemp("filters")
     manifest = write_metadata(root / "g", parts)
     records = [record for part in parts for record in part]
-    found = matching_rows(root / "g", manifest, list(CONDITIONS))
+    found = matching_rows(snapshot_of(root / "g", manifest), list(CONDITIONS))
     for (where, is_met), rows_N in zip(CONDITIONS.items(), found, strict=True):
         assert rows_N.dtype == np.int64
         assert rows_N.tolist() == [row for row, record in enumerate(records) if is_met(record)], where
@@ -78,14 +78,14 @@ def test_rows_are_those_that_meet_the_condition(
 def test_parts_that_are_open_or_empty_number_rows_as_the_manifest_does(tmp_path: Path) -> None:
     root = write_gallery(tmp_path, keyed(2, 0, 3))
     manifest = read_manifest(root)
-    assert matching_rows(root, manifest, ["number >= 1"])[0].tolist() == [1, 2, 3, 4]
+    assert matching_rows(snapshot_of(root, manifest), ["number >= 1"])[0].tolist() == [1, 2, 3, 4]
     earlier = Manifest(encoders=manifest.encoders, parts=manifest.parts[:1])
-    assert matching_rows(root, earlier, ["number >= 1"])[0].tolist() == [1]
+    assert matching_rows(snapshot_of(root, earlier), ["number >= 1"])[0].tolist() == [1]
 
 
 def test_a_gallery_without_rows_has_none_that_match(tmp_path: Path) -> None:
     for parts in ((), ((0, 0), (1, 0))):
-        found = matching_rows(tmp_path, Manifest(encoders=(SPEC,), parts=parts), ["punsafe < 0.1", "true"])
+        found = matching_rows(snapshot_of(tmp_path, Manifest(encoders=(SPEC,), parts=parts)), ["punsafe < 0.1", "true"])
         assert [(rows_N.dtype, len(rows_N)) for rows_N in found] == [(np.int64, 0)] * 2
 
 
@@ -94,14 +94,14 @@ def test_fields_and_folders_may_have_any_name(tmp_path: Path) -> None:
     odd = {"key": "a", "filename": "f", "date": 1, "select": 1, 'a "quoted" one': 2, "Score": 3}
     manifest = write_metadata(root, [[odd], [{"key": "b", "score": 4}], [{"key": "c"}, {"key": "d", "filename": "f"}]])
     conditions = ["filename = 'f'", "date = 1", '"select" = 1', '"a ""quoted"" one" = 2', "score >= 3"]
-    found = matching_rows(root, manifest, conditions)
+    found = matching_rows(snapshot_of(root, manifest), conditions)
     assert [rows_N.tolist() for rows_N in found] == [[0, 3], [0], [0], [0], [0, 1]]
 
 
 def test_rows_of_many_parts(tmp_path: Path) -> None:
     """More of them than one query reads."""
     manifest = write_metadata(tmp_path, [[{"key": "a"}, {"key": "b"}] for _ in range(600)])
-    (rows_N,) = matching_rows(tmp_path, manifest, ["key = 'b'"])
+    (rows_N,) = matching_rows(snapshot_of(tmp_path, manifest), ["key = 'b'"])
     np.testing.assert_array_equal(rows_N, np.arange(1, 1200, 2))
 
 
@@ -133,7 +133,7 @@ def test_a_condition_is_one_expression_and_reaches_nothing_else(tmp_path: Path, 
     manifest = write_metadata(tmp_path / "g", [[{"key": "a"}]])
     filled = where.format(secret=tmp_path / "secret.csv", folder=tmp_path)
     with pytest.raises(InputError, match=r"the condition .* is not understood as one SQL condition") as refused:
-        matching_rows(tmp_path / "g", manifest, [filled])
+        matching_rows(snapshot_of(tmp_path / "g", manifest), [filled])
     assert "hunter2" not in str(refused.value)
     assert python_variable
     assert not list(tmp_path.glob("written*"))
@@ -148,7 +148,7 @@ def test_two_hundred_hostile_conditions_are_refused_in_a_sentence(tmp_path: Path
     for condition in hostile.CONDITIONS:
         filled = condition.replace("{secret}", str(tmp_path / "secret.csv")).replace("{folder}", str(tmp_path))
         with pytest.raises(InputError) as refused:
-            matching_rows(tmp_path / "g", manifest, [filled])
+            matching_rows(snapshot_of(tmp_path / "g", manifest), [filled])
         sentence = str(refused.value)
         assert sentence.startswith("the condition ")
         assert len(sentence) < 1_000
@@ -160,7 +160,7 @@ def test_two_hundred_hostile_conditions_are_refused_in_a_sentence(tmp_path: Path
 
 def test_missing_values_are_excluded_or_included(tmp_path: Path) -> None:
     parts: list[list[Record]] = [[{"key": "a", "score": 1}, {"key": "b"}], [{"key": "c", "score": 2.5}], [{"key": "d"}]]
-    filters = Filters(Columns(tmp_path, write_metadata(tmp_path, parts)))
+    filters = Filters(Columns(snapshot_of(tmp_path, write_metadata(tmp_path, parts))))
     assert filters.rows("score > 2").rows().tolist() == [2]
     assert filters.rows("score > 2", "include").rows().tolist() == [1, 2, 3]
     assert filters.rows("NOT score > 2").rows().tolist() == [0]
@@ -172,22 +172,22 @@ def test_names_of_laion_mean_the_columns_that_a_gallery_has(tmp_path: Path) -> N
     record = {"key": "a", "NSFW": "UNLIKELY", "punsafe": 0.2, "AESTHETIC_SCORE": 6.5, "watermark_score": 0.1}
     manifest = write_metadata(tmp_path, [[record, {"key": "b", "punsafe": 0.9}]])
     met = ["punsafe < 0.5", "aesthetic > 6", "Aesthetic_Score_Laion_V2 > 6", "pwatermark < 0.5", "nsfw = 'UNLIKELY'"]
-    assert [rows_N.tolist() for rows_N in matching_rows(tmp_path, manifest, met)] == [[0]] * len(met)
+    assert [rows_N.tolist() for rows_N in matching_rows(snapshot_of(tmp_path, manifest), met)] == [[0]] * len(met)
     with pytest.raises(InputError, match="'similarity > 0' names a column 'similarity'"):
-        matching_rows(tmp_path, manifest, ["similarity > 0"])
+        matching_rows(snapshot_of(tmp_path, manifest), ["similarity > 0"])
 
 
 def test_near_duplicates_are_a_column(tmp_path: Path) -> None:
     root = write_gallery(tmp_path / "g", keyed(3, 3))
     manifest = read_manifest(root)
     with pytest.raises(InputError, match="'duplicate_of'"):
-        matching_rows(root, manifest, ["duplicate_of = 1"])
+        matching_rows(snapshot_of(root, manifest), ["duplicate_of = 1"])
     found = pa.table({"row": [2, 4], "duplicate_of": [1, 1], "score": [1.0, 1.0], "hash_distance": [0, 0]})
     settings = {"threshold": 0.9, "max_hash_distance": 8, "num_rows": 6, "num_deleted": 0, "num_cut": 0}
     pq.write_table(
         found.cast(COLUMNS).replace_schema_metadata({"diantu": json.dumps(settings)}), root / "duplicates.parquet"
     )
-    found_rows = matching_rows(root, manifest, ["duplicate_of = 1", "duplicate_of IS NULL AND number < 3"])
+    found_rows = matching_rows(snapshot_of(root, manifest), ["duplicate_of = 1", "duplicate_of IS NULL AND number < 3"])
     assert [rows_N.tolist() for rows_N in found_rows] == [[2, 4], [0, 1]]
 
 
@@ -197,7 +197,7 @@ def test_columns_are_kept_within_their_memory(
 ) -> None:
     monkeypatch.setattr("diantu.indexing.store.columns._BLOCK", 100)
     parts = [[{"key": f"{part}-{row}", "number": row} for row in range(60)] for part in range(10)]
-    filters = Filters(Columns(tmp_path, write_metadata(tmp_path, parts), memory_bytes=memory_bytes))
+    filters = Filters(Columns(snapshot_of(tmp_path, write_metadata(tmp_path, parts)), memory_bytes=memory_bytes))
     for _ in range(2):
         for last in range(5):  # other conditions each time, so that none is answered from those kept
             assert len(filters.rows(f"number = {last} AND key LIKE '%-{last}'").rows()) == 10
@@ -213,7 +213,7 @@ def test_columns_are_kept_within_their_memory(
 
 def test_threads_share_filters(tmp_path: Path) -> None:
     parts = [[{"key": f"{part}-{row}", "number": row} for row in range(100)] for part in range(5)]
-    filters = Filters(Columns(tmp_path, write_metadata(tmp_path, parts)))
+    filters = Filters(Columns(snapshot_of(tmp_path, write_metadata(tmp_path, parts))))
     wheres = [f"number < {limit}" for limit in range(100)] * 3
     with ThreadPoolExecutor(8) as pool:
         assert [found.count for found in pool.map(filters.rows, wheres)] == [5 * (i % 100) for i in range(300)]
@@ -222,9 +222,9 @@ def test_threads_share_filters(tmp_path: Path) -> None:
 def test_unknown_columns_are_answered_with_the_nearest(tmp_path: Path) -> None:
     manifest = write_metadata(tmp_path, [[{"key": "a", "punsafe": 0.5}]])
     with pytest.raises(InputError, match=r"'punsave < 1' names a column 'punsave' .* the nearest: punsafe$"):
-        matching_rows(tmp_path, manifest, ["punsave < 1"])
+        matching_rows(snapshot_of(tmp_path, manifest), ["punsave < 1"])
     with pytest.raises(InputError, match="'zzz' that the gallery's rows do not have; they have: key, shard, "):
-        matching_rows(tmp_path, manifest, ["zzz < 1"])
+        matching_rows(snapshot_of(tmp_path, manifest), ["zzz < 1"])
 
 
 def test_damaged_metadata_is_named_with_its_remedy(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_damaged_metadata_is_named_with_its_remedy(tmp_path: Path) -> None:
 
     def refused() -> str:
         with pytest.raises(InputError, match=r"status --verify") as error:
-            matching_rows(tmp_path, manifest, ["key = '1-0'"])
+            matching_rows(snapshot_of(tmp_path, manifest), ["key = '1-0'"])
         return str(error.value)
 
     path.write_bytes(whole[:4] + b"\xff" * 100 + whole[104:])

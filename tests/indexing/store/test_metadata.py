@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from galleries import keyed, write_gallery
+from galleries import keyed, snapshot_of, write_gallery
 
 from diantu.datasets import Shard
 from diantu.indexing.encoders import EncoderSpec
-from diantu.indexing.store.manifest import Manifest, read_manifest
+from diantu.indexing.store.manifest import Manifest
 from diantu.indexing.store.metadata import Metadata
 from diantu.indexing.store.parts import write_part
+from diantu.indexing.store.snapshot import Snapshot
 
 
 def test_rows_come_in_the_order_asked_for_from_any_part(tmp_path: Path) -> None:
@@ -25,7 +26,7 @@ def test_rows_come_in_the_order_asked_for_from_any_part(tmp_path: Path) -> None:
         shard = Shard(uri=f"/{number}.tar", format="webdataset", size_bytes=0)
         write_part(tmp_path, number, shard, spec.fingerprint, np.zeros((size, 2), np.float32), records, [])
     manifest = Manifest(encoders=(spec,)).with_committed(tmp_path)
-    metadata = Metadata(tmp_path, manifest)
+    metadata = Metadata(snapshot_of(tmp_path, manifest))
     expected = [f"{number}-{i}" for number, size in enumerate(sizes) for i in range(size)]
     rng = np.random.default_rng(0)
     for _ in range(20):
@@ -38,7 +39,7 @@ def test_rows_come_in_the_order_asked_for_from_any_part(tmp_path: Path) -> None:
 
 def test_only_the_columns_that_are_asked_for(tmp_path: Path) -> None:
     root = write_gallery(tmp_path, keyed(*[3] * 8))
-    metadata = Metadata(root, read_manifest(root))
+    metadata = Metadata(Snapshot.read(root))
     rows_N = np.arange(24)[::-1]
     assert metadata.rows(rows_N, ["number", "key", "absent"]) == [
         {"key": f"{row // 3}-{row % 3}", "number": row} for row in rows_N.tolist()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from galleries import snapshot_of
 
 from diantu.datasets import Failure, InputError, Reason, Shard
 from diantu.indexing.encoders import EncoderSpec
@@ -80,7 +81,9 @@ def test_vectors_are_as_they_were_released(tmp_path: Path) -> None:
 def test_a_released_gallery_is_read(tmp_path: Path) -> None:
     manifest = read_manifest(GOLDEN)
     assert manifest == Manifest(encoders=(SPEC,), parts=((0, 2), (1, 0)))
-    np.testing.assert_allclose(Vectors(GOLDEN, manifest).rows(np.array([1, 0]))[0], [0, 0.6, 0.8, 0], atol=1e-3)
+    np.testing.assert_allclose(
+        Vectors(snapshot_of(GOLDEN, manifest)).rows(np.array([1, 0]))[0], [0, 0.6, 0.8, 0], atol=1e-3
+    )
     rows = read_metadata(GOLDEN, 0, ["key", "caption", "punsafe", "no such column"]).to_pylist()
     assert rows == [{"key": "a", "caption": "一只猫", "punsafe": 0.5}, {"key": "b", "caption": None, "punsafe": None}]
     assert [failure["reason"] for failure in read_failures(GOLDEN, 0)] == ["empty"]

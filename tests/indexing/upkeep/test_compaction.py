@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from galleries import DIM, FURTHER, SPEC, keyed, write_gallery
+from galleries import DIM, FURTHER, SPEC, keyed, snapshot_of, write_gallery
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import jpeg, same_tree, write_tar
@@ -98,7 +98,7 @@ def test_what_is_left_is_as_it_was(
 @given(st.integers(0, 30), st.sets(st.integers(0, 40)))
 def test_renumbering_says_where_a_row_went(num_rows: int, deleted: set[int]) -> None:
     manifest = Manifest(encoders=(SPEC,), parts=((0, num_rows // 2), (1, num_rows - num_rows // 2)))
-    new_N = renumbering(manifest, np.array(sorted(deleted), np.int64))
+    new_N = renumbering(snapshot_of(Path(), manifest, sorted(row for row in deleted if row < num_rows)))
     kept = [row for row in range(num_rows) if row not in deleted]
     assert new_N.dtype == np.int64
     assert new_N.tolist() == [kept.index(row) if row in kept else -1 for row in range(num_rows)]
