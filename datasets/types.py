@@ -86,8 +86,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A sample that a scan has found but not read. `row` is its position among the shard's entries, from 0.
+    """A sample that a scan has found but not read.
 
+    `key` is unique in its shard, and `row` is the position among the shard's entries, from 0.
     `image_path` is the image's name in the shard; it is stored in the gallery's metadata, and with `shard`, `offset`
     and `length` it must be enough to find the image again. `caption` and `fields` (a JSON object) may point to files
     that do not exist. `metadata` are further fields that the scan knows already.

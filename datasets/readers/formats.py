@@ -1,7 +1,7 @@
 """The table of readers: which one scans a shard, reads a span, and finds the image of a row again.
 
-A shard format is built in, or another package declares it as an entry point; see `reader`. Entry points are looked up
-when no built-in reader fits, because that takes longer than reading an image.
+A shard format is built in or comes from another package; see `reader`. Extensions are looked up only if no built-in
+reader fits, because that takes longer than reading an image.
 """
 
 from __future__ import annotations
@@ -9,21 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
 
-from ..decode import IMAGE_EXTENSIONS
-from ..errors import InputError, ShardError, first_line
+from ..errors import InputError, ShardError
 from ..types import Entry, Place, Scan, Shard, Span
-from . import folder, parquet, webdataset
+from . import extensions, folder, parquet, webdataset
 from .reader import Reader, read_range
-
-GROUP = "diantu.readers"
 
 # A new built-in format is one more value here.
 _BUILT_IN = (webdataset.TAR, webdataset.COMPRESSED_TAR, parquet.READER, folder.READER)
-# The format of parts whose vectors were imported: nobody knows their images' container.
-_IMPORTED = "imported"
 
 
 def scan(shard: Shard) -> Scan:
@@ -33,7 +26,7 @@ def scan(shard: Shard) -> Scan:
         InputError: if no reader knows the shard's format.
         ShardError: if the shard cannot be opened, or its content is not what its format says.
     """
-    if shard.format == _IMPORTED:
+    if shard.format == extensions.IMPORTED:
         raise ShardError(f"the rows of {shard.uri} were imported as vectors, so their images cannot be read")
     reader = _reader(shard.format)
     if reader is None:
@@ -82,7 +75,7 @@ def reader_of_file(path: str) -> Reader | None:
     """The reader of a file, by the longest ending that fits; None if the file is no shard."""
     found = _with_ending(path, _BUILT_IN)
     if found is None and "." in path.rpartition("/")[2]:
-        found = _with_ending(path, _extensions())
+        found = _with_ending(path, _installed())
     return found
 
 
@@ -91,14 +84,18 @@ def endings() -> list[str]:
     return [ending for reader in _readers() for ending in reader.endings]
 
 
+def _installed() -> tuple[Reader, ...]:
+    return extensions.installed(_BUILT_IN)
+
+
 def _readers() -> tuple[Reader, ...]:
-    return (*_BUILT_IN, *_extensions())
+    return (*_BUILT_IN, *_installed())
 
 
 def _reader(name: str) -> Reader | None:
     """The reader of a format; extensions are looked up only if no built-in reader has it."""
     found = _named(name, _BUILT_IN)
-    return _named(name, _extensions()) if found is None else found
+    return _named(name, _installed()) if found is None else found
 
 
 def _named(name: str, readers: Sequence[Reader]) -> Reader | None:
@@ -139,54 +136,3 @@ def _checked(shard: Shard, entries: Iterable[Entry]) -> Iterator[Entry]:
         yield from entries
     except OSError as error:
         raise _unreadable(shard, error) from error
-
-
-@lru_cache(maxsize=1)
-def _extensions() -> tuple[Reader, ...]:
-    """The readers of other packages, in the order of their names.
-
-    Raises:
-        InputError: if one of them cannot be imported, is no `Reader`, or claims what belongs to another reader.
-    """
-    found: list[Reader] = []
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        reader = _load(point)
-        problem = _problem(point.name, reader, (*_BUILT_IN, *found))
-        if problem:
-            raise _unusable(point, problem)
-        found.append(reader)
-    return tuple(found)
-
-
-def _load(point: EntryPoint) -> Reader:
-    try:
-        reader = point.load()
-    except Exception as error:  # importing code of others can fail in any way
-        raise _unusable(point, f"its import fails with {type(error).__name__}: {first_line(error)}") from error
-    if not isinstance(reader, Reader):
-        raise _unusable(point, f"it is a {type(reader).__name__}, and must be a diantu.datasets.Reader")
-    return reader
-
-
-def _problem(name: str, reader: Reader, others: Sequence[Reader]) -> str | None:
-    """Why a reader cannot be used beside the others, or None."""
-    if reader.format != name:
-        return f"its format {reader.format!r} must be the same as the entry point's name"
-    if reader.format == _IMPORTED or any(reader.format == other.format for other in others):
-        return f"another reader has the format {reader.format!r} already"
-    taken = {ending: other.format for other in others for ending in other.endings}
-    taken |= {f".{extension}": "images" for extension in IMAGE_EXTENSIONS}
-    for ending in reader.endings:
-        if not ending.startswith(".") or len(ending) == 1 or ending != ending.lower():
-            return f"its ending {ending!r} must be a dot and lower-case letters"
-        if ending in taken:
-            return f"its ending {ending} belongs to {taken[ending]} already"
-    return None
-
-
-def _unusable(point: EntryPoint, problem: str) -> InputError:
-    package = f" of the package {point.dist.name}" if point.dist else ""
-    return InputError(
-        f"the shard reader {point.name!r} ({point.value}){package} cannot be used: {problem}; "
-        "correct or uninstall that package"
-    )

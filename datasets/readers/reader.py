@@ -21,21 +21,22 @@ from ..types import Place, Scan, Shard, Span
 class Reader:
     """How shards of one format are recognized, scanned and read.
 
-    The functions are called in several processes and threads at once, so they must be stateless or lock their state.
+    Several threads and processes call the functions at once, so these must be stateless or lock their state.
 
     Attributes:
-        format: the name, as it is stored with every part of a gallery. It must never change.
-        endings: endings of the files that are such shards, in lower case with their dot, say `(".zip",)`. The
-            case of a file's name makes no difference.
-        scan: lists the samples of a shard in a fixed order, and so that no image is read if the container allows that.
-            Raises `ShardError` if the shard is not what its format says; an `OSError`, at once or while the entries
-            are iterated over, means that another try may succeed.
-        read: gives the bytes of a span of this format, today in another process than the scan, or years later for a
-            hit. `read_range` does for spans without a member. Raises `OSError` if the container cannot be read (the
-            job tries the shard again), `SampleError` if only these bytes are damaged (the sample becomes a failure).
-        locate: gives the span of an image from its row of metadata; must not read anything. Raises
-            `FileNotFoundError` if a single image cannot be read from such a shard.
-        counts_beside_others: False if a folder's files of this format are shards only where it holds nothing else.
+        format: the name of the format. It is stored with every part of a gallery, so it must never change.
+        endings: the endings of files that are such shards, in lower case with their dot, say `(".zip",)`. The case of a
+            file's name makes no difference.
+        scan: lists the samples of a shard, in the same order every time and each under a key of its own. It should read
+            no image if the container allows that. It raises `ShardError` if the shard's content is not of this
+            format. An `OSError`, at once or during the iteration over the entries, means that another try may succeed.
+        read: returns the bytes of a span of this format. It runs in other processes than the scan, and later for hits
+            of the gallery. `read_range` is right for spans without a member. It raises `OSError` if the container
+            cannot be read (the job tries the whole shard again), and `SampleError` if only these bytes are damaged
+            (the sample becomes a failure).
+        locate: returns the span of an image by the columns that are stored of it. It should not read anything. It
+            raises `FileNotFoundError` if a single image cannot be read from such a shard.
+        counts_beside_others: False if files of this format are no shards in a folder that holds other shards or images.
     """
 
     format: str

@@ -17,7 +17,7 @@ from pictures import jpeg, write_tar
 from scanned import only, samples
 
 from diantu.datasets import InputError, Shard, ShardError, find_shards, read_span, scan
-from diantu.datasets.readers import formats
+from diantu.datasets.readers import extensions
 from diantu.indexing.embed import embed
 from diantu.indexing.encoders.preprocess import preprocess
 from diantu.search import Gallery
@@ -39,10 +39,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (about / "entry_points.txt").write_text(f"[diantu.readers]\n{name} = {module}:{value}\n")
         monkeypatch.syspath_prepend(str(site))
         sys.modules.pop(module, None)
-        formats._extensions.cache_clear()
+        extensions.installed.cache_clear()
 
     yield install
-    formats._extensions.cache_clear()
+    extensions.installed.cache_clear()
 
 
 class Colours:
