@@ -91,7 +91,7 @@ def test_the_first_frame_of_an_animation_is_decoded() -> None:
     ("data", "reason"),
     [
         (b"", Reason.EMPTY),
-        (b"not a picture at all", Reason.UNDECODABLE),
+        (b"not an image at all", Reason.UNDECODABLE),
         (jpeg(size=(200, 200))[:-600], Reason.TRUNCATED),
         (encoded(picture(size=(200, 200)), "PNG")[:-400], Reason.TRUNCATED),
         (huge_png(30_000, 30_000), Reason.TOO_LARGE),
