@@ -1,4 +1,4 @@
-"""A condition that a user wrote: one SQL expression over columns. DuckDB evaluates it, and it reaches nothing else."""
+"""Conditions that users write: one SQL expression over columns. DuckDB evaluates it and can read nothing else."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .errors import InputError, line
+from .errors import InputError, first_line
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-# A condition longer than this was not written by a person, and costs what a hostile one costs.
+# In characters. No person writes a longer condition, and a hostile one takes long to parse.
 MAX_LENGTH = 20_000
 _MAX_DEPTH = 100
-# What evaluating may take; a text repeated a billion times stops here.
+# The memory for an evaluation, which stops a text that is repeated a billion times.
 _MEMORY = "1GB"
-# What an expression over one row is made of: neither subqueries nor windows, stars or parameters.
+# The parts of an expression over one row. Subqueries, windows, stars and parameters are not among them.
 _ALLOWED = frozenset({
     "BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "FUNCTION", "LAMBDA",
     "OPERATOR", "TYPE",
 })  # fmt: skip
-# The date is the one thing beside the row that a condition may depend on.
+# A condition may depend on the date, but on nothing else outside the row.
 _ALSO_ALLOWED = frozenset({"now", "today", "current_date", "get_current_timestamp", "nullif"})
-# These make something as large as a number says, which the limit of memory does not stop, or take DuckDB's own states.
+# These make a value whose size an argument decides, which the limit of memory does not stop, or take DuckDB's internal
+# states.
 _REFUSED = frozenset({
     "repeat", "range", "generate_series", "lpad", "rpad", "bar", "list_resize", "array_resize", "format", "printf",
     "bitstring", "combine", "create_sort_key", "finalize", "invoke", "index_key", "to_aggregate_state",
@@ -34,11 +35,16 @@ _REFUSED = frozenset({
 
 
 def locked_duckdb(files: Sequence[str] = ()) -> DuckDBPyConnection:
-    """A DuckDB that reads some files and nothing else, no Python variable either, and cannot be unlocked."""
+    """A DuckDB connection that can read the given files, but nothing else and no Python variable.
+
+    Its configuration is locked, so that no statement can undo this.
+    """
     import duckdb
 
     connection = duckdb.connect()
-    connection.execute(f"SET allowed_paths = [{', '.join(map(text, files))}]; SET python_enable_replacements = false")
+    connection.execute(
+        f"SET allowed_paths = [{', '.join(map(sql_text, files))}]; SET python_enable_replacements = false"
+    )
     connection.execute(f"SET memory_limit = '{_MEMORY}'; SET max_expression_depth = {_MAX_DEPTH}")
     connection.execute("SET enable_external_access = false; SET lock_configuration = true")
     return connection
@@ -50,13 +56,13 @@ def columns_of(connection: DuckDBPyConnection, where: str, columns: Iterable[str
     DuckDB parses the condition; nothing is evaluated.
 
     Args:
-        connection: any.
+        connection: any connection.
         where: the condition.
-        columns: all columns that there are.
-        owner: what has them, in the plural: "the tables".
+        columns: all existing columns.
+        owner: what has the columns, in the plural, for the message: "the tables".
 
     Raises:
-        InputError: if it is not one expression of rows' values and functions of them, or names another column.
+        InputError: if it is not one expression of a row's values and functions of them, or names another column.
     """
     try:
         named = _named(connection.cursor(), where)
@@ -72,31 +78,31 @@ def columns_of(connection: DuckDBPyConnection, where: str, columns: Iterable[str
 
 
 class _NoConditionError(Exception):
-    """What is given is no condition; the message says why."""
+    """The text is not a condition; the message says why."""
 
 
 def _named(connection: DuckDBPyConnection, where: str) -> list[str]:
     """The columns that a condition names, as it writes them."""
     if len(where) > MAX_LENGTH:
-        raise _NoConditionError(f"it is {len(where)} characters long, at most {MAX_LENGTH} are allowed")
-    _parsed(connection, where)  # refuses what only the parentheses below would complete, as in `1) OR (1`
+        raise _NoConditionError(f"it is {len(where)} characters long; at most {MAX_LENGTH} are allowed")
+    _parsed(connection, where)  # refuses text that only the parentheses below complete: `1) OR (1`
     columns: dict[str, None] = {}
     variables: set[str] = set()  # of `x -> x > 1`
-    for node in _nodes(_parsed(connection, f"({where}\n)")):  # refuses what stands behind it, as in `1 LIMIT 5`
+    for node in _nodes(_parsed(connection, f"({where}\n)")):  # refuses text after the condition: `1 LIMIT 5`
         kind = node["class"]
         if kind not in _ALLOWED:
             raise _NoConditionError(f"a {kind.lower()} is not allowed, only a row's values and functions of them")
         if kind == "COLUMN_REF":
-            columns[node["column_names"][0]] = None  # then come the fields of a struct
+            columns[node["column_names"][0]] = None  # the further names are fields of a struct
         elif kind == "LAMBDA":
             variables.update(name for part in _nodes(node["lhs"]) for name in part.get("column_names", ()))
         elif kind == "FUNCTION" and node["function_name"].lower() not in _functions():
-            raise _NoConditionError(f"{node['function_name']} is no function of a row's values")
+            raise _NoConditionError(f"{node['function_name']} is not a function of a row's values")
     return [name for name in columns if name not in variables]
 
 
 def _parsed(connection: DuckDBPyConnection, where: str) -> Any:
-    """The tree of a condition, as JSON values."""
+    """The syntax tree of a condition, as JSON values."""
     import duckdb
 
     query = "SELECT json_serialize_sql(?, skip_null := true, skip_empty := true)"
@@ -104,7 +110,7 @@ def _parsed(connection: DuckDBPyConnection, where: str) -> Any:
         ((found,),) = connection.execute(query, [f"SELECT 1 FROM rows WHERE {where}\n"]).fetchall()
         parsed = json.loads(found)
     except (duckdb.Error, RecursionError, UnicodeError) as error:
-        raise _NoConditionError(line(error)) from error
+        raise _NoConditionError(first_line(error)) from error
     if parsed["error"]:
         raise _NoConditionError(parsed["error_message"].partition(". Use")[0])
     (statement,) = parsed["statements"]
@@ -114,7 +120,7 @@ def _parsed(connection: DuckDBPyConnection, where: str) -> Any:
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """All objects of a tree of JSON values that say what they are."""
+    """All objects with a `class` in a tree of JSON values, parents first."""
     left = [tree]
     while left:
         value = left.pop()
@@ -128,18 +134,18 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 @lru_cache(maxsize=1)
 def _functions() -> frozenset[str]:
-    """The functions that depend on their arguments alone."""
+    """The functions whose result depends on their arguments only, and those of `_ALSO_ALLOWED`."""
     import duckdb
 
     query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'scalar'"
     with duckdb.connect() as connection:
         found = connection.execute(f"{query} AND stability = 'CONSISTENT'").fetchall()
-    # Functions that begin with __ are inner ones. Arithmetic is a function, too.
+    # Names that begin with __ are internal. Arithmetic operators are functions too.
     return (frozenset(name for (name,) in found if not name.startswith("__")) | _ALSO_ALLOWED) - _REFUSED
 
 
 def not_understood(where: str, reason: str) -> InputError:
-    """What a user reads about a condition that cannot be evaluated."""
+    """The error for a condition that cannot be evaluated."""
     reason = " ".join(reason[:300].split())
     return InputError(
         f"the condition {_short(where)} is not understood as one SQL condition over the columns: {reason}"
@@ -147,7 +153,7 @@ def not_understood(where: str, reason: str) -> InputError:
 
 
 def unknown_column(name: str, columns: Iterable[str], *, owner: str) -> str:
-    """What a user reads about a column that is not there: the nearest ones, or all."""
+    """The part of a message about a column that does not exist; it names similar columns, or all."""
     by_name = {name.lower(): name for name in columns}
     near = [by_name[near] for near in get_close_matches(name.lower(), by_name, cutoff=0.5)]
     hint = f"the nearest: {', '.join(near)}" if near else f"they have: {', '.join(by_name.values())}"
@@ -159,10 +165,10 @@ def _short(value: str) -> str:
 
 
 def identifier(name: str) -> str:
-    """A column's name as SQL."""
+    """A column's name, quoted for SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def text(value: str) -> str:
-    """A text as SQL."""
+def sql_text(value: str) -> str:
+    """A text, quoted for SQL."""
     return "'" + value.replace("'", "''") + "'"

@@ -1,4 +1,4 @@
-"""The errors that callers catch, the reasons why samples are left out, and how an error is shown on one line."""
+"""The errors that callers catch, the reasons why samples are left out, and an error's message on one line."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from enum import Enum
 
 
 class InputError(ValueError):
-    """Something the caller gave cannot be used; the message says what was given, what is allowed, what to do."""
+    """The caller gave something that cannot be used. The message says what was given, what is allowed, what to do."""
 
 
 class ShardError(RuntimeError):
-    """A shard cannot be read at all, so none of its samples can be.
+    """A shard cannot be read, so none of its samples can be.
 
-    `may_pass` is True where another try may succeed (a network file system has a bad moment), False where the shard is
-    not what it should be.
+    `may_pass` is True where another try may succeed (a network file system fails for a moment), False where the
+    shard's content is wrong.
     """
 
     def __init__(self, message: str, *, may_pass: bool = False) -> None:
@@ -38,7 +38,7 @@ class Reason(str, Enum):
 
 
 class SampleError(ValueError):
-    """A sample cannot be used; becomes a `Failure` where its key is known."""
+    """One sample cannot be used. It becomes a `Failure` where the sample's key is known."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -46,6 +46,9 @@ class SampleError(ValueError):
         self.detail = detail
 
 
-def line(error: Exception) -> str:
-    """An error's first line; the others are DuckDB's advice."""
-    return str(error).splitlines()[0]
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the error's type if it has none.
+
+    One line fits into one sentence; DuckDB's further lines are advice about SQL.
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

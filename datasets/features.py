@@ -1,6 +1,6 @@
-"""What a picture looks like, in numbers that one can filter by: colour, brightness, complexity, perceptual hash.
+"""Measures of how an image looks, for filters: colour, brightness, complexity, perceptual hash.
 
-All are measured on the picture scaled to 64 × 64 pixels, so that they cost little and do not depend on its size.
+All are measured on the image scaled to 64 × 64 pixels, so that they cost little and do not depend on its size.
 Shapes: H height, W width, C channels.
 """
 
@@ -12,21 +12,21 @@ import numpy as np
 from PIL import Image
 
 _SIDE = 64
-# The eleven basic colour terms (Berlin & Kay 1969), each with the hues (degrees) that it covers; black, white and grey
-# are told by value and saturation, brown is dark orange, pink is light or purplish red.
+# The eleven basic colour terms (Berlin & Kay 1969). Each pair is the end of a range of hues in degrees, and its colour.
+# Value and saturation decide about black, white and gray; brown is dark orange, pink is light or purplish red.
 _HUES = ((15, "red"), (45, "orange"), (70, "yellow"), (165, "green"), (255, "blue"), (300, "purple"), (340, "pink"))
 COLOR_NAMES = ("black", "white", "gray", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown")
 
 
 def image_features(rgb_HWC: np.ndarray) -> dict[str, Any]:
-    """The features of a picture, `rgb_HWC` uint8.
+    """The features of an image, `rgb_HWC` uint8.
 
     Returns:
         `aspect`: width divided by height, > 0.
         `brightness`: mean of the luma Y' of ITU-R BT.601, 0 to 1.
         `contrast`: its standard deviation (RMS contrast, Peli 1990), 0 to 0.5.
         `colorfulness`: M of Hasler & Süsstrunk 2003, equation 12, from 0 (grey) to about 110 (extremely colourful).
-        `dominant_color`: the one of `COLOR_NAMES` that most pixels have.
+        `dominant_color`: the name of `COLOR_NAMES` that fits the most pixels.
         `dominant_hue`: mean hue of those pixels in degrees, 0 to 360; None for black, white and gray.
         `complexity`: Shannon entropy of the luma's gradient magnitudes in 64 bins, 0 (flat) to 6 bits.
         `phash`: 64-bit DCT hash (Zauner 2010), as an unsigned integer; near-duplicates differ in few bits.
@@ -55,7 +55,7 @@ def _colorfulness(rgb_HWC: np.ndarray) -> float:
 
 
 def _name_table() -> np.ndarray:
-    """Position in `COLOR_NAMES` of every colour of 6-bit hue, 4-bit saturation and 4-bit value."""
+    """The position in `COLOR_NAMES` for every 6-bit hue, 4-bit saturation and 4-bit value, uint8 (64, 16, 16)."""
     table = np.empty((64, 16, 16), np.uint8)
     for hue in range(64):
         for saturation in range(16):
@@ -85,9 +85,8 @@ def _dominant(hsv_N3: np.ndarray) -> tuple[str, float | None]:
     name = COLOR_NAMES[position]
     if name in ("black", "white", "gray"):
         return name, None
-    angles = hsv_N3[names_N == position, 0] * np.float32(
-        2 * np.pi / 256
-    )  # a mean of angles, since red lies at both ends
+    # The mean of angles, because red is at both ends of the scale.
+    angles = hsv_N3[names_N == position, 0] * np.float32(2 * np.pi / 256)
     mean = np.degrees(np.arctan2(np.sin(angles).mean(), np.cos(angles).mean()))
     return name, round(float(mean) % 360, 1)
 
@@ -109,8 +108,8 @@ _DCT = _dct_matrix(32, 8)
 
 
 def _phash(luma_HW: np.ndarray) -> int:
-    """The signs of the 8 × 8 lowest DCT coefficients of the 32 × 32 picture against their median."""
+    """The signs of the 8 × 8 lowest DCT coefficients of the 32 × 32 image, relative to their median."""
     half = luma_HW.reshape(32, 2, 32, 2).mean(axis=(1, 3))
     low = (_DCT @ half @ _DCT.T).ravel()
-    bits = low > np.median(low[1:])  # less the mean brightness, which says nothing of the picture
+    bits = low > np.median(low[1:])  # without the mean brightness, which says nothing about the content
     return int.from_bytes(np.packbits(bits).tobytes(), "big")

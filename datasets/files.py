@@ -1,4 +1,4 @@
-"""Files that are whole or absent: temporary name, fsync, rename; and one writer at a time in a folder."""
+"""Files that are complete or absent (temporary name, fsync, rename), and locks for one writer per folder."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import IO, Any
 
 from .errors import InputError
 
-# A killed job leaves at most files of this ending behind; the next job removes them before it starts.
+# A killed job leaves only files with this ending behind; the next job removes them before it starts.
 TEMPORARY = ".tmp"
 _POLL_SECONDS = 0.02
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path to write to; when all is written, that file takes the place of `path` as a whole."""
+    """Yields a temporary path to write to; at the end that file replaces `path` in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + TEMPORARY)
     try:
@@ -36,13 +36,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Writes a file so that it holds all of `data` or does not change, whenever the machine stops."""
+    """Writes a file so that it holds all of `data` or stays as it was, whenever the machine stops."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes renames in a folder last through a power cut."""
+    """Flushes a folder to disk, so that renames in it survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -51,17 +51,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON that people can read and `diff` can compare."""
+    """Writes indented JSON, for people to read and `diff` to compare."""
     write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def sha256(data: bytes) -> str:
-    """Hex digest."""
+    """The SHA-256 of some bytes, as a hex digest."""
     return hashlib.sha256(data).hexdigest()
 
 
 def sha256_of_file(path: Path) -> str:
-    """Hex digest of a file of any size."""
+    """The SHA-256 of a file of any size, as a hex digest."""
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
@@ -70,11 +70,13 @@ def sha256_of_file(path: Path) -> str:
 
 
 def remove_temporary(root: Path, *, but: Collection[Path] = ()) -> None:
-    """Removes what a killed job left half written. Only under its lock, and only in a folder known to be its own.
+    """Removes the temporary files of a killed job.
+
+    Call it only while holding the folder's lock, and only for a folder that holds nothing but the job's files.
 
     Args:
         root: the folder, searched with its subfolders.
-        but: files of this kind that belong to someone else.
+        but: temporary files that belong to another writer.
     """
     for path in sorted(root.rglob(f"*{TEMPORARY}")):
         if path not in but:
@@ -83,19 +85,19 @@ def remove_temporary(root: Path, *, but: Collection[Path] = ()) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path, lock: str, *, patience: float = 0.0, what: str = "job") -> Iterator[IO[str]]:
-    """Holds one of a folder's locks; the kernel releases it however the process ends.
+    """Holds one of a folder's locks. The kernel releases it when the process ends, for whatever reason.
 
     Args:
-        folder: what is written to; it is created if it does not exist.
-        lock: the lock's file, relative to the folder.
+        folder: the folder that is written to; it is created if it does not exist.
+        lock: the path of the lock's file, relative to the folder.
         patience: seconds to wait while another process holds it.
-        what: what the holder is called in the message.
+        what: what the message calls the holder.
 
     Yields:
-        The open file. A child process that inherits it keeps the lock until it ends, too.
+        The open file. A child process that inherits it holds the lock too, until it ends.
 
     Raises:
-        InputError: if another process holds the lock for longer.
+        InputError: if another process still holds the lock after that time.
     """
     path = folder / lock
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +111,7 @@ def exclusive(folder: Path, lock: str, *, patience: float = 0.0, what: str = "jo
 
 
 def is_locked(folder: Path, lock: str) -> bool:
-    """Whether a process holds a lock of a folder now."""
+    """Whether a process holds a folder's lock at the moment."""
     path = folder / lock
     if not path.exists():
         return False

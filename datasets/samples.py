@@ -1,4 +1,4 @@
-"""Entries of a scanned shard → samples. Readers only find where the bytes lie; reading them is the same for all."""
+"""Entries of a scanned shard → samples: an entry's spans are read, its JSON is parsed, its caption is chosen."""
 
 from __future__ import annotations
 
@@ -7,40 +7,19 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import fsspec
-
 from .errors import Reason, SampleError, ShardError
-from .names import CAPTION_COLUMNS
-from .readers import parquet
+from .names import find_caption
+from .readers.formats import read_span
 from .text import decode_text
 from .types import Entry, Sample, Span
 
 
-def read_span(span: Span) -> bytes:
-    """Reads the bytes of a span. Stateless, so any number of threads and processes may do it.
-
-    Raises:
-        OSError: if the file is missing, or shorter than the span says.
-    """
-    if span.data is not None:
-        return span.data
-    if span.column is not None and span.row is not None:
-        return parquet.read_cell(span.uri, span.column, span.row)
-    filesystem, path = fsspec.core.url_to_fs(span.uri)
-    if span.offset is None or span.length is None:
-        return filesystem.cat_file(path)
-    data = filesystem.cat_file(path, start=span.offset, end=span.offset + span.length) if span.length else b""
-    if len(data) != span.length:
-        raise OSError(f"{span.uri} ends at byte {span.offset + len(data)}, {span.length - len(data)} bytes too soon")
-    return data
-
-
 def read_sample(entry: Entry) -> Sample:
-    """Reads an entry's picture, caption and fields.
+    """Reads an entry's image, caption and fields.
 
     Raises:
         SampleError: if its file cannot be read or its JSON is broken.
-        ShardError: if it lies in a shard that cannot be read (any more).
+        ShardError: if the shard that it is in cannot be read.
     """
     try:
         image = read_span(entry.image)
@@ -64,7 +43,7 @@ def read_sample(entry: Entry) -> Sample:
 
 
 def _read_optional(span: Span | None) -> bytes:
-    """The bytes of a file that may be absent: a folder's entries say where captions and fields would lie."""
+    """The bytes of a file that may not exist: a folder's entries say where captions and fields would be."""
     try:
         return read_span(span) if span else b""
     except FileNotFoundError:
@@ -79,21 +58,18 @@ def _parse_fields(data: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise SampleError(Reason.BAD_METADATA, f"its .json is not valid JSON: {error}") from error
     if not isinstance(fields, dict):
-        raise SampleError(Reason.BAD_METADATA, f"its .json holds a {type(fields).__name__}, an object is needed")
+        raise SampleError(Reason.BAD_METADATA, f"its .json holds a {type(fields).__name__}; it must hold an object")
     return {name: _scalar(value) for name, value in fields.items()}
 
 
 def _scalar(value: Any) -> Any:
-    """Keeps scalars; lists and objects become JSON text, so that nothing is lost."""
+    """Keeps scalars, except that NaN and infinity become None; lists and objects become JSON text."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
 
 
 def _caption_of(fields: Mapping[str, Any]) -> str | None:
-    """The caption among the fields: `caption`, `text` or `alt`, else the first `caption_…` (say `caption_en`)."""
-    by_name = {name.lower(): value for name, value in fields.items() if isinstance(value, str) and value.strip()}
-    for name in (*CAPTION_COLUMNS, *(name for name in by_name if name.startswith("caption_"))):
-        if name in by_name:
-            return by_name[name].strip()
-    return None
+    """The caption among the fields: see `names.find_caption`; fields without text do not count."""
+    name = find_caption(name for name, value in fields.items() if isinstance(value, str) and value.strip())
+    return fields[name].strip() if name else None

@@ -1,4 +1,4 @@
-"""A source as users write it (`shards/{00000..00099}.tar`, `*.tar`, a folder, an fsspec URI) → a list of shards."""
+"""Sources as users write them (`shards/{00000..00099}.tar`, `*.tar`, a folder, an fsspec URI) → a list of shards."""
 
 from __future__ import annotations
 
@@ -12,41 +12,44 @@ import bracex
 import fsspec
 from fsspec import AbstractFileSystem
 
+from .decode import is_image_name
 from .errors import InputError
+from .names import NAMES
 from .readers.captions import count_rows, find_table, has_captions, read_table
-from .readers.folder import is_picture
-from .readers.formats import FORMATS
+from .readers.folder import READER as FOLDER
+from .readers.formats import endings, reader_of_file
 from .types import Shard
 
 log = logging.getLogger(__name__)
 
 _STATS = "_stats.json"  # img2dataset writes NNNNN_stats.json when shard NNNNN is finished
 _GLOB = frozenset("*?[")
-# A range such as {00000..99999999} is a typing error, and must not fill the memory.
+# A range such as {00000..99999999} is a typing error and must not fill the memory.
 _MAX_BRACES = 1_000_000
 
 
 def find_shards(sources: str | Sequence[str], *, captions: str = "auto") -> list[Shard]:
-    """Finds the shards of one or several sources, each source's shards in the order of their names.
+    """Finds the shards of one or several sources. The shards of a source are in the order of their names.
 
     Args:
-        sources: tars (also `.tar.gz`), parquet files with pictures, patterns of them with `{…}`, `*`, `?` or `[…]`,
-            folders of them, or folders of pictures (searched with their subfolders; one shard each, which a job
-            splits). Any of them as a path or as a URI that fsspec knows, say `s3://bucket/shards/*.tar`.
-        captions: for folders of pictures, the CSV or JSONL table of captions; `auto` takes the one table at the
-            folder's top that names most of its pictures, `none` takes no table.
+        sources: tars (also `.tar.gz`), parquet files with images, or files that an installed extension reads; patterns
+            of them with `{…}`, `*`, `?` or `[…]`; folders of them; or folders of images (searched with their
+            subfolders; one shard each, which a job splits). Each may be a path or a URI that fsspec knows, say
+            `s3://bucket/shards/*.tar`.
+        captions: for folders of images: the path or URI of a CSV or JSONL table of captions; or "auto" for the only
+            table at the folder's top that names most of its images; or "none" for no table.
 
     Raises:
-        InputError: if a source is empty, missing, or of a kind that is not known.
+        InputError: if a source is empty, missing, or of an unknown kind.
     """
     shards: dict[str, Shard] = {}
     for source in [sources] if isinstance(sources, str) else sources:
         for shard in _shards_of(source, captions):
             shards.setdefault(shard.id, shard)
     if not shards:
-        raise InputError("no source was given; name tars ('shards/{00000..00099}.tar') or a folder of pictures")
+        raise InputError("no source was given; name tars ('shards/{00000..00099}.tar') or a folder of images")
     if captions not in ("auto", "none") and not any(shard.captions for shard in shards.values()):
-        raise InputError(f"the table {captions} is for folders of pictures, and none was given; leave out --captions")
+        raise InputError(f"the table {captions} is for folders of images, and none was given; leave out --captions")
     return list(shards.values())
 
 
@@ -81,26 +84,30 @@ def _expand(filesystem: AbstractFileSystem, source: str) -> list[str]:
         found += sorted(matches, key=_natural)
         missing += [] if matches else [pattern]
     if not found:
-        raise InputError(f"the source {source!r} matches nothing; name tars or a folder of pictures that exist")
+        raise InputError(f"the source {source!r} matches nothing; name tars or a folder of images that exist")
     if missing:
         some = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
         raise InputError(
             f"{len(missing)} of the {len(patterns)} files that {source!r} stands for do not exist ({some}); "
-            "name those that do, or use '*' to take whatever is there"
+            "name existing files only, or use '*' to take all that exist"
         )
     return found
 
 
 def _file(filesystem: AbstractFileSystem, path: str) -> Shard:
-    kind = next((kind for ending, kind in FORMATS.items() if path.lower().endswith(ending)), None)
-    if kind is None:
-        allowed = ", ".join(FORMATS)
-        raise InputError(f"{path} is neither a shard ({allowed}) nor a folder of pictures; nothing else can be read")
-    return Shard(uri=_uri(filesystem, path), format=kind, size_bytes=filesystem.size(path) or 0)
+    reader = reader_of_file(path)
+    if reader is None:
+        allowed = ", ".join(endings())
+        raise InputError(f"{path} is neither a shard ({allowed}) nor a folder of images; nothing else can be read")
+    return Shard(uri=_uri(filesystem, path), format=reader.format, size_bytes=filesystem.size(path) or 0)
 
 
 def _finished(filesystem: AbstractFileSystem, paths: list[str], source: str) -> list[str]:
-    """The shards that img2dataset has finished, by its `_stats.json`; all of them where it has not been at work."""
+    """The shards that img2dataset has finished, by its `_stats.json`; all shards of folders without such files.
+
+    Raises:
+        InputError: if none of them is finished.
+    """
     stats: dict[str, set[str]] = {}
     for folder in {path.rpartition("/")[0] for path in paths}:
         names = (str(name).rpartition("/")[2] for name in filesystem.ls(folder, detail=False))
@@ -113,14 +120,14 @@ def _finished(filesystem: AbstractFileSystem, paths: list[str], source: str) -> 
     unfinished = [path for path in paths if not is_finished(path)]
     if unfinished:
         some = ", ".join(unfinished[:3]) + (", …" if len(unfinished) > 3 else "")
-        log.warning("img2dataset has not finished %d shards, which are left alone: %s", len(unfinished), some)
+        log.warning("img2dataset has not finished %d shards, which are left out: %s", len(unfinished), some)
     if paths and len(unfinished) == len(paths):
         raise InputError(f"img2dataset has finished none of the shards of {source!r}; wait until it has")
     return [path for path in paths if is_finished(path)]
 
 
 def _natural(path: str) -> list[tuple[bool, int, str]]:
-    """Sorts numbers in names as numbers: 99999.tar comes before 100000.tar."""
+    """A sort key that treats numbers in names as numbers: 99999.tar comes before 100000.tar."""
     return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", path)]
 
 
@@ -131,60 +138,73 @@ def _folder(filesystem: AbstractFileSystem, path: str, captions: str) -> list[Sh
         for name, info in found.items()
         if info.get("type") == "file"
     }
-    pictures = _of_finished_folders(path, sizes)
-    shards = {ending: [name for name in sizes if name.lower().endswith(ending)] for ending in FORMATS}
-    tars = shards[".tar"] + shards[".tar.gz"] + shards[".tgz"]
-    # img2dataset puts a parquet file beside each tar and each folder, which then is no shard of its own.
-    names = sorted(tars or ([] if pictures else shards[".parquet"]), key=_natural)
-    if not names and not pictures:
-        raise InputError(f"the folder {path} holds neither tars nor pictures nor parquet files; name one that does")
-    if names and pictures:
-        log.warning("%s holds %d pictures and %d tars; both are embedded", path, len(pictures), len(names))
+    images = _of_finished_folders(path, sizes)
+    names = _shards_among(sizes, beside_images=bool(images))
+    if not names and not images:
+        raise InputError(f"the folder {path} holds no shards ({', '.join(endings())}) and no images; name another one")
+    if names and images:
+        log.warning("%s holds %d images and %d other shards; all are embedded", path, len(images), len(names))
     files = [_file(filesystem, name) for name in _finished(filesystem, [f"{path}/{name}" for name in names], path)]
-    return [*files, _folder_of_pictures(filesystem, path, sizes, pictures, captions)] if pictures else files
+    return [*files, _folder_of_images(filesystem, path, sizes, images, captions)] if images else files
 
 
-def _folder_of_pictures(
-    filesystem: AbstractFileSystem, path: str, sizes: Mapping[str, int], pictures: list[str], captions: str
+def _shards_among(names: Iterable[str], *, beside_images: bool) -> list[str]:
+    """The files that are shards of their own, in the order of their names."""
+    readers = {name: reader_of_file(name) for name in names if not is_image_name(name)}
+    found = {name: reader for name, reader in readers.items() if reader is not None}
+    first = [name for name, reader in found.items() if reader.counts_beside_others]
+    return sorted(first or ([] if beside_images else found), key=_natural)
+
+
+def _folder_of_images(
+    filesystem: AbstractFileSystem, path: str, sizes: Mapping[str, int], images: list[str], captions: str
 ) -> Shard:
-    stems = {name.rpartition(".")[0] for name in pictures}
+    stems = {name.rpartition(".")[0] for name in images}
     sidecars = {name for name in sizes if name.endswith((".txt", ".json")) and name.rpartition(".")[0] in stems}
     uri = _uri(filesystem, path)
-    by_name = len({name.rpartition("/")[2] for name in pictures}) == len(pictures)
-    table = _table_for(uri, pictures, captions, by_name)
-    _report_others(path, sizes.keys() - set(pictures) - sidecars - {(table or "").rpartition("/")[2]})
-    size = sum(sizes[name] for name in pictures)
+    by_name = len({name.rpartition("/")[2] for name in images}) == len(images)
+    table = _table_for(uri, images, captions, by_name)
+    _report_others(path, sizes.keys() - set(images) - sidecars - {(table or "").rpartition("/")[2]})
     return Shard(
-        uri=uri, format="folder", size_bytes=size, members=tuple(pictures), captions=table, has_unique_names=by_name
+        uri=uri,
+        format=FOLDER.format,
+        size_bytes=sum(sizes[name] for name in images),
+        members=tuple(images),
+        captions=table,
+        has_unique_names=by_name,
     )
 
 
 def _of_finished_folders(path: str, names: Iterable[str]) -> list[str]:
-    """The pictures, less those in folders that img2dataset (its `files` layout) has not finished."""
+    """The images, except those in folders that img2dataset (its `files` layout) has not finished."""
     names = list(names)
     finished = {name.removesuffix(_STATS) for name in names if "/" not in name and name.endswith(_STATS)}
-    pictures = sorted(name for name in names if is_picture(name))
+    images = sorted(name for name in names if is_image_name(name))
     if not finished:
-        return pictures
-    unfinished = {name.partition("/")[0] for name in pictures if "/" in name} - finished
+        return images
+    unfinished = {name.partition("/")[0] for name in images if "/" in name} - finished
     if unfinished:
         some = ", ".join(sorted(unfinished)[:3])
-        log.warning("%s: img2dataset has not finished %d folders, left alone: %s", path, len(unfinished), some)
-    return [name for name in pictures if name.partition("/")[0] not in unfinished]
+        log.warning("%s: img2dataset has not finished %d folders, which are left out: %s", path, len(unfinished), some)
+    return [name for name in images if name.partition("/")[0] not in unfinished]
 
 
-def _table_for(folder: str, pictures: Sequence[str], captions: str, by_name: bool) -> str | None:
+def _table_for(uri: str, images: Sequence[str], captions: str, by_name: bool) -> str | None:
     if captions == "none":
         return None
-    table = find_table(folder, pictures, by_name=by_name) if captions == "auto" else _uri(*_resolve(captions))
+    table = find_table(uri, images, by_name=by_name) if captions == "auto" else _uri(*_resolve(captions))
     if table is None:
         return None
-    num_found = count_rows(table, pictures, by_name=by_name)
+    num_found = count_rows(table, images, by_name=by_name)
     if not num_found:
-        raise InputError(f"the table {table} names none of the pictures of {folder}; its paths must be relative to it")
-    log.info("captions of %s: from %s, which names %d of %d pictures", folder, table, num_found, len(pictures))
+        raise InputError(f"the table {table} names none of the images of {uri}; its paths must be relative to it")
+    log.info("captions of %s: from %s, which names %d of %d images", uri, table, num_found, len(images))
     if not has_captions(read_table(table)):
-        log.warning("%s has no column caption, text or alt: its columns become metadata, captions stay empty", table)
+        log.warning(
+            "%s has no column of captions (%s): its columns become metadata, captions stay empty",
+            table,
+            ", ".join(NAMES["caption"]),
+        )
     return table
 
 
@@ -192,10 +212,10 @@ def _report_others(path: str, names: Iterable[str]) -> None:
     counts = Counter("." + name.rpartition(".")[2].lower() if "." in name else "no ending" for name in names)
     if counts:
         kinds = ", ".join(f"{count} {ending}" for ending, count in counts.most_common(8))
-        log.info("%s: files that are not pictures by their ending are not embedded: %s", path, kinds)
+        log.info("%s: files whose ending is not that of an image are not embedded: %s", path, kinds)
 
 
 def _uri(filesystem: AbstractFileSystem, path: str) -> str:
-    """A path as it is written down: bare for local files, with its protocol for others."""
+    """A path as it is stored: bare for local files, with its protocol for others."""
     protocols = filesystem.protocol if isinstance(filesystem.protocol, tuple) else (filesystem.protocol,)
     return path if "file" in protocols else filesystem.unstrip_protocol(path)

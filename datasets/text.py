@@ -1,10 +1,13 @@
-"""Bytes that people or tools wrote → text."""
+"""Bytes of text files → text, whatever their encoding."""
 
 from __future__ import annotations
 
 
 def decode_text(raw: bytes) -> str:
-    """UTF-8 (with or without a mark), else GB 18030, as Chinese Windows writes, else with marks for what is neither."""
+    """Decodes UTF-8 (with or without a byte order mark), else GB 18030, which Chinese Windows writes.
+
+    Bytes that are neither become replacement characters.
+    """
     for encoding in ("utf-8-sig", "gb18030"):
         try:
             return raw.decode(encoding)

@@ -1,4 +1,4 @@
-"""The values that leave this stage: shards, entries, samples, failures, and the errors that users read."""
+"""The values that leave this stage: shards, entries, samples and failures."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from .errors import Reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One unit of work: a tar, or some files of a folder.
+    """One unit of work: a file that holds many images, or some files of a folder.
 
-    `members` are the paths, relative to `uri`, of a folder's pictures; a tar has none, its members are found when it
-    is scanned. `captions` is the URI of a table of captions and further columns for those files.
+    `format` names the reader. `members` are the paths of a folder's images, relative to `uri`; other shards have none,
+    because a scan finds their members. `captions` is the URI of a table with captions and further columns for the
+    members. `has_unique_names` is True if no two images of the folder have the same name.
     """
 
     uri: str
@@ -23,20 +24,20 @@ class Shard:
     size_bytes: int
     members: tuple[str, ...] = ()
     captions: str | None = None
-    has_unique_names: bool = False  # no two pictures of the folder have the same name
+    has_unique_names: bool = False
 
     @property
     def id(self) -> str:
-        """16 hex digits that stay the same as long as the place and the members do (not the size)."""
-        text = "\0".join((self.format, self.uri, *self.members))
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        """16 hex digits that depend on the format, the place and the members only, not on the size."""
+        identity = "\0".join((self.format, self.uri, *self.members))
+        return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def without(self, members: set[str]) -> Shard:
-        """The same folder less some of its members."""
+        """The same folder without some of its members."""
         return replace(self, members=tuple(m for m in self.members if m not in members))
 
     def split(self, num_members: int) -> Iterator[Shard]:
-        """The same shard in pieces of at most `num_members` files; a tar stays whole."""
+        """Yields the shard in pieces of at most `num_members` files; a shard without members stays whole."""
         if not self.members:
             yield self
         for start in range(0, len(self.members), num_members):
@@ -45,27 +46,53 @@ class Shard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Where some bytes lie: a whole file, `length` bytes from `offset` of a tar, or a cell of a parquet file.
+    """Where some bytes are: a whole file, `length` bytes from `offset` of a file, or a member that a reader knows.
 
-    `data` holds the bytes where the file can only be read from front to back, so that they were read with its headers.
+    A span travels to worker processes, so it names its reader by `format` and holds no function. Without a format the
+    bytes are the file, or the range of it, as it is stored. `member` says which part of the file a reader must read,
+    in the reader's own words (a name in an archive, a cell of a table).
+    `data` holds the bytes themselves where a file can only be read from front to back.
+
+    Raises:
+        ValueError: if it has a member but no format, because nobody could read it.
     """
 
     uri: str
     offset: int | None = None
     length: int | None = None
-    column: str | None = None
-    row: int | None = None
+    member: str | None = None
+    format: str | None = None
     data: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.member is not None and self.format is None:
+            raise ValueError(f"a span of the member {self.member!r} of {self.uri} must name the format of its reader")
 
     @property
     def is_inside(self) -> bool:
-        """Whether the bytes are part of a larger file, which fails as a whole if it cannot be read."""
-        return self.offset is not None or self.column is not None
+        """Whether the bytes are part of a larger file. If that file cannot be read, the whole shard fails."""
+        return self.offset is not None or self.member is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an image was when it was embedded: four columns that every row of a gallery's metadata has."""
+
+    shard: str
+    offset: int | None
+    length: int | None
+    image_path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A sample that a scan of a shard has found, not yet read. `row` is its position in the shard."""
+    """A sample that a scan has found but not read.
+
+    `key` is unique in its shard, and `row` is the position among the shard's entries, from 0.
+    `image_path` is the image's name in the shard; it is stored in the gallery's metadata, and with `shard`, `offset`
+    and `length` it must be enough to find the image again. `caption` and `fields` (a JSON object) may point to files
+    that do not exist. `metadata` are further fields that the scan knows already.
+    """
 
     key: str
     row: int
@@ -78,7 +105,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One picture with all that is known of it: the encoded bytes and its metadata travel as one record."""
+    """One image with all that is known about it: the encoded bytes and the metadata travel as one record."""
 
     key: str
     row: int
@@ -92,7 +119,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A sample that was left out, and why. `detail` is a sentence for people."""
+    """A sample that was left out, and why. `shard` is the shard's URI, `detail` a sentence for people."""
 
     key: str
     shard: str
@@ -102,10 +129,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """What a look at a shard's headers finds.
+    """The result of scanning a shard.
 
-    Entries may come one by one as the shard is read, so that their number is not known before; `failures` is complete
-    when they have been iterated over.
+    `entries` may be an iterator that reads the shard as it goes; `num_entries` is None then if the number is not known
+    in advance, and `failures` grows until the iterator is exhausted.
     """
 
     entries: Iterable[Entry]

@@ -1,1 +1,1 @@
-"""Tables of URLs (LAION, COYO, DataComp) to shards, downloaded by img2dataset."""
+"""Tables of URLs (LAION, COYO, DataComp) → shards, downloaded by img2dataset."""

@@ -1,7 +1,7 @@
-"""Tables of URLs (LAION, COYO, DataComp …) → the rows whose pictures are to be downloaded, chosen by DuckDB.
+"""Tables of URLs (LAION, COYO, DataComp …) → the rows whose images will be downloaded, chosen by DuckDB.
 
-The rows are written down once, below `.download` in the folder of the shards: a shard is a range of them, so that a
-download that was stopped goes on with the same ones. What they were chosen by is in `.download/request.json`.
+The chosen rows are written once, below `.download` in the folder of the shards. A shard is a range of them, so a
+download that was stopped continues with the same rows. `.download/request.json` says how they were chosen.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..conditions import columns_of, identifier, locked_duckdb, not_understood
-from ..errors import InputError, line
-from ..files import write_json
-from ..names import ALIASES
+from ..errors import InputError, first_line
+from ..files import replacing, write_json
+from ..names import IN_CONDITIONS, NAMES, TEXT_MEANINGS, Meaning, find_column
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
@@ -29,40 +29,42 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WORK = ".download"
-RESIZE_MODES = ("keep_ratio", "keep_ratio_largest", "center_crop", "no")
+# How img2dataset shrinks larger images: the shorter side (or the longer one) becomes `image_size`, a square is cut out,
+# or the image keeps its size.
+ResizeMode = Literal["keep_ratio", "keep_ratio_largest", "center_crop", "no"]
 
-# img2dataset has columns of these names itself; the table's own are passed on as `table_<name>`.
+# img2dataset writes columns with these names, so columns of the table with these names become `table_<name>`.
 _RESERVED = frozenset({
     "key", "caption", "url", "width", "height", "original_width", "original_height", "status", "error_message", "exif",
     "md5", "sha256", "sha512",
 })  # fmt: skip
-# How a column's type is passed on. img2dataset writes a sample's columns as JSON, which knows no dates or decimals, and
-# loses samples that it cannot write. What is not here (lists, bytes) is no scalar.
+# How columns are passed on, by DuckDB's type. img2dataset writes a sample's columns as JSON, which has no dates or
+# decimals, and loses samples that it cannot write. Other types (lists, bytes) are not scalars.
 _INTEGERS = ("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint")
 _AS_DOUBLE = ("float", "double", "decimal", "hugeint", "uhugeint")
 _AS_TEXT = ("date", "time", "uuid", "enum", "interval")
-# urllib takes ASCII only; browsers encode 大熊猫.jpg themselves.
+# urllib accepts ASCII only; browsers encode 大熊猫.jpg themselves.
 _ENCODED_URL = (
     "CASE WHEN regexp_full_match({0}, '[!-~]*') THEN {0} "
     "ELSE array_to_string([if(c BETWEEN '!' AND '~', c, url_encode(c)) "
     r"FOR c IN string_split(trim({0}, E' \t\r\n'), '')], '') END"
 )
-# img2dataset reads a file of rows into memory as a whole.
+# img2dataset reads a whole file of rows into memory.
 _ROWS_PER_FILE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """All that decides what the shards hold; a download only goes on under the same request.
+    """All settings that decide what the shards hold. A stopped download continues only under the same request.
 
     `where` is one SQL condition over the tables' columns, by their own names or by url, caption, width, height,
-    similarity, punsafe, pwatermark and aesthetic. `limit` is a number of rows.
+    similarity, punsafe, pwatermark and aesthetic. `limit` is a number of rows, `image_size` a number of pixels.
     """
 
     where: str | None = None
     limit: int | None = None
     image_size: int = 384
-    resize_mode: str = "keep_ratio"
+    resize_mode: ResizeMode = "keep_ratio"
     images_per_shard: int = 10_000
 
     def __post_init__(self) -> None:
@@ -70,22 +72,23 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name.replace('_', ' ')} {value} cannot be used; give 1 or more")
-        if self.resize_mode not in RESIZE_MODES:
-            raise InputError(f"resize mode {self.resize_mode!r} is not known; allowed: {', '.join(RESIZE_MODES)}")
+        allowed = get_args(ResizeMode)
+        if self.resize_mode not in allowed:
+            raise InputError(f"resize mode {self.resize_mode!r} is not known; allowed: {', '.join(allowed)}")
 
 
 def find_tables(sources: Sequence[str]) -> list[Path]:
-    """Finds the parquet files of some sources (files, folders, patterns), each source's in the order of their names.
+    """Finds the parquet files of some sources (files, folders, patterns). Those of a source are in the order of names.
 
     Raises:
-        InputError: if a source matches none.
+        InputError: if a source matches no file.
     """
     tables: dict[Path, None] = {}
     for source in sources:
         path = Path(source)
         if path.is_dir():
             below = sorted(path.rglob("*.parquet"))
-            # Spark's _temporary, and the rows of our own downloads
+            # Not Spark's _temporary, and not the rows of an earlier download.
             found = [file for file in below if not any(p.startswith((".", "_")) for p in file.relative_to(path).parts)]
         else:
             found = [path] if path.is_file() else [Path(file) for file in sorted(glob.glob(source, recursive=True))]
@@ -98,9 +101,12 @@ def find_tables(sources: Sequence[str]) -> list[Path]:
 
 
 def choose_rows(tables: Sequence[Path], request: Request, output: Path) -> int:
-    """Writes the rows to download into `.download/rows` below the output, unless an earlier run did; counts them.
+    """Writes the rows to download into `.download/rows` below the output, unless an earlier run has done so.
 
-    They have the columns `url` and, where there are captions, `caption`, and every other scalar column of the tables.
+    The rows have the column `url`, the column `caption` if the tables have captions, and every other scalar column.
+
+    Returns:
+        The number of rows.
 
     Raises:
         InputError: if the tables or the condition cannot be used, no row is left, or the output holds other shards.
@@ -112,14 +118,14 @@ def choose_rows(tables: Sequence[Path], request: Request, output: Path) -> int:
         earlier = json.loads(path.read_text(encoding="utf-8"))
         _refuse_other(earlier, wanted, output)
         return earlier["num_rows"]
-    # img2dataset goes by the numbers of shards alone, and takes every .json for one of its own.
+    # img2dataset identifies shards by their numbers only, and treats every .json as one of its own files.
     if any(file.suffix in (".tar", ".json") for file in output.glob("*")):
         raise InputError(f"{output} holds .tar or .json files of another origin; give a new folder as the output")
     rows = output / WORK / "rows"
     shutil.rmtree(rows, ignore_errors=True)
     rows.mkdir(parents=True)
     num_rows = _choose(tables, request, rows)
-    write_json(path, {**wanted, "num_rows": num_rows})
+    write_json(path, {**wanted, "num_rows": num_rows})  # last: without it the rows do not count
     return num_rows
 
 
@@ -135,7 +141,10 @@ def _refuse_other(earlier: Mapping[str, Any], wanted: Mapping[str, Any], output:
 
 
 def _choose(tables: Sequence[Path], request: Request, rows: Path) -> int:
-    """DuckDB reads the tables and nothing else, and streams: memory does not grow with them."""
+    """Writes the chosen rows as files, and returns their number.
+
+    DuckDB can read only the tables. It streams, so the memory does not depend on their size.
+    """
     import duckdb
 
     files = [str(table) for table in tables]
@@ -144,7 +153,7 @@ def _choose(tables: Sequence[Path], request: Request, rows: Path) -> int:
             table = connection.read_parquet(files, union_by_name=True)
             num_all = table.aggregate("count(*)").fetchall()[0][0]
         except duckdb.Error as error:
-            raise InputError(f"the tables cannot be read as parquet files of one kind: {line(error)}") from error
+            raise InputError(f"the tables cannot be read as parquet files of one kind: {first_line(error)}") from error
         names = _names(table)
         url = _ENCODED_URL.format(identifier(names["url"]))
         if request.where is not None:
@@ -153,7 +162,7 @@ def _choose(tables: Sequence[Path], request: Request, rows: Path) -> int:
             met = _filter(table, names, request.where)
             num_met, num_urls = met.aggregate(f"count(*), count(nullif({url}, ''))").fetchall()[0]
         except duckdb.Error as error:
-            raise not_understood(str(request.where), line(error)) from error
+            raise not_understood(str(request.where), first_line(error)) from error
         num_rows = min(num_urls, request.limit or num_urls)
         counts = f"{num_all} rows, {num_met} of them meet the condition, {num_met - num_urls} of those have no URL"
         if not num_rows:
@@ -166,35 +175,32 @@ def _choose(tables: Sequence[Path], request: Request, rows: Path) -> int:
     return num_rows
 
 
-def _names(table: DuckDBPyRelation) -> dict[str, str]:
-    """Canonical name → the tables' own name, for what they have.
-
-    Scores are numbers: LAION's NSFW, which says UNLIKELY, UNSURE or NSFW, is no punsafe.
-    """
-    columns = {name.lower(): (name, kind.id) for name, kind in zip(table.columns, table.types, strict=True)}
-    names: dict[str, str] = {}
-    for canonical, aliases in ALIASES.items():
-        kinds = ("varchar",) if canonical in ("url", "caption") else (*_INTEGERS, *_AS_DOUBLE)
-        found = [columns[alias][0] for alias in aliases if alias in columns and columns[alias][1] in kinds]
+def _names(table: DuckDBPyRelation) -> dict[Meaning, str]:
+    """Meaning → the column that has it, for all meanings that the tables have."""
+    columns = {name: kind.id for name, kind in zip(table.columns, table.types, strict=True)}
+    names: dict[Meaning, str] = {}
+    for meaning in IN_CONDITIONS:
+        kinds = ("varchar",) if meaning in TEXT_MEANINGS else (*_INTEGERS, *_AS_DOUBLE)
+        found = find_column((name for name, kind in columns.items() if kind in kinds), meaning)
         if found:
-            names[canonical] = found[0]
+            names[meaning] = found
     if "url" not in names:
         raise InputError(
             f"the tables have no column of URLs among {', '.join(table.columns)}; "
-            f"call the one that has them {' or '.join(ALIASES['url'])}"
+            f"call the one that has them {' or '.join(NAMES['url'])}"
         )
     return names
 
 
-def _filter(table: DuckDBPyRelation, names: Mapping[str, str], where: str | None) -> DuckDBPyRelation:
+def _filter(table: DuckDBPyRelation, names: Mapping[Meaning, str], where: str | None) -> DuckDBPyRelation:
     own = {name.lower() for name in table.columns}
-    added = [f"{identifier(name)} AS {canonical}" for canonical, name in names.items() if canonical not in own]
+    added = [f"{identifier(name)} AS {meaning}" for meaning, name in names.items() if meaning not in own]
     table = table.project(", ".join(["*", *added]))
     return table if where is None else table.filter(f"({where}\n)")
 
 
-def _passed_on(table: DuckDBPyRelation, names: Mapping[str, str]) -> Iterator[str]:
-    """The columns beside the URL, as SQL; those that are no scalars are left out, which is said."""
+def _passed_on(table: DuckDBPyRelation, names: Mapping[Meaning, str]) -> Iterator[str]:
+    """The columns besides the URL, as SQL. Columns that are not scalars are left out with a warning."""
     taken: set[str] = set(_RESERVED)
     left_out = []
     if "caption" in names:
@@ -212,10 +218,11 @@ def _passed_on(table: DuckDBPyRelation, names: Mapping[str, str]) -> Iterator[st
         taken.add(new_name.lower())
         yield f"{identifier(name)}{cast} AS {identifier(new_name)}"
     if left_out:
-        log.warning("columns that are no scalars are left out: %s", ", ".join(left_out))
+        log.warning("columns that are not scalars are left out: %s", ", ".join(left_out))
 
 
 def _cast(kind: str) -> str | None:
+    """The SQL cast for a column of one of DuckDB's types; None if it is not a scalar."""
     if kind in _INTEGERS or kind in ("boolean", "varchar"):
         return ""
     if kind in _AS_DOUBLE:
@@ -224,13 +231,14 @@ def _cast(kind: str) -> str | None:
 
 
 def _write(reader: pa.RecordBatchReader, folder: Path, rows_per_file: int) -> None:
-    """Writes files of `rows_per_file` rows, the last one of fewer: no shard but the last may be short."""
+    """Writes files of `rows_per_file` rows; only the last may have fewer, because only the last shard may be short."""
     batches = iter(reader)
     batch = next(batches, None)
     number = 0
     while batch is not None:
         room = rows_per_file
-        with pq.ParquetWriter(folder / f"{number:05d}.parquet", reader.schema) as writer:
+        path = folder / f"{number:05d}.parquet"
+        with replacing(path) as temporary, pq.ParquetWriter(temporary, reader.schema) as writer:
             while batch is not None and room:
                 writer.write_batch(batch.slice(0, room))
                 rest = batch.slice(room)

@@ -1,6 +1,6 @@
-"""184 real photographs with captions in English and Chinese: the demo's and the tests' gallery.
+"""184 real photographs with captions in English and Chinese, for the demo and the tests.
 
-All are CC0-1.0 or in the public domain; `photos.csv` has the licence, author and source of every file, and
+All are CC0-1.0 or in the public domain. `photos.csv` has the licence, author and source of every file, and
 `ATTRIBUTION.md` says where they were collected.
 """
 
@@ -13,10 +13,11 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+from ..files import write_atomic
 from ..readers.captions import read_table
 
 FOLDER = Path(__file__).parent
-QUERIES = FOLDER / "queries.jsonl"  # text queries with what is relevant to them, for `diantu evaluate`
+QUERIES = FOLDER / "queries.jsonl"  # text queries with their relevant images, for `diantu evaluate`
 
 
 def rows() -> dict[str, dict[str, Any]]:
@@ -25,7 +26,7 @@ def rows() -> dict[str, dict[str, Any]]:
 
 
 def nouns() -> list[dict[str, Any]]:
-    """Things that are on some photograph and, as many, that are on none: `noun_en`, `noun_zh`, `present` (bool)."""
+    """Nouns present in the collection and as many absent from it: `noun_en`, `noun_zh`, `present` (bool)."""
     with (FOLDER / "nouns.csv").open(encoding="utf-8", newline="") as file:
         return [{**row, "present": row["present"] == "yes"} for row in csv.DictReader(file)]
 
@@ -33,7 +34,7 @@ def nouns() -> list[dict[str, Any]]:
 def pack(output: Path, num_shards: int) -> list[Path]:
     """Packs the photographs into webdataset tars of equal size, in the order of their names.
 
-    The same bytes every time: a tar that is already there as it should be is left alone.
+    The bytes are the same every time, so a tar that exists with these bytes is not written again.
     """
     output.mkdir(parents=True, exist_ok=True)
     photos = sorted(rows().items())
@@ -43,7 +44,7 @@ def pack(output: Path, num_shards: int) -> list[Path]:
         path = output / f"{shard:05d}.tar"
         data = _tar(photos[shard * per_shard : (shard + 1) * per_shard])
         if not path.exists() or path.read_bytes() != data:
-            path.write_bytes(data)
+            write_atomic(path, data)
         paths.append(path)
     return paths
 

@@ -1,1 +1,1 @@
-"""Readers: one module per container (tars, folders, parquet). `formats` is the table of them."""
+"""Readers: one module per container (tars, folders, parquet files). `formats` is the table of them."""

@@ -1,24 +1,18 @@
-"""Plain folders: every picture below them is a sample; captions come from files beside it or from one table."""
+"""Plain folders: every image below them is a sample. Captions come from files beside the images or from one table."""
 
 from __future__ import annotations
 
-from ..decode import EXTENSIONS
 from ..errors import Reason
-from ..types import Entry, Failure, Scan, Shard, Span
+from ..types import Entry, Failure, Place, Scan, Shard, Span
 from .captions import find_row, read_table
-
-
-def is_picture(path: str) -> bool:
-    """Whether a file's ending is one that is taken for a picture."""
-    stem, dot, extension = path.rpartition(".")
-    return bool(stem and dot) and extension.lower() in EXTENSIONS
+from .reader import Reader, read_range
 
 
 def scan(shard: Shard) -> Scan:
-    """Lists the shard's members; a key is the path below the folder less its ending.
+    """Lists the shard's members. A key is the path below the folder without its ending.
 
-    Where two pictures differ in their ending alone, the later one keeps it in its key. Captions and fields come from
-    `<stem>.txt` and `<stem>.json` beside the picture, where they exist, and from the shard's table.
+    If two images differ in their ending only, the later one keeps the ending in its key. Captions and fields come from
+    `<stem>.txt` and `<stem>.json` beside the image, where they exist, and from the shard's table.
 
     Raises:
         InputError: if the table of captions cannot be used.
@@ -41,23 +35,31 @@ def scan(shard: Shard) -> Scan:
                 key=key,
                 row=len(entries),
                 image_path=member,
-                image=_span(shard, member),
-                caption=_span(shard, f"{stem}.txt"),
-                fields=_span(shard, f"{stem}.json"),
+                image=_span(shard.uri, member),
+                caption=_span(shard.uri, f"{stem}.txt"),
+                fields=_span(shard.uri, f"{stem}.json"),
                 metadata=find_row(table, member, by_name=shard.has_unique_names),
             )
         )
     return Scan(entries=tuple(entries), failures=failures, num_entries=len(entries))
 
 
-def _is_unicode(text: str) -> bool:
+def locate(place: Place) -> Span:
+    """The image is a file below the folder."""
+    return _span(place.shard, place.image_path)
+
+
+def _is_unicode(name: str) -> bool:
     """False for a name that the file system gave as bytes outside UTF-8 (surrogates in Python)."""
     try:
-        text.encode("utf-8")
+        name.encode("utf-8")
     except UnicodeEncodeError:
         return False
     return True
 
 
-def _span(shard: Shard, member: str) -> Span:
-    return Span(uri=f"{shard.uri}/{member}")
+def _span(folder: str, member: str) -> Span:
+    return Span(uri=f"{folder}/{member}")
+
+
+READER = Reader(format="folder", endings=(), scan=scan, read=read_range, locate=locate)

@@ -1,34 +1,138 @@
-"""The table of shard formats: which reader scans a shard."""
+"""The table of readers: which one scans a shard, reads a span, and finds the image of a row again.
+
+A shard format is built in or comes from another package; see `reader`. Extensions are looked up only if no built-in
+reader fits, because that takes longer than reading an image.
+"""
 
 from __future__ import annotations
 
-from ..errors import InputError, ShardError
-from ..types import Scan, Shard
-from . import folder, parquet, webdataset
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-SCANNERS = {
-    "webdataset": webdataset.scan,
-    "webdataset.gz": webdataset.scan,
-    "folder": folder.scan,
-    "parquet": parquet.scan,
-}
+from ..errors import InputError, ShardError
+from ..types import Entry, Place, Scan, Shard, Span
+from . import extensions, folder, parquet, webdataset
+from .reader import Reader, read_range
+
+# A new built-in format is one more value here.
+_BUILT_IN = (webdataset.TAR, webdataset.COMPRESSED_TAR, parquet.READER, folder.READER)
 
 
 def scan(shard: Shard) -> Scan:
-    """Finds a shard's samples by their headers or names, in the shard's order, without reading a picture.
+    """Finds a shard's samples by their headers or names, in the shard's order, without reading an image.
 
     Raises:
-        ShardError: if the shard cannot be opened or is not what its format says.
+        InputError: if no reader knows the shard's format.
+        ShardError: if the shard cannot be opened, or its content is not what its format says.
     """
-    if shard.format == "imported":
-        raise ShardError(f"the rows of {shard.uri} were imported as vectors, so their pictures cannot be read")
-    if shard.format not in SCANNERS:
-        raise InputError(f"shard format {shard.format!r} of {shard.uri} is not known; allowed: {', '.join(SCANNERS)}")
+    if shard.format == extensions.IMPORTED:
+        raise ShardError(f"the rows of {shard.uri} were imported as vectors, so their images cannot be read")
+    reader = _reader(shard.format)
+    if reader is None:
+        allowed = ", ".join(reader.format for reader in _readers())
+        raise InputError(
+            f"no reader is installed for the shard format {shard.format!r} of {shard.uri}; allowed: {allowed}"
+        )
     try:
-        return SCANNERS[shard.format](shard)
+        found = reader.scan(shard)
     except OSError as error:
-        raise ShardError(f"{shard.uri} cannot be read: {error}", may_pass=True) from error
+        raise _unreadable(shard, error) from error
+    is_lazy = isinstance(found.entries, Iterator)
+    return replace(found, entries=_checked(shard, found.entries)) if is_lazy else found
 
 
-# Endings of files that are shards, and their formats.
-FORMATS = {".tar": "webdataset", ".tar.gz": "webdataset.gz", ".tgz": "webdataset.gz", ".parquet": "parquet"}
+def read_span(span: Span) -> bytes:
+    """Reads the bytes of a span. Stateless, so threads and processes may call it at will.
+
+    Raises:
+        OSError: if the file is missing or damaged, or shorter than the span says.
+        SampleError: if only these bytes of the file are damaged.
+        InputError: if no reader knows the span's format.
+    """
+    if span.data is not None:
+        return span.data
+    if span.format is None:
+        return read_range(span)
+    reader = _reader(span.format)
+    if reader is None:
+        raise InputError(f"no reader is installed for the shard format {span.format!r} of {span.uri}")
+    return reader.read(span)
+
+
+def locate(place: Place) -> Span:
+    """The span of an image by its row of metadata.
+
+    Rows hold the URI of their shard but not its format, so the URI's ending decides.
+
+    Raises:
+        FileNotFoundError: if a single image cannot be read from such a shard, or no reader knows it.
+    """
+    return _reader_of_place(place).locate(place)
+
+
+def reader_of_file(path: str) -> Reader | None:
+    """The reader of a file, by the longest ending that fits; None if the file is no shard."""
+    found = _with_ending(path, _BUILT_IN)
+    if found is None and "." in path.rpartition("/")[2]:
+        found = _with_ending(path, _installed())
+    return found
+
+
+def endings() -> list[str]:
+    """The endings of all files that are shards, those of installed extensions included."""
+    return [ending for reader in _readers() for ending in reader.endings]
+
+
+def _installed() -> tuple[Reader, ...]:
+    return extensions.installed(_BUILT_IN)
+
+
+def _readers() -> tuple[Reader, ...]:
+    return (*_BUILT_IN, *_installed())
+
+
+def _reader(name: str) -> Reader | None:
+    """The reader of a format; extensions are looked up only if no built-in reader has it."""
+    found = _named(name, _BUILT_IN)
+    return _named(name, _installed()) if found is None else found
+
+
+def _named(name: str, readers: Sequence[Reader]) -> Reader | None:
+    return next((reader for reader in readers if reader.format == name), None)
+
+
+def _with_ending(path: str, readers: Sequence[Reader]) -> Reader | None:
+    fitting = [
+        (len(ending), reader) for reader in readers for ending in reader.endings if path.lower().endswith(ending)
+    ]
+    return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
+
+
+def _reader_of_place(place: Place) -> Reader:
+    # A folder's name may end like a shard's. If it is remote, only the missing offset tells it from a tar.
+    if os.path.isdir(place.shard):
+        return folder.READER
+    reader = reader_of_file(place.shard)
+    if reader is webdataset.TAR and place.offset is None:
+        return folder.READER
+    if reader is not None:
+        return reader
+    if place.offset is not None:
+        return webdataset.TAR  # a program may embed tars of any name
+    if os.path.isfile(place.shard):
+        raise FileNotFoundError(
+            f"no installed reader can read {place.shard}; install the package with the reader it was embedded with"
+        )
+    return folder.READER
+
+
+def _unreadable(shard: Shard, error: OSError) -> ShardError:
+    return ShardError(f"{shard.uri} cannot be read: {error}", may_pass=True)
+
+
+def _checked(shard: Shard, entries: Iterable[Entry]) -> Iterator[Entry]:
+    try:
+        yield from entries
+    except OSError as error:
+        raise _unreadable(shard, error) from error

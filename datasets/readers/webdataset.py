@@ -1,7 +1,8 @@
 """Webdataset tars: files that share a key are one sample (`0007.jpg`, `0007.txt`, `0007.json`).
 
-Local tars are scanned by their headers and read by offset, so that many processes can read one. Compressed and remote
-ones are read once from front to back; a remote tar's offsets are noted all the same, a compressed one has none.
+Local tars are scanned by their headers and read by offset, so that many processes can read one tar. Compressed and
+remote tars are read once from front to back. A remote tar's offsets are stored too; a compressed tar has none, so no
+single image can be read from it later.
 """
 
 from __future__ import annotations
@@ -13,33 +14,35 @@ from typing import Any
 
 import fsspec
 
-from ..decode import EXTENSIONS
+from ..decode import IMAGE_EXTENSIONS
 from ..errors import Reason, ShardError
 from ..text import decode_text
-from ..types import Entry, Failure, Scan, Shard, Span
+from ..types import Entry, Failure, Place, Scan, Shard, Span
 from .captions import read_img2dataset_rows
+from .reader import Reader, read_range
 
-# What a member is by its ending; one of any other ending is known by that ending with its dot, which no role has.
+# A member's role by its ending. A member with another ending has that ending, with its dot, as its role: no name of a
+# role begins with a dot.
 _ROLES = {"txt": "caption", "json": "fields"}
 _ENDINGS = {role: f".{ending}" for ending, role in _ROLES.items()}
-# What reading a damaged compressed stream raises besides tarfile's own errors.
+# Reading a damaged compressed stream raises further errors than tarfile's own.
 _STREAM_ERRORS = (tarfile.TarError, EOFError, zlib.error)
 
 
 def scan(shard: Shard) -> Scan:
     """Groups a tar's members by key, in order of first appearance.
 
-    A key is a member's path less its last ending (webdataset's own reader cuts at the first dot, which takes
-    `photo.1.jpg` and `photo.2.jpg` for one sample). Members of a sample may come in any order; in a tar that is read
-    from front to back they must stand side by side. A tar that breaks off gives its readable prefix and a failure that
-    says where. A sample without `.json` gets its fields from the parquet file that img2dataset puts beside the tar.
+    A key is a member's path without its last ending (webdataset's own reader cuts at the first dot, so `photo.1.jpg`
+    and `photo.2.jpg` become one sample there). The members of a sample may come in any order; in a tar that is read
+    from front to back they must be adjacent. A truncated tar gives its readable prefix, and a failure that says where
+    it ends. A sample without `.json` gets its fields from the parquet file that img2dataset writes beside the tar.
 
     Raises:
         ShardError: if the file is no tar.
     """
     filesystem, path = fsspec.core.url_to_fs(shard.uri)
     groups = _Groups(shard)
-    if shard.format == "webdataset" and "file" in filesystem.protocol:
+    if shard.format == TAR.format and "file" in filesystem.protocol:
         members, broken = _members(shard.uri, filesystem, path)
         for member in members:
             groups.add(member, Span(uri=shard.uri, offset=member.offset_data, length=member.size))
@@ -55,8 +58,18 @@ def readable_name(name: str) -> str:
     return decode_text(name.encode("utf-8", "surrogateescape"))
 
 
+def _locate(place: Place) -> Span:
+    return Span(uri=place.shard, offset=place.offset, length=place.length)
+
+
+def _locate_compressed(place: Place) -> Span:
+    raise FileNotFoundError(
+        f"{place.image_path} is in the compressed tar {place.shard}, from which no single image can be read"
+    )
+
+
 class _Groups:
-    """Members on their way to become samples, and what went wrong with them."""
+    """Collects the members of a tar into samples, and the failures on the way."""
 
     def __init__(self, shard: Shard) -> None:
         self.failures: list[Failure] = []
@@ -71,14 +84,14 @@ class _Groups:
         self.failures.append(Failure(key=key, shard=self._shard.uri, reason=reason, detail=detail))
 
     def add(self, member: tarfile.TarInfo, span: Span) -> str | None:
-        """Takes a member and gives the key that it belongs to, None if it is part of no sample.
+        """Adds a member, and returns the key of its sample; None if it belongs to no sample.
 
-        Members of unknown endings count too: a sample of nothing else is listed, not lost.
+        Members with unknown endings count too, so that a sample without an image is recorded as a failure.
         """
         name = readable_name(member.name)
         key, _, extension = name.rpartition(".")
         extension = extension.lower()
-        role = "image" if extension in EXTENSIONS else _ROLES.get(extension, f".{extension}")
+        role = "image" if extension in IMAGE_EXTENSIONS else _ROLES.get(extension, f".{extension}")
         if not key:
             return None
         if key in self._closed or role in self._open.get(key, ()):
@@ -90,13 +103,13 @@ class _Groups:
         return key
 
     def pop_all(self) -> Iterator[Entry]:
-        """Closes all groups and gives those that have a picture."""
+        """Closes all groups, and yields those that have an image."""
         groups, self._open = self._open, {}
         for key, group in groups.items():
             self._closed.add(key)
             if "image" not in group:
                 endings = ", ".join(_ENDINGS.get(role, role) for role in group)
-                self.fail(key, Reason.NO_IMAGE, f"none of this sample's members ({endings}) is a picture")
+                self.fail(key, Reason.NO_IMAGE, f"none of this sample's members ({endings}) is an image")
                 continue
             yield Entry(
                 key=key,
@@ -110,7 +123,7 @@ class _Groups:
             self._num_entries += 1
 
     def pop_others(self, key: str) -> Iterator[Entry]:
-        """Closes all groups but one."""
+        """Closes all groups except one, and yields those that have an image."""
         kept = self._open.pop(key, None)
         yield from self.pop_all()
         if kept is not None:
@@ -123,7 +136,7 @@ class _Groups:
 
 
 def _stream(shard: Shard, filesystem: Any, path: str, groups: _Groups) -> Iterator[Entry]:
-    compressed = shard.format == "webdataset.gz"
+    compressed = shard.format == COMPRESSED_TAR.format
     num_members = 0
     try:
         with (
@@ -143,14 +156,14 @@ def _stream(shard: Shard, filesystem: Any, path: str, groups: _Groups) -> Iterat
     except _STREAM_ERRORS as error:
         if not num_members:
             raise ShardError(f"{shard.uri} is not a tar that can be read: {error}") from error
-        groups.fail("", Reason.SHARD_TRUNCATED, f"the tar breaks off: {error}; what stands before that was kept")
+        groups.fail("", Reason.SHARD_TRUNCATED, f"the tar breaks off: {error}; the samples before that were kept")
     except OSError as error:
         raise ShardError(f"{shard.uri} cannot be read: {error}", may_pass=True) from error
     yield from groups.pop_all()
 
 
 def _members(uri: str, filesystem: Any, path: str) -> tuple[list[tarfile.TarInfo], str | None]:
-    """The regular files of a tar whose bytes are all there, and what is wrong with its end, if anything."""
+    """The regular files of a tar whose bytes are complete, and what is wrong with the tar's end, or None."""
     members: list[tarfile.TarInfo] = []
     try:
         with filesystem.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
@@ -159,13 +172,13 @@ def _members(uri: str, filesystem: Any, path: str) -> tuple[list[tarfile.TarInfo
             try:
                 members.extend(member for member in tar if member.isreg())
             except tarfile.TarError as error:
-                return _whole(members, size), f"the tar breaks off: {error}; what stands before that was kept"
-            # tarfile takes a damaged header, and the end of the file, for the end of the archive and says nothing.
+                return _whole(members, size), f"the tar breaks off: {error}; the samples before that were kept"
+            # tarfile treats a damaged header, or the end of the file, as the end of the archive, without an error.
             file.seek(tar.offset)
             block = file.read(tarfile.BLOCKSIZE)
             if block.strip(b"\0") or len(block) < tarfile.BLOCKSIZE:
                 wrong = "there is a damaged header" if block.strip(b"\0") else "the tar ends without its end mark"
-                return _whole(members, size), f"{wrong} at byte {tar.offset}; what stands before that was kept"
+                return _whole(members, size), f"{wrong} at byte {tar.offset}; the samples before that were kept"
     except tarfile.TarError as error:
         raise ShardError(f"{uri} is not an uncompressed tar: {error}") from error
     return _whole(members, size), None
@@ -173,3 +186,9 @@ def _members(uri: str, filesystem: Any, path: str) -> tuple[list[tarfile.TarInfo
 
 def _whole(members: list[tarfile.TarInfo], size: int) -> list[tarfile.TarInfo]:
     return [member for member in members if member.offset_data + member.size <= size]
+
+
+TAR = Reader(format="webdataset", endings=(".tar",), scan=scan, read=read_range, locate=_locate)
+COMPRESSED_TAR = Reader(
+    format="webdataset.gz", endings=(".tar.gz", ".tgz"), scan=scan, read=read_range, locate=_locate_compressed
+)

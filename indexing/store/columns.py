@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from ...datasets.conditions import unknown_column
 from ...datasets.errors import InputError
-from ...datasets.names import ALIASES
+from ...datasets.names import IN_CONDITIONS, NAMES, TEXT_MEANINGS, meaning_in_condition
 from .duplicates import Duplicates
 from .layout import metadata_path
 from .parts import COLUMNS, REMEDY
@@ -61,7 +61,7 @@ class Columns:
     @property
     def names(self) -> list[str]:
         """All columns as they are written, and the other names that LAION-style tables have for them."""
-        aliases = [alias for group in ALIASES.values() for alias in group if alias not in self._names]
+        aliases = [alias for meaning in IN_CONDITIONS for alias in NAMES[meaning] if alias not in self._names]
         return [*self._names.values(), *(alias for alias in aliases if self._own(alias))]
 
     def spellings(self, name: str) -> list[str]:
@@ -99,12 +99,12 @@ class Columns:
         name = name.lower()
         if name in self._types:
             return name
-        for canonical, group in ALIASES.items():
-            if name in group:
-                kinds = (pa.string(),) if canonical in ("url", "caption") else _NUMBERS
-                # LAION's NSFW column, with values such as UNLIKELY and UNSURE, is not a punsafe score.
-                return next((alias for alias in group if self._types.get(alias) in kinds), None)
-        return None
+        meaning = meaning_in_condition(name)
+        if meaning is None:
+            return None
+        kinds = (pa.string(),) if meaning in TEXT_MEANINGS else _NUMBERS
+        # LAION's NSFW column, with values such as UNLIKELY and UNSURE, is not a punsafe score.
+        return next((alias for alias in NAMES[meaning] if self._types.get(alias) in kinds), None)
 
     def _column(self, first: int, parts: Sequence[tuple[int, int]], name: str) -> pa.ChunkedArray:
         with self._lock:

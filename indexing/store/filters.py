@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...datasets.conditions import columns_of, locked_duckdb, not_understood
-from ...datasets.errors import InputError, line
+from ...datasets.errors import InputError, first_line
 from .columns import Columns
 from .duplicates import read_duplicates
 from .rowset import RowSet
@@ -91,7 +91,7 @@ class Filters:
         except duckdb.InterruptException as error:
             raise not_understood(where, f"it takes longer than {_SECONDS:.0f} s for {len(table)} rows") from error
         except duckdb.Error as error:
-            raise not_understood(where, line(error)) from error
+            raise not_understood(where, first_line(error)) from error
         finally:
             timer.cancel()
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ...datasets.errors import InputError
 from ...datasets.files import exclusive, replacing
-from ...datasets.names import OWN_ALIASES
+from ...datasets.names import NAMES, find_caption
 from ...datasets.types import Shard
 from ..encoders.spec import EncoderSpec
 from ..store.layout import JOB_LOCK, remove_temporary_files, text_vectors_path, vectors_path
@@ -203,9 +203,11 @@ def _record(row: dict[str, Any], default_key: str) -> Record:
     row = {**_unfolded(row.pop("metadata", None)), **row}
     by_name = {name.lower(): name for name in row}
     ours: dict[str, Any] = dict.fromkeys(COLUMNS)
-    for column, aliases in OWN_ALIASES.items():
-        name = next((by_name[alias] for alias in aliases if by_name.get(alias)), None)
-        value = row.pop(name) if name else None
+    for column in ("caption", "url", "width", "height", "key"):
+        name = find_caption(row) if column == "caption" else by_name.get(column)
+        value = row[name] if name else None
+        if name and name.lower() in (column, *NAMES["caption"]):  # `caption_en` stays a column of its own, too
+            del row[name]
         ours[column] = value if value is None or column not in ("width", "height") else int(value)
     ours["image_path"] = row.pop("image_path", None)
     ours["key"] = str(ours["key"] or _stem(ours["image_path"]) or default_key)

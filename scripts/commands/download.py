@@ -8,9 +8,10 @@ import shlex
 import shutil
 import time
 from pathlib import Path
+from typing import cast
 
 from ...datasets.download import img2dataset
-from ...datasets.download.rows import Request, choose_rows, find_tables
+from ...datasets.download.rows import Request, ResizeMode, choose_rows, find_tables
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def run(
         where=where,
         limit=limit,
         image_size=image_size,
-        resize_mode=resize_mode,
+        resize_mode=cast(ResizeMode, resize_mode),  # `Request` refuses other words in one sentence
         images_per_shard=images_per_shard,
     )
     num_processes = (os.cpu_count() or 1) if num_processes is None else num_processes

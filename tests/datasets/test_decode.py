@@ -1,3 +1,5 @@
+"""Encoded bytes → RGB pixels."""
+
 from __future__ import annotations
 
 import io
@@ -61,14 +63,14 @@ def test_16_bit_grey_keeps_its_scale() -> None:
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.0, 500.0)])
-def test_float_pictures_use_the_full_range(low: float, high: float) -> None:
+def test_float_images_use_the_full_range(low: float, high: float) -> None:
     values = np.linspace(low, high, 64, dtype=np.float32).reshape(8, 8)
     pixels = decode(encoded(Image.fromarray(values), "TIFF"))
     assert (pixels.min(), pixels.max()) == (0, 255)
     assert (np.diff(pixels[..., 0].ravel().astype(int)) >= 0).all()
 
 
-def test_exif_turns_the_picture() -> None:
+def test_the_image_is_rotated_by_its_exif_orientation() -> None:
     image = Image.new("RGB", (40, 20), "black")
     image.paste((255, 0, 0), (0, 0, 20, 20))  # red on the left
     exif = Image.Exif()
@@ -79,7 +81,7 @@ def test_exif_turns_the_picture() -> None:
     assert pixels[35, 10, 0] < 50
 
 
-def test_the_first_frame_of_an_animation_counts() -> None:
+def test_the_first_frame_of_an_animation_is_decoded() -> None:
     first, second = Image.new("RGB", (8, 8), (255, 0, 0)), Image.new("RGB", (8, 8), (0, 0, 255))
     data = encoded(first, "GIF", save_all=True, append_images=[second])
     assert decode(data)[0, 0].tolist() == [255, 0, 0]
@@ -89,7 +91,7 @@ def test_the_first_frame_of_an_animation_counts() -> None:
     ("data", "reason"),
     [
         (b"", Reason.EMPTY),
-        (b"not a picture at all", Reason.UNDECODABLE),
+        (b"not an image at all", Reason.UNDECODABLE),
         (jpeg(size=(200, 200))[:-600], Reason.TRUNCATED),
         (encoded(picture(size=(200, 200)), "PNG")[:-400], Reason.TRUNCATED),
         (huge_png(30_000, 30_000), Reason.TOO_LARGE),
@@ -98,7 +100,7 @@ def test_the_first_frame_of_an_animation_counts() -> None:
     ],
     ids=["empty", "text", "half a jpeg", "half a png", "bomb", "large", "eps"],
 )
-def test_what_cannot_be_decoded_has_a_reason(data: bytes, reason: Reason) -> None:
+def test_a_failed_decode_has_a_reason(data: bytes, reason: Reason) -> None:
     with pytest.raises(SampleError) as caught:
         decode(data)
     assert caught.value.reason == reason
@@ -106,7 +108,7 @@ def test_what_cannot_be_decoded_has_a_reason(data: bytes, reason: Reason) -> Non
     assert "\n" not in caught.value.detail
 
 
-def test_random_bytes_never_escape_as_another_error() -> None:
+def test_random_bytes_raise_no_other_error() -> None:
     rng = np.random.default_rng(0)
     whole = {name: bytearray(encoded(picture(size=(64, 64)), name)) for name in ("JPEG", "PNG", "GIF", "TIFF", "WEBP")}
     outcomes = set()
@@ -121,7 +123,7 @@ def test_random_bytes_never_escape_as_another_error() -> None:
     assert {3, Reason.UNDECODABLE} <= outcomes
 
 
-def test_pillow_is_left_as_it_was() -> None:
+def test_the_settings_of_pillow_do_not_change() -> None:
     before = Image.MAX_IMAGE_PIXELS
     with pytest.raises(SampleError):
         decode(huge_png(30_000, 30_000))

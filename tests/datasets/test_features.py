@@ -1,3 +1,5 @@
+"""Measures of how an image looks."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -33,19 +35,19 @@ def photo(name: str) -> np.ndarray:
         ((110, 65, 30), "brown"),
     ],
 )
-def test_colours_have_the_names_that_people_give_them(color: tuple[int, int, int], name: str) -> None:
+def test_colours_have_their_common_names(color: tuple[int, int, int], name: str) -> None:
     features = image_features(flat(color))
     assert features["dominant_color"] == name
     assert (features["dominant_hue"] is None) == (name in ("black", "white", "gray"))
 
 
-def test_the_hue_of_red_is_not_the_mean_of_both_ends() -> None:
-    picture = np.concatenate([flat((220, 0, 12)), flat((220, 12, 0))])
-    hue = image_features(picture)["dominant_hue"]
+def test_the_hue_of_red_is_not_the_mean_of_both_ends_of_the_scale() -> None:
+    halves = np.concatenate([flat((220, 0, 12)), flat((220, 12, 0))])
+    hue = image_features(halves)["dominant_hue"]
     assert min(hue, 360 - hue) < 6
 
 
-def test_flat_pictures_have_no_contrast_and_no_complexity() -> None:
+def test_flat_images_have_no_contrast_and_no_complexity() -> None:
     features = image_features(flat((51, 51, 51), (100, 25)))
     assert features["aspect"] == 4.0
     assert features["brightness"] == pytest.approx(0.2, abs=1e-3)
@@ -53,12 +55,12 @@ def test_flat_pictures_have_no_contrast_and_no_complexity() -> None:
 
 
 def test_half_black_half_white_has_the_highest_contrast() -> None:
-    picture = np.concatenate([flat((0, 0, 0)), flat((255, 255, 255))])
-    assert image_features(picture)["contrast"] == pytest.approx(0.5, abs=0.01)
+    halves = np.concatenate([flat((0, 0, 0)), flat((255, 255, 255))])
+    assert image_features(halves)["contrast"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_colorfulness_follows_hasler_and_suesstrunk() -> None:
-    """Held against the paper's formula, written out on the pixels of a picture that needs no scaling."""
+    """Compared with the formula of the paper on an image that needs no scaling."""
     rgb = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     red, green, blue = (rgb[..., i].astype(float) for i in range(3))
     rg, yb = red - green, 0.5 * (red + green) - blue
@@ -66,7 +68,7 @@ def test_colorfulness_follows_hasler_and_suesstrunk() -> None:
     assert image_features(rgb)["colorfulness"] == pytest.approx(expected, abs=0.02)
 
 
-def test_ranges_hold_on_photographs() -> None:
+def test_photographs_stay_within_the_ranges() -> None:
     for name in sorted(photos.rows())[::6]:
         features = image_features(photo(name))
         assert 0 <= features["brightness"] <= 1
@@ -77,7 +79,7 @@ def test_ranges_hold_on_photographs() -> None:
         assert 0 <= features["phash"] < 2**64
 
 
-def test_the_hash_knows_a_picture_again_and_tells_others_apart() -> None:
+def test_the_hash_recognizes_an_image_and_separates_others() -> None:
     names = sorted(photos.rows())[::4]
     hashes = [image_features(photo(name))["phash"] for name in names]
     for name, original in zip(names, hashes, strict=True):

@@ -1,4 +1,4 @@
-"""Pixels of hits, whatever container they were embedded from."""
+"""The original images of hits, from every container."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write_compressed(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["tar", "folder", "parquet", "tar.gz"])
-def test_a_hit_gives_back_its_pixels(tmp_path: Path, clip_folder: Path, kind: str) -> None:
+def test_a_hit_returns_the_original_image(tmp_path: Path, clip_folder: Path, kind: str) -> None:
     (tmp_path / "data").mkdir()
     writers = {
         "tar": lambda path: write_tar(path / "s.tar", TARS),
@@ -55,7 +55,7 @@ def test_a_hit_gives_back_its_pixels(tmp_path: Path, clip_folder: Path, kind: st
         hit = gallery.search(image=jpeg(i), k=1)[0]
         assert hit.row == i
         if kind == "tar.gz":
-            with pytest.raises(FileNotFoundError, match="no single picture can be read"):
+            with pytest.raises(FileNotFoundError, match="no single image can be read"):
                 hit.image()
         else:
             np.testing.assert_array_equal(np.asarray(hit.image()), decode(jpeg(i)))

@@ -1,4 +1,4 @@
-"""Rows of URL tables, chosen by DuckDB; nothing is downloaded here."""
+"""Rows of URL tables, chosen by DuckDB. Nothing is downloaded here."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def choose(table: Path, output: Path, **options: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def test_rows_without_a_url_are_counted_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_without_a_url_are_counted_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "diantu"):
         rows = choose(write(tmp_path / "t.parquet", LAION), tmp_path / "out")
     assert [row["url"] for row in rows] == ["http://a/1.jpg", "http://a/3.jpg"]
@@ -81,14 +81,14 @@ def test_rows_without_a_url_are_counted_and_said(tmp_path: Path, caplog: pytest.
         (DATACOMP, "width > 500 AND original_height > 500 AND similarity > 0.2", ["b"]),
     ],
 )
-def test_conditions_use_canonical_or_own_names_in_any_case(
+def test_conditions_use_canonical_names_or_those_of_the_table_in_any_case(
     tmp_path: Path, columns: dict[str, list[Any]], where: str, ids: list[Any]
 ) -> None:
     rows = choose(write(tmp_path / "t.parquet", columns), tmp_path / "out", where=where)
     assert [row.get("SAMPLE_ID") or row.get("id") or row.get("uid") for row in rows] == ids
 
 
-def test_names_that_img2dataset_has_itself_are_passed_on_under_another(tmp_path: Path) -> None:
+def test_columns_named_like_those_of_img2dataset_are_renamed(tmp_path: Path) -> None:
     columns = {"Url": ["http://a"], "url_2": ["x"], "WIDTH": [5], "table_width": [6], "Key": ["k"], "status": ["s"]}
     (row,) = choose(write(tmp_path / "t.parquet", columns), tmp_path / "out")
     assert row == {
@@ -101,7 +101,7 @@ def test_names_that_img2dataset_has_itself_are_passed_on_under_another(tmp_path:
     }
 
 
-def test_every_scalar_can_be_written_as_json_and_others_are_named(
+def test_every_scalar_becomes_json_and_other_columns_are_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     columns = {
@@ -129,10 +129,10 @@ def test_every_scalar_can_be_written_as_json_and_others_are_named(
         "nothing": None,
         "a \"quoted\" 'name'": 1,
     }
-    assert "no scalars are left out: boxes, raw" in caplog.text
+    assert "not scalars are left out: boxes, raw" in caplog.text
 
 
-def test_urls_are_encoded_as_a_browser_does(tmp_path: Path) -> None:
+def test_urls_are_encoded_like_in_a_browser(tmp_path: Path) -> None:
     urls = ["http://a/大熊猫 1.jpg?q=é", "http://a/%E5%A4%A7.jpg?a=1&b=[2]#x", "\thttp://a/x.jpg \n"]
     rows = choose(write(tmp_path / "t.parquet", {"url": urls}), tmp_path / "out")
     assert rows[0]["url"] == "http://a/%E5%A4%A7%E7%86%8A%E7%8C%AB%201.jpg?q=%C3%A9"
@@ -140,7 +140,7 @@ def test_urls_are_encoded_as_a_browser_does(tmp_path: Path) -> None:
     assert rows[2]["url"] == "http://a/x.jpg"
 
 
-def test_files_of_a_folder_in_order_with_columns_by_name(tmp_path: Path) -> None:
+def test_files_of_a_folder_are_read_in_order_and_their_columns_joined_by_name(tmp_path: Path) -> None:
     write(tmp_path / "in" / "b" / "2.parquet", {"text": ["two"], "URL": ["http://a/2"]})
     write(tmp_path / "in" / "a.parquet", {"URL": ["http://a/1"], "similarity": [0.5]})
     write(tmp_path / "in" / "_temporary" / "0.parquet", {"URL": ["http://a/0"]})
@@ -163,7 +163,7 @@ def test_rows_are_written_in_files_of_whole_shards(tmp_path: Path, monkeypatch: 
     assert sizes == [21_000] * 7 + [3001]
 
 
-def test_limit_takes_the_first_rows_that_can_be_downloaded(tmp_path: Path) -> None:
+def test_the_limit_takes_the_first_rows_with_a_url(tmp_path: Path) -> None:
     table = write(tmp_path / "t.parquet", {"url": [None, "http://a/1", "http://a/2", "http://a/3"]})
     assert [row["url"] for row in choose(table, tmp_path / "out", limit=2)] == ["http://a/1", "http://a/2"]
 
@@ -194,7 +194,7 @@ def test_limit_takes_the_first_rows_that_can_be_downloaded(tmp_path: Path) -> No
         "'",
     ],
 )
-def test_hostile_conditions_are_refused_and_reach_nothing(tmp_path: Path, where: str) -> None:
+def test_hostile_conditions_are_refused_and_read_nothing(tmp_path: Path, where: str) -> None:
     columns = {"secret": "a python variable"}
     (tmp_path / "secret.csv").write_text("a,b\nhunter2,1\n")
     other = write(tmp_path / "other.parquet", {"url": ["hunter2"]})
@@ -227,7 +227,7 @@ def test_hostile_conditions_are_refused_and_reach_nothing(tmp_path: Path, where:
         (LAION, {"resize_mode": "squash"}, "resize mode 'squash' is not known; allowed: keep_ratio"),
     ],
 )
-def test_what_cannot_be_used_gets_one_sentence(
+def test_bad_input_gets_one_sentence(
     tmp_path: Path, columns: dict[str, list[Any]], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message) as refused:
@@ -235,7 +235,7 @@ def test_what_cannot_be_used_gets_one_sentence(
     assert "\n" not in str(refused.value)
 
 
-def test_sources_that_are_no_parquet_tables(tmp_path: Path) -> None:
+def test_sources_that_are_not_parquet_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="matches no parquet file"):
         find_tables([str(tmp_path / "none.parquet")])
     with pytest.raises(InputError, match="no source was given"):
@@ -245,7 +245,7 @@ def test_sources_that_are_no_parquet_tables(tmp_path: Path) -> None:
         choose(tmp_path / "t.parquet", tmp_path / "out")
 
 
-def test_a_download_goes_on_under_the_same_request_only(tmp_path: Path) -> None:
+def test_a_download_continues_under_the_same_request_only(tmp_path: Path) -> None:
     table, output = write(tmp_path / "t.parquet", LAION), tmp_path / "out"
     rows = choose(table, output, where="punsafe < 1")
     (output / "00000.tar").touch()
@@ -268,7 +268,7 @@ def test_a_folder_with_shards_of_another_origin_is_refused(tmp_path: Path, name:
         choose(write(tmp_path / "t.parquet", LAION), tmp_path / "out")
 
 
-def test_rows_that_were_half_written_are_chosen_anew(tmp_path: Path) -> None:
+def test_half_written_rows_are_chosen_again(tmp_path: Path) -> None:
     table, output = write(tmp_path / "t.parquet", LAION), tmp_path / "out"
     rows = choose(table, output)
     (output / WORK / "request.json").unlink()

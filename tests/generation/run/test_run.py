@@ -325,7 +325,7 @@ def test_a_reference_that_has_gone_since_is_told(tmp_path: Path) -> None:
     (tmp_path / "g/1.jpg").unlink()
     results = generate(["0", "9"], tmp_path / "run", Tint(), gallery=gallery)
     assert statuses(results) == {"0001-1": "done", "0002-1": "failed"}
-    assert "no picture of it is known" in results[1].reason
+    assert "no image of it is known" in results[1].reason
 
 
 def test_what_becomes_of_a_picture_without_reference_is_chosen(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ BAD = {
     "/missing.jpg": "1 HTTP 404",
     "/gone.jpg": "1 HTTP 410",
     "/slow.jpg": "1 timed out",
-    "/page.jpg": "2 not a picture that can be read",
-    "/broken.jpg": "2 not a picture that can be read",
+    "/page.jpg": "2 not a readable image",
+    "/broken.jpg": "2 not a readable image",
     "/short.jpg": "1 connection failed",
     "/private.jpg": "1 forbidden by X-Robots-Tag",
 }

@@ -1,0 +1,95 @@
+"""Tars that are read from front to back: compressed and remote ones."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import fsspec
+import pytest
+from pictures import jpeg, write_tar
+from scanned import samples
+
+from diantu.datasets import Reason, find_shards, read_span, scan
+
+
+def test_compressed_tars_are_read_without_offsets(tmp_path: Path) -> None:
+    members = [("a.txt", b"first"), ("a.jpg", jpeg(1)), ("notes.md", b"x"), ("b.jpg", jpeg(2)), ("b.json", b'{"n": 1}')]
+    plain = write_tar(tmp_path / "s.tar", members).read_bytes()
+    (tmp_path / "s.tar.gz").write_bytes(gzip.compress(plain))
+    compressed = samples(*find_shards([str(tmp_path / "s.tar.gz")]))
+    uncompressed = samples(*find_shards([str(tmp_path / "s.tar")]))
+    assert list(compressed) == list(uncompressed) == ["a", "b"]
+    for key, sample in compressed.items():
+        assert (sample.image, sample.caption) == (uncompressed[key].image, uncompressed[key].caption)
+        assert (sample.offset, sample.length) == (None, None)
+
+
+def test_a_truncated_compressed_tar_gives_its_readable_prefix(tmp_path: Path) -> None:
+    plain = write_tar(tmp_path / "s.tar", [(f"{i}.jpg", jpeg(i, (200, 150))) for i in range(10)]).read_bytes()
+    data = gzip.compress(plain)
+    (tmp_path / "s.tar.gz").write_bytes(data[: len(data) // 2])
+    found = scan(*find_shards([str(tmp_path / "s.tar.gz")]))
+    keys = [entry.key for entry in found.entries]
+    assert keys == [str(i) for i in range(len(keys))]
+    assert 2 <= len(keys) <= 6
+    assert [failure.reason for failure in found.failures] == [Reason.SHARD_TRUNCATED]
+
+
+def test_a_key_that_appears_again_in_a_stream_is_a_failure(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "s.tar", [("a.jpg", jpeg(1)), ("b.jpg", jpeg(2)), ("a.txt", b"late")])
+    (tmp_path / "s.tar.gz").write_bytes(gzip.compress(tar.read_bytes()))
+    found = scan(*find_shards([str(tmp_path / "s.tar.gz")]))
+    assert [entry.key for entry in found.entries] == ["a", "b"]
+    assert [(f.key, f.reason) for f in found.failures] == [("a", Reason.DUPLICATE_KEY)]
+
+
+def remote_tars(base: str, folder: Path) -> None:
+    filesystem, path = fsspec.core.url_to_fs(base)
+    for shard in range(2):
+        members = [(f"{shard}{i}.jpg", jpeg(10 * shard + i)) for i in range(3)]
+        tar = write_tar(folder / f"{shard:05d}.tar", members)
+        filesystem.pipe_file(f"{path}/{shard:05d}.tar", tar.read_bytes())
+
+
+def check_remote(base: str) -> None:
+    for source in (f"{base}/*.tar", f"{base}/{{00000..00001}}.tar", base):
+        shards = find_shards([source])
+        assert [shard.uri for shard in shards] == [f"{base}/0000{i}.tar" for i in range(2)]
+    for shard, found in ((i, samples(s)) for i, s in enumerate(shards)):
+        assert [s.image for s in found.values()] == [jpeg(10 * shard + i) for i in range(3)]
+    entry = next(iter(scan(shards[1]).entries))
+    again = type(entry.image)(uri=entry.image.uri, offset=entry.image.offset, length=entry.image.length)
+    assert read_span(again) == jpeg(10)  # as for a hit, whose bytes are read by range
+
+
+def test_tars_in_memory(tmp_path: Path) -> None:
+    remote_tars("memory://bucket/shards", tmp_path)
+    check_remote("memory:///bucket/shards")  # as fsspec writes it
+
+
+def test_tars_and_images_on_an_s3_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("s3fs")
+    server_module = pytest.importorskip("moto.server")
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for name, value in (
+            ("AWS_ACCESS_KEY_ID", "x"),
+            ("AWS_SECRET_ACCESS_KEY", "x"),
+            ("AWS_DEFAULT_REGION", "us-east-1"),
+        ):
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        filesystem, _ = fsspec.core.url_to_fs("s3://bucket")
+        filesystem.mkdir("bucket")
+        remote_tars("s3://bucket/shards", tmp_path)
+        check_remote("s3://bucket/shards")
+        filesystem.pipe_file("bucket/photos/猫.jpg", jpeg(7))
+        filesystem.pipe_file("bucket/photos/猫.txt", "一只猫".encode())
+        (folder,) = find_shards(["s3://bucket/photos"])
+        assert {k: (s.image, s.caption) for k, s in samples(folder).items()} == {"猫": (jpeg(7), "一只猫")}
+    finally:
+        server.stop()
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
