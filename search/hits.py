@@ -16,6 +16,7 @@ from ..datasets.errors import SampleError
 from ..indexing.store.parts import metadata_table
 from .pixels import read_pixels
 from .query import Part
+from .sheets.section import SheetSection, Tile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +70,14 @@ class Hit:
         image = self.image(from_url=from_url, private_hosts=private_hosts)
         image.thumbnail((size, size), Image.Resampling.LANCZOS)
         return image
+
+    def tile(self) -> Tile:
+        """Returns the hit as one image of a sheet."""
+        return Tile(
+            thumbnail=self.thumbnail, rank=self.rank, score=self.score, zscore=self.zscore,
+            caption=self.caption or self.key, key=self.key, folded=self.folded, url=str(self.metadata.get("url") or ""),
+            details="\n".join(f"{name}: {value}" for name, value in self.metadata.items() if value is not None),
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """The hit as JSON values; metadata fields that are empty are left out."""
@@ -181,17 +190,27 @@ class Hits(Sequence[Hit]):
         return self.to_arrow().to_pandas()
 
     def sheet(self, path: str | Path) -> Path:
-        """Writes a contact sheet: a page that stands alone for `.html`, a picture for `.png`.
+        """Writes a contact sheet: an HTML page that stands alone for `.html`, an image for `.png`.
 
         Raises:
-            InputError: if the name ends otherwise.
+            InputError: if the name has another extension.
         """
         from .sheets.sheet import write_sheet
 
-        return write_sheet([self], Path(path))
+        return write_sheet([self.section()], Path(path))
+
+    def section(self) -> SheetSection:
+        """Returns the hits as a section of a sheet."""
+        where = f", where {self.explain['where']}" if self.explain.get("where") else ""
+        return SheetSection(
+            heading=self.query.label,
+            note=f"{self.query.kind} query{where}, {len(self)} hits, {self.took_ms:.1f} ms",
+            image=self.query.image,
+            tiles=[hit.tile() for hit in self.hits],
+        )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """Returns what a notebook shows."""
         from .sheets.sheet import fragment
 
-        return fragment(self)
+        return fragment(self.section())
