@@ -1,4 +1,7 @@
-"""Pictures made from references, in batches: requests in; pictures, a manifest and a page out."""
+"""Makes pictures from references, in batches: requests in; pictures, a manifest and a page out.
+
+Authors of strategies find `BaseStrategy`, `Draft`, `Made` and the checks of settings here.
+"""
 
 from .copy.copywriting import Copywriter
 from .references.reference import Reference
@@ -7,9 +10,21 @@ from .run.job import generate
 from .run.journal import read_facts
 from .run.plan import RunOptions
 from .run.results import GenerationResult, Results
-from .strategies import Draft, Made, ModelOptions, Strategy, load_strategies
+from .strategies import (
+    BaseStrategy,
+    Draft,
+    Made,
+    ModelOptions,
+    Strategy,
+    as_tuple,
+    check_choice,
+    check_number,
+    check_text,
+    load_strategies,
+)
 
 __all__ = [
+    "BaseStrategy",
     "Copywriter",
     "Draft",
     "GenerationRequest",
@@ -20,6 +35,10 @@ __all__ = [
     "Results",
     "RunOptions",
     "Strategy",
+    "as_tuple",
+    "check_choice",
+    "check_number",
+    "check_text",
     "generate",
     "load_strategies",
     "read_facts",

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
 
@@ -24,6 +24,9 @@ from ..datasets import photos
 from ..generation import Draft, GenerationRequest, ModelOptions, RunOptions, Strategy, generate, load_strategies
 from .bench.table import Line, print_targets
 from .main import _run
+
+if TYPE_CHECKING:
+    from ..generation.strategies.diffusion.options import Dtype
 
 _TARGET = 0.9
 _PROMPT = "a photograph at sunset"
@@ -58,7 +61,7 @@ def run(
         json: print JSON.
     """
     settings = {"img2img": {"steps": steps, "strength": strength, "width": size, "height": size, "guidance": 0}}
-    maker = load_strategies(["img2img"], settings, ModelOptions(name=model, dtype=dtype, device=device))
+    maker = load_strategies(["img2img"], settings, ModelOptions(name=model, dtype=cast("Dtype", dtype), device=device))
     files = [str(photos.FOLDER / name) for name in sorted(photos.rows())[:pictures]]
     found = [_measured(Path(output), maker, files, int(batch_size), repeats) for batch_size in batch_sizes]
     if json:

@@ -17,6 +17,7 @@ from ..indexing.store.parts import metadata_table
 from .explain import Explain
 from .pixels import read_pixels
 from .query import Part
+from .sheets.section import SheetSection, Tile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +78,14 @@ class Hit:
         image = self.image(from_url=from_url, private_hosts=private_hosts)
         image.thumbnail((size, size), Image.Resampling.LANCZOS)
         return image
+
+    def tile(self) -> Tile:
+        """Returns the hit as one image of a sheet."""
+        return Tile(
+            thumbnail=self.thumbnail, rank=self.rank, score=self.score, zscore=self.zscore,
+            caption=self.caption or self.key, key=self.key, folded=self.folded, url=str(self.metadata.get("url") or ""),
+            details="\n".join(f"{name}: {value}" for name, value in self.metadata.items() if value is not None),
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """The hit as JSON values, without empty metadata fields."""
@@ -207,10 +216,20 @@ class Hits(Sequence[Hit]):
         """
         from .sheets.sheet import write_sheet
 
-        return write_sheet([self], Path(path))
+        return write_sheet([self.section()], Path(path))
+
+    def section(self) -> SheetSection:
+        """Returns the hits as a section of a sheet."""
+        where = f", where {self.explain['where']}" if self.explain.get("where") else ""
+        return SheetSection(
+            heading=self.query.label,
+            note=f"{self.query.kind} query{where}, {len(self)} hits, {self.took_ms:.1f} ms",
+            image=self.query.image,
+            tiles=[hit.tile() for hit in self.hits],
+        )
 
     def _repr_html_(self) -> str:
         """The hits as HTML, for notebooks."""
         from .sheets.sheet import fragment
 
-        return fragment(self)
+        return fragment(self.section())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-ROOMS = ("datasets", "indexing", "search", "scripts")
+ROOMS = ("datasets", "indexing", "search", "generation", "scripts")
 
 
 def examples() -> list[doctest.DocTest]:
@@ -28,4 +28,4 @@ def test_examples_in_docstrings(demo: Path, example: doctest.DocTest, monkeypatc
 
 
 def test_every_room_that_users_import_has_an_example() -> None:
-    assert {example.name.split(".")[1] for example in examples()} >= {"search"}
+    assert {example.name.split(".")[1] for example in examples()} >= {"search", "generation"}

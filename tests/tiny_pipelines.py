@@ -1,6 +1,6 @@
-"""Small diffusion pipelines of real architectures with random weights, saved as a hub would hold them.
+"""Small diffusion pipelines of real architectures with random weights, saved in the format of the hub.
 
-They see what the published ones see: a VAE of ×8, CLIP's context of 77 tokens, 64 × 64 px where the real ones have 512.
+They have the properties of the published ones: a VAE of ×8, the 77 tokens of CLIP; but 64 × 64 px instead of 512 × 512.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from transformers import (
     T5Tokenizer,
 )
 
-torch.set_num_threads(1)  # such small models run ten times slower on two threads of a busy machine
+torch.set_num_threads(1)  # on a busy machine, such small models run ten times slower with two threads
 
 _DIM = 32  # of texts in cross-attention
-_IMAGE_DIM = 16  # of a picture's embedding, before the adapter
+_IMAGE_DIM = 16  # of an image embedding before the adapter
 
 
 def save_sd(folder: Path, *, seed: int = 0, **components: Any) -> Path:
-    """Stable Diffusion: text to picture, picture to picture; `components` replace the random ones."""
+    """Saves a Stable Diffusion for text to image and image to image; `components` replace the random ones."""
     torch.manual_seed(seed)
     parts = {"vae": _vae(), "unet": _unet(), "text_encoder": CLIPTextModel(_text_config()), "scheduler": _scheduler()}
     parts |= {"tokenizer": _tokenizer(folder), "safety_checker": None, "feature_extractor": None}
@@ -53,7 +53,7 @@ def save_sd(folder: Path, *, seed: int = 0, **components: Any) -> Path:
 
 
 def save_inpaint(folder: Path, *, seed: int = 0) -> Path:
-    """Stable Diffusion made for inpainting: its UNet takes the mask and the masked picture too, 9 channels."""
+    """Saves a Stable Diffusion for inpainting: its UNet has 9 channels, with the mask and the masked image."""
     torch.manual_seed(seed)
     StableDiffusionInpaintPipeline(
         vae=_vae(), unet=_unet(in_channels=9), text_encoder=CLIPTextModel(_text_config()), scheduler=_scheduler(),
@@ -63,7 +63,7 @@ def save_inpaint(folder: Path, *, seed: int = 0) -> Path:
 
 
 def save_sdxl(folder: Path, *, seed: int = 0) -> Path:
-    """SDXL as its turbo model is: two text encoders, sizes as conditions, ancestral steps from the last timestep."""
+    """Saves an SDXL like its turbo model: two text encoders, size conditions, ancestral steps, trailing timesteps."""
     torch.manual_seed(seed)
     unet = _unet(
         cross_attention_dim=2 * _DIM, addition_embed_type="text_time", addition_time_embed_dim=8,
@@ -78,7 +78,7 @@ def save_sdxl(folder: Path, *, seed: int = 0) -> Path:
 
 
 def save_sd3(folder: Path, *, seed: int = 0) -> Path:
-    """Stable Diffusion 3: a transformer over 2 × 2 latents, flow matching, and T5, which reads more than CLIP."""
+    """Saves a Stable Diffusion 3: a transformer over 2 × 2 latents, flow matching, and T5 beside CLIP."""
     torch.manual_seed(seed)
     transformer = SD3Transformer2DModel(
         sample_size=8, patch_size=2, in_channels=4, out_channels=4, num_layers=1, attention_head_dim=8,
@@ -100,9 +100,9 @@ def save_sd3(folder: Path, *, seed: int = 0) -> Path:
 
 
 def save_ip_adapter(folder: Path, *, seed: int = 0, cross_attention_dim: int = _DIM) -> Path:
-    """An IP-Adapter for the UNet of `save_sd`: `models/tiny.safetensors` and `models/image_encoder/`.
+    """Saves an IP-Adapter for the UNet of `save_sd`: `models/tiny.safetensors` and `models/image_encoder/`.
 
-    For SDXL's, `cross_attention_dim` is 64.
+    For the UNet of `save_sdxl`, `cross_attention_dim` is 64.
     """
     torch.manual_seed(seed)
     unet = _unet(cross_attention_dim=cross_attention_dim)
@@ -124,7 +124,7 @@ def save_ip_adapter(folder: Path, *, seed: int = 0, cross_attention_dim: int = _
         "image_proj.norm.weight": torch.ones(cross_attention_dim),
         "image_proj.norm.bias": torch.zeros(cross_attention_dim),
     }
-    # One pair of projections a cross-attention, under odd numbers in the UNet's order, as the published files have.
+    # One pair of projections per cross-attention, with odd numbers in the order of the UNet, as in published files.
     crossing = [name for name in unet.attn_processors if not name.endswith("attn1.processor")]
     for number, name in enumerate(crossing):
         width = unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
@@ -135,13 +135,13 @@ def save_ip_adapter(folder: Path, *, seed: int = 0, cross_attention_dim: int = _
 
 
 def vae_of(*, seed: int) -> AutoencoderKL:
-    """A VAE that tests may change before it goes into `save_sd`."""
+    """Returns a VAE that tests may change and pass to `save_sd`."""
     torch.manual_seed(seed)
     return _vae()
 
 
 def _vae_config() -> dict[str, Any]:
-    """Four blocks, so that it shrinks by 8."""
+    """Four blocks, so that the VAE reduces sizes by 8."""
     return {
         "block_out_channels": (8, 8, 16, 16), "norm_num_groups": 4, "latent_channels": 4, "sample_size": 64,
         "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
@@ -169,7 +169,7 @@ def _text_config() -> CLIPTextConfig:
 
 
 def _tokenizer(folder: Path) -> CLIPTokenizer:
-    """One token a byte of UTF-8, so that every language is told apart."""
+    """Returns a tokenizer with one token per byte of UTF-8, so that it distinguishes texts in every language."""
     letters = sorted(ByteLevel.alphabet())
     vocabulary = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ def _scheduler() -> DDIMScheduler:
 
 
 def spread(model: Any) -> Any:
-    """Weights wide enough that prompts and references show in the picture; biases stay."""
+    """Draws weights so large that prompts and references change the image; keeps the biases."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:

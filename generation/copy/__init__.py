@@ -1,1 +1,1 @@
-"""Advertising copy to queries and prompts, in Chinese and English."""
+"""Turns advertising copy in Chinese or English into queries and prompts."""

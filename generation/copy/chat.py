@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible `/chat/completions`: one question, one JSON object as the answer, kept on disk."""
+"""A client for any OpenAI-compatible `/chat/completions`: one question, one JSON object as the answer, cached."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from ...datasets.files import write_json
 
 log = logging.getLogger(__name__)
 
-_MAX_BYTES = 1 << 20  # of an answer
-_MAX_WAIT = 60.0  # seconds between two tries, whatever the server asks for
-_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # statuses after which another try may succeed
+_MAX_BYTES = 1 << 20  # of a response
+_MAX_WAIT = 60.0  # seconds between two tries, even if the server asks for more
+_TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # statuses after which a retry may succeed
 
 
 class ChatError(RuntimeError):
-    """The endpoint gave no answer that can be used; the message says why."""
+    """The endpoint gave no usable answer; the message says why."""
 
 
 class AnswerError(ChatError):
-    """It answered, but not what it was asked for; it may answer the next question."""
+    """The endpoint answered, but not in the form that was asked for. It may answer the next question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat:
-    """An endpoint, its model, and how long to try.
+    """An endpoint, its model, and how often to try.
 
     Attributes:
-        url: the API's root, such as `https://api.openai.com/v1`.
-        model: as the endpoint names it.
-        key: sent as a bearer token, shown nowhere; empty for none.
+        url: the root of the API, such as `https://api.openai.com/v1`.
+        model: its name at the endpoint.
+        key: sent as a bearer token and never shown; empty for none.
         timeout: seconds for each try.
-        tries: how often a question is asked before it is given up.
-        pause: seconds before the second try; each further one waits twice as long, or as long as the server says.
-        cache: a folder for answers, so that the same question is asked once; None to ask each time.
+        tries: the number of tries for a question.
+        pause: seconds before the second try. Each further try waits twice as long, or as long as the server says.
+        cache: a folder for answers, so that the same question is asked only once; None to ask each time.
     """
 
     url: str
@@ -59,23 +59,29 @@ class Chat:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError("the chat endpoint's URL is no http:// or https:// address; give the root of its API")
+            raise InputError(
+                "the URL of the chat endpoint is not an http:// or https:// address; give the root of its API"
+            )
         if parts.username or parts.password:
-            raise InputError("the chat endpoint's URL holds a password, which logs would show; set DIANTU_CHAT_KEY")
+            raise InputError(
+                "the URL of the chat endpoint contains a password, which logs would show; set DIANTU_CHAT_KEY instead"
+            )
         if not self.model:
-            raise InputError("the chat endpoint's model is not named; set DIANTU_CHAT_MODEL")
+            raise InputError("the chat endpoint has no model name; set DIANTU_CHAT_MODEL")
         if self.timeout <= 0 or self.tries < 1 or self.pause < 0:
-            raise InputError("a chat needs a timeout above 0, at least 1 try, and a pause of 0 or more")
+            raise InputError(
+                "the chat settings are out of range; give a timeout above 0, at least 1 try, and a pause of at least 0"
+            )
 
     @classmethod
     def from_environment(cls, *, cache: Path | None = None, env: Mapping[str, str] = os.environ) -> Chat | None:
-        """The endpoint of `DIANTU_CHAT_URL`, `DIANTU_CHAT_KEY` and `DIANTU_CHAT_MODEL`; None if no URL is set.
+        """Returns the endpoint of `DIANTU_CHAT_URL`, `DIANTU_CHAT_KEY` and `DIANTU_CHAT_MODEL`; None if no URL is set.
 
-        `OPENAI_BASE_URL` and `OPENAI_API_KEY` count where diantu's own are not set; the key goes to no URL but the one
-        that is set beside it.
+        `OPENAI_BASE_URL` and `OPENAI_API_KEY` are used if the variables of diantu are not set. A key is sent only to
+        the URL that is set together with it.
 
         Raises:
-            InputError: if what is set cannot be used.
+            InputError: if a value cannot be used.
         """
         url, key = env.get("DIANTU_CHAT_URL"), env.get("DIANTU_CHAT_KEY", "")
         if not url:
@@ -85,11 +91,11 @@ class Chat:
         return cls(url=url.strip(), key=key.strip(), model=env.get("DIANTU_CHAT_MODEL", "").strip(), cache=cache)
 
     def ask(self, instruction: str, question: str) -> dict[str, Any]:
-        """Asks for a JSON object.
+        """Asks a question and returns the JSON object of the answer.
 
         Raises:
-            AnswerError: if what comes back is something else.
-            ChatError: if nothing comes back.
+            AnswerError: if the answer is something else.
+            ChatError: if there is no answer.
         """
         messages = [{"role": "system", "content": instruction}, {"role": "user", "content": question}]
         body = {"model": self.model, "messages": messages, "temperature": 0}
@@ -102,7 +108,7 @@ class Chat:
         return answer
 
     def _kept(self, body: Mapping[str, Any]) -> Path | None:
-        """Where the answer to a question is kept; the key is no part of the question."""
+        """Returns the cache file of a question. The key is not part of the question."""
         if self.cache is None:
             return None
         asked = json.dumps([self.url, body], sort_keys=True, ensure_ascii=False)
@@ -122,7 +128,7 @@ class Chat:
             except urllib.error.HTTPError as error:
                 with error:
                     problem = f"HTTP {error.code}"
-                    if error.code not in _PASSING:
+                    if error.code not in _TRANSIENT:
                         raise ChatError(f"{self._place} answered {problem}") from error
                     wait = _asked_wait(error, wait)
             except (OSError, http.client.HTTPException) as error:
@@ -139,17 +145,17 @@ class Chat:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows no redirection: urllib would send the key along to wherever it leads."""
+    """Does not follow redirections, because urllib would send the key to the new address."""
 
     def redirect_request(self, *_args: Any, **_options: Any) -> None:
-        """None makes the redirection an error like other statuses."""
+        """Returns None, so that a redirection is an error like other statuses."""
 
 
 _OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 def _asked_wait(error: urllib.error.HTTPError, wait: float) -> float:
-    """Seconds to wait: what the server asks for, if it says it as a number, but not for ever."""
+    """Returns the seconds to wait: what the server asks for, if that is a number, but at most `_MAX_WAIT`."""
     try:
         asked = float(error.headers.get("Retry-After", ""))
     except ValueError:
@@ -158,23 +164,25 @@ def _asked_wait(error: urllib.error.HTTPError, wait: float) -> float:
 
 
 def _object(response: bytes) -> dict[str, Any]:
-    """The JSON object in the first choice of a completion."""
+    """Returns the JSON object in the first choice of a completion."""
     if len(response) > _MAX_BYTES:
-        raise AnswerError(f"the chat endpoint's answer is longer than {_MAX_BYTES} bytes")
+        raise AnswerError(f"the answer of the chat endpoint is longer than {_MAX_BYTES} bytes")
     try:
         text = json.loads(response)["choices"][0]["message"]["content"].strip()
-        if text.startswith("```") and text.endswith("```"):  # many models wrap JSON so, whatever they are told
+        if text.startswith("```") and text.endswith(
+            "```"
+        ):  # many models wrap JSON in a code block, whatever the prompt says
             text = text.strip("`").removeprefix("json")
         answer = json.loads(text)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        raise AnswerError("the chat endpoint's answer is not a completion that holds one JSON object") from error
+        raise AnswerError("the answer of the chat endpoint is not a completion with one JSON object") from error
     if not isinstance(answer, dict):
-        raise AnswerError("the chat endpoint's answer is JSON, but no object")
+        raise AnswerError("the answer of the chat endpoint is JSON, but not an object")
     return answer
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """An answer that was kept; None if there is none, or the file is damaged."""
+    """Returns a cached answer; None if there is none, or the file is damaged."""
     try:
         answer = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

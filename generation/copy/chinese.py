@@ -1,7 +1,7 @@
-"""Chinese words: where they begin and end, what kind they are, how rare they are; by jieba, loaded when first needed.
+"""Chinese word segmentation, parts of speech and word frequencies, by jieba; loaded when it is first needed.
 
-Neither jieba's cache nor its log is used: the cache is a marshalled file that any user of the machine may leave in the
-shared temporary folder, and reading the dictionary itself takes a second.
+The cache of jieba is not used, because it is a marshalled file in the shared temporary folder, where any user of the
+machine could have put it. Reading the dictionary instead takes one second. The log of jieba is not used either.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from .stopwords import CHINESE
 
 
 def version() -> str | None:
-    """The version of jieba, or None where it is not installed."""
+    """Returns the version of jieba; None if it is not installed."""
     return importlib.metadata.version("jieba") if importlib.util.find_spec("jieba") else None
 
 
 def segment(text: str) -> list[str]:
-    """A text as words, nouns that follow one another being one (冰咖啡, 巴黎铁塔); joined, they are the text again."""
+    """Splits a text into words; consecutive nouns form one word (冰咖啡, 巴黎铁塔). Joined, the words give the text."""
     return [word for word, _ in phrases(text)]
 
 
 def phrases(text: str) -> list[tuple[str, str]]:
-    """A text as words and compounds of nouns, each with its part of speech."""
+    """Splits a text into words and compound nouns, each with its part of speech."""
     found: list[tuple[str, str]] = []
     for word, flag in tagged(text):
         before = found[-1] if found else ("", "")
@@ -39,12 +39,12 @@ def phrases(text: str) -> list[tuple[str, str]]:
 
 
 def tagged(text: str) -> list[tuple[str, str]]:
-    """A text as words with their parts of speech, as ICTCLAS names them: n noun, v verb, m number …."""
+    """Splits a text into words with their parts of speech, named as in ICTCLAS: n noun, v verb, m number …."""
     return [(pair.word, pair.flag) for pair in _tagger().cut(text)]
 
 
 def rarity(word: str) -> float:
-    """The inverse document frequency of a word, about 1 (的) to 14; an unknown word is as rare as the median one."""
+    """Returns the inverse document frequency of a word, about 1 (的) to 14; for an unknown word, the median."""
     idf, median = _frequencies()
     return idf.get(word, median)
 
@@ -52,9 +52,9 @@ def rarity(word: str) -> float:
 @lru_cache(maxsize=1)
 def _tagger() -> Any:
     if version() is None:
-        raise InputError('Chinese words need jieba, which is not installed; run: pip install "diantu[generate]"')
+        raise InputError('Chinese text needs jieba, which is not installed; run: pip install "diantu[generate]"')
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its source has escapes that Python 3.12 warns of
+        warnings.simplefilter("ignore")  # Python 3.12 warns about escapes in its source
         import jieba
         from jieba.posseg import POSTokenizer
     tokenizer = jieba.Tokenizer()

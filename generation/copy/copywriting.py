@@ -1,7 +1,7 @@
-"""Advertising copy → keywords → queries for a reference and a prompt for a generator; in Chinese, English or both.
+"""Advertising copy → keywords → queries for references and a prompt for a generator; in Chinese, English or both.
 
-Offline, Chinese words are weighted by jieba's frequencies and parts of speech (TF-IDF), English phrases by RAKE (Rose
-et al. 2010). An OpenAI-compatible endpoint does it better, where one is set.
+Offline, Chinese words are weighted by the frequencies and parts of speech of jieba (TF-IDF), English phrases by RAKE
+(Rose et al. 2010). An OpenAI-compatible endpoint gives better results, if one is set.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from ...datasets import InputError
 from ...search import Query
@@ -23,15 +23,18 @@ from .stopwords import CHINESE, ENGLISH
 
 log = logging.getLogger(__name__)
 
-MAX_COPY = 2000  # characters; copy is a headline or a few sentences
+Language: TypeAlias = Literal["zh", "en"]
+
+MAX_COPY = 2000  # characters: copy is a headline or a few sentences
 MAX_KEYWORDS = 6
 _MAX_QUERIES = 4
-# What the copy as a whole weighs beside its keywords. Thirty pieces of copy over the 184 photographs with `conse`: a
-# fitting one came first for 19 and among five for 25 by the copy alone, 22 and 28 by keywords, 22 and 29 by both so.
+# The weight of the whole copy beside its keywords. Measured with `conse`, 30 pieces of copy and the 184 photographs: a
+# matching photograph is first for 19 and among the first five for 25 with the copy alone, for 22 and 28 with keywords,
+# and for 22 and 29 with both at this weight.
 _WEIGHT_OF_COPY = 0.5
-_MAX_ANSWER = 300  # characters of a query, and five times that of a prompt, in an endpoint's answer
+_MAX_ANSWER = 300  # characters of a query in the answer of an endpoint; a prompt may have five times as many
 
-# How likely a photograph shows what a word of a kind means, by the first letters of jieba's parts of speech.
+# How likely a photograph shows what a word means, by the first letters of the part of speech in jieba.
 _SHOWN = {"n": 1.0, "t": 0.5, "s": 0.5, "vn": 0.4, "a": 0.3, "i": 0.3, "l": 0.3, "v": 0.3}
 _ADDED = {
     "zh": "广告摄影，构图简洁，自然光，留白",
@@ -48,38 +51,38 @@ _INSTRUCTION = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brief:
-    """What copy asks for.
+    """What a piece of copy asks for.
 
     Attributes:
         copy: as it was written.
-        language: `zh` or `en`: the one that most of it is in.
-        keywords: what the photograph shows, with weights up to 1, the weightiest first.
-        queries: texts to search by and their weights, to be mixed into one query.
+        language: the main language of the copy.
+        keywords: what the photograph shows, with weights up to 1, the highest first.
+        queries: texts to search by and their weights, for one mixed query.
         prompt: for a generator.
-        source: `offline` or the endpoint's model.
+        source: `offline`, or the name of the model of the endpoint.
     """
 
     copy: str
-    language: str
+    language: Language
     keywords: tuple[tuple[str, float], ...]
     queries: tuple[tuple[str, float], ...]
     prompt: str
     source: str
 
     def query(self) -> Query:
-        """The queries as one search."""
+        """Returns the queries as one search query."""
         return Query(texts=list(self.queries))
 
 
 class Copywriter:
-    """Reads copy: by an endpoint if there is one, offline where that fails, with one warning."""
+    """Reads copy with an endpoint if there is one. If that fails, it warns once and reads the copy offline."""
 
     def __init__(self, chat: Chat | None = None) -> None:
         self._chat = chat
         self._has_warned = False
 
     def brief(self, copy: str) -> Brief:
-        """What a piece of copy asks for.
+        """Returns what a piece of copy asks for.
 
         Raises:
             InputError: if it is empty or very long.
@@ -90,15 +93,15 @@ class Copywriter:
                 return _from_answer(copy, self._chat.ask(_INSTRUCTION, copy), self._chat.model)
             except ChatError as error:
                 if not isinstance(error, AnswerError):
-                    self._chat = None  # the next piece of copy would wait for nothing, too
+                    self._chat = None  # so that the next piece of copy does not wait in vain
                 if not self._has_warned:
-                    log.warning("%s; keywords are found offline instead", error)
+                    log.warning("%s; diantu finds the keywords offline instead", error)
                 self._has_warned = True
         return read_copy(copy)
 
 
 def read_copy(copy: str) -> Brief:
-    """What a piece of copy asks for, found offline.
+    """Returns what a piece of copy asks for, found offline.
 
     Raises:
         InputError: if it is empty or very long, or Chinese and jieba is not installed.
@@ -119,7 +122,7 @@ def read_copy(copy: str) -> Brief:
 
 
 def keywords(copy: str, *, limit: int = MAX_KEYWORDS) -> tuple[tuple[str, float], ...]:
-    """The words that a photograph for some copy may show, with weights up to 1, the weightiest first.
+    """Returns the words of the copy that a photograph may show, with weights up to 1, the highest first.
 
     Raises:
         InputError: if the copy is empty or very long, or Chinese and jieba is not installed.
@@ -127,16 +130,18 @@ def keywords(copy: str, *, limit: int = MAX_KEYWORDS) -> tuple[tuple[str, float]
     weights: dict[str, float] = {}
     for run, is_chinese in _runs(_checked(copy)):
         found = _chinese_keywords(run) if is_chinese else _english_keywords(run)
-        most = max(found.values(), default=1.0)  # the two ways of counting have no scale in common
+        most = max(found.values(), default=1.0)  # because the two methods have different scales
         for word, weight in found.items():
             same = next((known for known in weights if known.lower() == word.lower()), word)
             weights[same] = max(weights.get(same, 0.0), weight / most)
-    ranked = sorted(weights.items(), key=lambda pair: -pair[1])  # stable: what comes first in the copy stays first
+    ranked = sorted(
+        weights.items(), key=lambda pair: -pair[1]
+    )  # stable: of equal weights, the word that comes first in the copy
     return tuple((word, round(weight, 3)) for word, weight in ranked[:limit])
 
 
-def language_of(copy: str) -> str:
-    """`zh` if at least a fifth of the letters are ideographs, which say as much as several Latin ones; else `en`."""
+def language_of(copy: str) -> Language:
+    """Returns `zh` if at least a fifth of the letters are ideographs, because one says as much as several letters."""
     letters = [char for char in copy if char.isalpha()]
     return "zh" if letters and sum(map(is_han, letters)) >= 0.2 * len(letters) else "en"
 
@@ -151,7 +156,7 @@ def _checked(copy: str) -> str:
 
 
 def _runs(copy: str) -> Iterator[tuple[str, bool]]:
-    """The copy in pieces of one script, each with whether it is Chinese."""
+    """Yields pieces of the copy in one script, each with whether it is Chinese."""
     for match in re.finditer(r"[A-Za-zÀ-ɏ][^\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]*|[^A-Za-zÀ-ɏ]+", copy):
         run = match.group()
         if any(map(str.isalpha, run)):
@@ -164,7 +169,7 @@ def _chinese_keywords(text: str) -> dict[str, float]:
     weights: dict[str, float] = {}
     for place, (word, flag) in enumerate(words):
         shown = next((_SHOWN[flag[:length]] for length in (3, 2, 1) if flag[:length] in _SHOWN), 0.0)
-        is_short = len(word) == 1 and not flag.startswith("n")  # 去, 看, 好; but 猫 is what a photograph shows
+        is_short = len(word) == 1 and not flag.startswith("n")  # leave out 去, 看, 好, but keep 猫
         if shown and not is_short and word not in CHINESE and word not in weights:
             weights[word] = shown * counts[word] ** 0.5 * chinese.rarity(word) * _early(place, len(words))
     return weights
@@ -181,7 +186,7 @@ def _english_keywords(text: str) -> dict[str, float]:
     weights: dict[str, float] = {}
     for place, phrase in enumerate(phrases):
         scores = [degree[word.lower()] / count[word.lower()] for word in phrase]
-        # RAKE adds the scores of a phrase's words; its root keeps a long phrase from drowning the others.
+        # RAKE adds the scores of the words; the square root keeps long phrases from outweighing all others.
         weight = math.sqrt(sum(scores)) * _early(place, len(phrases))
         name = " ".join(phrase)
         weights[name] = max(weights.get(name, 0.0), weight)
@@ -189,7 +194,7 @@ def _english_keywords(text: str) -> dict[str, float]:
 
 
 def _phrases(text: str) -> Iterator[list[str]]:
-    """Runs of words between stop words and punctuation."""
+    """Yields sequences of words between stop words and punctuation."""
     for clause in re.split(r"[^\w\s'’-]+|\s-+\s|_", text):
         phrase: list[str] = []
         for word in re.findall(r"[^\W\d_][\w'’-]*", clause.replace("’", "'")):
@@ -204,19 +209,19 @@ def _phrases(text: str) -> Iterator[list[str]]:
 
 
 def _early(place: int, num_places: int) -> float:
-    """What comes first in copy is what it is about: from 1 down to 0.7."""
+    """Returns a factor from 1 down to 0.7, because copy names its subject early."""
     return 1 - 0.3 * place / max(num_places - 1, 1)
 
 
 def _from_answer(copy: str, answer: Mapping[str, Any], model: str) -> Brief:
-    """An endpoint's answer, checked: it is another's text.
+    """Checks the answer of an endpoint, which cannot be trusted, and returns it as a brief.
 
     Raises:
-        AnswerError: if it is not what was asked for.
+        AnswerError: if the answer does not have the form that was asked for.
     """
     prompt = answer.get("prompt")
     if not isinstance(prompt, str) or not 0 < len(prompt.strip()) <= 5 * _MAX_ANSWER:
-        raise AnswerError(f"the chat endpoint's answer has no prompt of 1 to {5 * _MAX_ANSWER} characters")
+        raise AnswerError(f"the answer of the chat endpoint has no prompt of 1 to {5 * _MAX_ANSWER} characters")
     return Brief(
         copy=copy,
         language=language_of(copy),
@@ -231,8 +236,8 @@ def _pairs(answer: Mapping[str, Any], name: str, most: int) -> tuple[tuple[str, 
     given = answer.get(name)
     if not isinstance(given, list) or not 1 <= len(given) <= most or not all(map(_is_pair, given)):
         raise AnswerError(
-            f"the chat endpoint's {name} are not 1 to {most} pairs of a text of up to {_MAX_ANSWER} characters and a "
-            "weight above 0, at most 1"
+            f"the {name} from the chat endpoint are not 1 to {most} pairs of a text of up to {_MAX_ANSWER} characters "
+            "and a weight above 0, at most 1"
         )
     return tuple((" ".join(text.split()), float(weight)) for text, weight in given)
 

@@ -1,4 +1,4 @@
-"""What copy says whatever it is for: sales talk, and in English also the words that join others."""
+"""Stop words of advertising copy: words of sales talk, and in English also function words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choosing references: good enough, allowed, still readable, and not the same one for every prompt."""
+"""Chooses references that are good enough, allowed and readable, and rotates them between prompts."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from ...search import Gallery, Query
 from ..requests import GenerationRequest, WeightedText
 from .reference import Reference, of_file, of_row
 
-# Of each prompt so many candidates are known, among which a run can rotate.
-_POOL = 48
-# Queries that are searched together.
-_TOGETHER = 256
-_THREADS = 4
-# A value that is missing, also as NaN, is not above any limit.
+_POOL = 48  # candidates per prompt, among which a run rotates
+_TOGETHER = 256  # queries that are searched together
+_THREADS = 4  # that read references
+# A missing value, also NaN, is not above any limit.
 _SAFE = "coalesce(nullif(TRY_CAST(punsafe AS DOUBLE), 'nan'::DOUBLE), 0) <= {limit!r}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
-    """What a request's references may be: `found`, the best first; or none, and `reason` says why.
+class ReferenceCandidates:
+    """The candidates for the references of a request.
 
-    `is_given` says that the request names them itself: all of them are taken.
+    Attributes:
+        found: the best one first.
+        reason: why there are none.
+        is_given: whether the request names its references itself; then all of them are taken.
     """
 
     found: tuple[Reference, ...] = ()
@@ -38,7 +39,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The references of one picture, readable and with their sizes; or none, and `reason` says why."""
+    """The references of one picture, readable and with their sizes; if there are none, `reason` says why."""
 
     references: tuple[Reference, ...] = ()
     reason: str = ""
@@ -46,26 +47,26 @@ class Choice:
 
 def find_candidates(
     gallery: Gallery | None, requests: Sequence[GenerationRequest], ks: Sequence[int], *, max_punsafe: float | None
-) -> list[Candidates]:
-    """What the references of each request may be, all requests searched together.
+) -> list[ReferenceCandidates]:
+    """Returns the candidates for the references of each request; searches all requests together.
 
-    Rows whose `punsafe` is above a limit are not found; those that a request names are taken as they are. Where the
-    gallery knows its near-duplicates, only one of each group is found.
+    Rows whose `punsafe` is above the limit are left out, unless a request names them. If the gallery knows its
+    near-duplicates, only one of each group is found.
 
     Args:
-        gallery: where to search; needed by requests that do not name files alone.
+        gallery: where to search; not needed if all requests name files only.
         requests: what is asked for.
-        ks: how many references each picture of a request has; nothing is searched where that is 0.
-        max_punsafe: the limit; None for none.
+        ks: references per picture, for each request; for 0, nothing is searched.
+        max_punsafe: the limit; None for no limit.
 
     Raises:
         InputError: if there is no gallery, or it cannot answer a request.
     """
-    candidates: list[Candidates] = [Candidates()] * len(requests)
+    candidates: list[ReferenceCandidates] = [ReferenceCandidates()] * len(requests)
     together: dict[tuple[Any, ...], list[int]] = {}
     for i, (request, k) in enumerate(zip(requests, ks, strict=True)):
         if request.rows or request.files:
-            candidates[i] = Candidates(found=_given(gallery, request), is_given=True)
+            candidates[i] = ReferenceCandidates(found=_given(gallery, request), is_given=True)
         elif k:
             pool = max(_POOL, k * request.num_pictures)
             key = (request.where, request.diversity, request.min_zscore, request.min_score, pool)
@@ -86,27 +87,27 @@ def find_candidates(
             ):
                 reason = "" if hits else _why_none(searched, query, options, limits, where)
                 found = [of_row(hit.row, hit.metadata, score=hit.score, zscore=hit.zscore) for hit in hits]
-                candidates[i] = Candidates(found=tuple(found), reason=reason)
+                candidates[i] = ReferenceCandidates(found=tuple(found), reason=reason)
     return candidates
 
 
 def query_of(request: GenerationRequest) -> tuple[WeightedText, ...]:
-    """The texts that a request's references are searched by, mixed; () where it names them itself."""
+    """Returns the texts that the references of a request are searched by; () if the request names its references."""
     if request.rows or request.files:
         return ()
     return tuple(request.queries) or (request.prompt,)
 
 
-def choose(candidates: Sequence[Candidates], ks: Sequence[int], *, rotate: float) -> list[Choice]:
-    """The references of each picture, in the order of pictures.
+def choose(candidates: Sequence[ReferenceCandidates], ks: Sequence[int], *, rotate: float) -> list[Choice]:
+    """Chooses the references of each picture, in the order of the pictures.
 
-    Each place of a picture takes the candidate that the pictures before have used least, among those that score at most
-    the share `rotate` below the best one left; of equals the better one. So the choice is the same every time, and
-    `rotate=0` always takes the best. What cannot be read is left out, as if it had not been found.
+    Each place of a picture takes the candidate that earlier pictures used least, among the candidates that score at
+    most the share `rotate` below the best remaining one; of equals, the better one. The choice is deterministic, and
+    `rotate=0` always takes the best. Candidates that cannot be read are left out.
 
     Args:
-        candidates: of each picture's request.
-        ks: how many references each picture is to have; fewer are chosen where there are no more.
+        candidates: for each picture, those of its request.
+        ks: references for each picture; fewer are chosen if there are not enough candidates.
         rotate: 0 to 1.
     """
     read: dict[Any, Reference | str] = {}  # by identity: with its size, or why it cannot be read
@@ -123,12 +124,12 @@ def choose(candidates: Sequence[Candidates], ks: Sequence[int], *, rotate: float
 
 def _needed(gallery: Gallery | None) -> Gallery:
     if gallery is None:
-        raise InputError("there is no gallery to search for references; name one, or give every request its files")
+        raise InputError("there is no gallery to search for references; give a gallery, or give files in each request")
     return gallery
 
 
 def _given(gallery: Gallery | None, request: GenerationRequest) -> tuple[Reference, ...]:
-    """The references that a request names."""
+    """Returns the references that a request names."""
     files = [of_file(file) for file in request.files]
     if not request.rows:
         return tuple(files)
@@ -143,14 +144,14 @@ def _columns(gallery: Gallery) -> list[str]:
 
 
 def _condition(gallery: Gallery, where: str | None, max_punsafe: float | None) -> str | None:
-    """The request's condition and the limit of `punsafe`, where the gallery has that."""
+    """Returns the condition of the request with the limit of `punsafe`, if the gallery has that column."""
     columns = gallery.columns
     if max_punsafe is None or "punsafe" not in map(str.lower, columns):
         return where
     safe = _SAFE.format(limit=float(max_punsafe))
     if where is None:
         return safe
-    # Alone first: what only our parentheses would complete must not get around the limit.
+    # Parse the condition alone first, so that unbalanced parentheses in it cannot bypass the limit.
     columns_of(locked_duckdb(), where, columns, owner="the gallery's rows")
     return f"({where}\n) AND {safe}"
 
@@ -158,10 +159,10 @@ def _condition(gallery: Gallery, where: str | None, max_punsafe: float | None) -
 def _why_none(
     gallery: Gallery, query: Query, options: Mapping[str, Any], limits: Mapping[str, Any], where: str | None
 ) -> str:
-    """Why a search had no hits."""
+    """Returns the reason why a search had no hits."""
     best = gallery.search(query, k=1, **options) if any(limit is not None for limit in limits.values()) else ()
     if not best:
-        return f"no row of the gallery meets {where}" if where else "no row of the gallery may be a reference"
+        return f"no row of the gallery meets {where}" if where else "no row of the gallery may be used as a reference"
     hit = best[0]
     zscore = "" if hit.zscore is None else f" (z {hit.zscore:+.1f})"
     asked = " and ".join(f"{name} {limit:g}" for name, limit in limits.items() if limit is not None)
@@ -176,7 +177,7 @@ def _read(reference: Reference) -> Reference | str:
 
 
 def _rotated(
-    candidates: Sequence[Candidates], ks: Sequence[int], rotate: float, gone: set[Any]
+    candidates: Sequence[ReferenceCandidates], ks: Sequence[int], rotate: float, gone: set[Any]
 ) -> list[list[Reference]]:
     uses: Counter[Any] = Counter()
     picks = []
@@ -190,7 +191,7 @@ def _rotated(
             best = left[0].score or 0.0
             floor = best - rotate * abs(best)
             good = [r for r in left if (r.score or 0.0) >= floor] if rotate else left[:1]
-            taken = min(good, key=lambda reference: uses[reference.identity])  # of equals the first
+            taken = min(good, key=lambda reference: uses[reference.identity])  # min returns the first of equals
             left.remove(taken)
             uses[taken.identity] += 1
             pick.append(taken)
@@ -198,14 +199,14 @@ def _rotated(
     return picks
 
 
-def _choice(candidate: Candidates, pick: Sequence[Reference], read: Mapping[Any, Reference | str]) -> Choice:
+def _choice(candidate: ReferenceCandidates, pick: Sequence[Reference], read: Mapping[Any, Reference | str]) -> Choice:
     found = [read[reference.identity] for reference in pick]
     problems = [it for it in found if isinstance(it, str)]
     if problems:
         return Choice(reason=problems[0])
     if not found and candidate.found:
         first = read[candidate.found[0].identity]
-        return Choice(reason=f"none of the {len(candidate.found)} references found can be read any more: {first}")
+        return Choice(reason=f"none of the {len(candidate.found)} references found can be read: {first}")
     references = [
         replace(reference, sha256=it.sha256, size=it.size)
         for reference, it in zip(pick, found, strict=True)

@@ -1,4 +1,4 @@
-"""A reference: a picture that others are made from, where it comes from, and who is to be credited."""
+"""A reference: an image that pictures are made from, with its source and credits."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ...datasets.files import sha256
 from ...datasets.names import CREDITS
 from ...search.pixels import read_pixels
 
-# The fields of a row that say where its pixels are; see `search.pixels`.
+# The fields of a row that locate its pixels; see `search.pixels`.
 _PLACE = ("key", "shard", "offset", "length", "image_path")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A picture that others are made from: a row of a gallery, or a file.
+    """An image that pictures are made from: a row of a gallery, or a file.
 
     Attributes:
-        key: of the row, or the file's name.
+        key: of the row, or the name of the file.
         row: in the gallery; None for a file.
-        score: how like the query it is; None where nothing was searched.
-        zscore: the same in standard deviations; None where that is not known.
-        licence: as the metadata have it.
-        author: as the metadata have it.
-        source: the page or URL that it is from.
-        place: where the pixels are: the fields of the row's metadata that say so, or the `path` of a file.
-        sha256: of the encoded picture, once it has been read.
-        size: width and height in pixels, likewise.
+        score: similarity to the query; None if nothing was searched.
+        zscore: the score in standard deviations; None if it is not known.
+        licence: from the metadata.
+        author: from the metadata.
+        source: the page or URL of the image.
+        place: where the pixels are: fields of the metadata of the row, or the `path` of a file.
+        sha256: of the encoded image; empty before it is read.
+        size: width and height in pixels; (0, 0) before it is read.
     """
 
     key: str
@@ -48,27 +48,27 @@ class Reference:
 
     @property
     def identity(self) -> tuple[int | None, str | None]:
-        """Equal for references that are the same picture of the same gallery."""
+        """A key that is equal for references to the same image of the same gallery."""
         return self.row, self.place.get("path")
 
     def image(self) -> Image.Image:
-        """The pixels, RGB, turned as EXIF says.
+        """Reads the pixels, RGB, rotated by EXIF.
 
         Raises:
-            FileNotFoundError: if they are gone, or are not those any more that were read before.
+            FileNotFoundError: if the image is missing, or has changed since it was first read.
         """
         data, image = self._decoded()
         if self.sha256 not in ("", sha256(data)):
-            raise FileNotFoundError(f"the picture {self.key} has changed since the run was planned")
+            raise FileNotFoundError(f"the image {self.key} has changed since the run was planned")
         return image
 
     def measured(self) -> Reference:
-        """The same with the `sha256` and `size` of its pixels as they are now; raises as `image`."""
+        """Reads the image and returns the reference with its `sha256` and `size`; raises as `image`."""
         data, image = self._decoded()
         return replace(self, sha256=sha256(data), size=image.size)
 
     def credits(self) -> dict[str, Any]:
-        """What is told of it beside a picture made from it, as JSON values; nothing of this machine's files."""
+        """Returns what the manifest says about the reference, as JSON values, without paths of this machine."""
         told = {
             "row": self.row, "key": self.key, "score": _rounded(self.score, 6), "zscore": _rounded(self.zscore, 3),
             "licence": self.licence, "author": self.author, "source": self.source, "sha256": self.sha256,
@@ -80,7 +80,7 @@ class Reference:
         try:
             return data, Image.fromarray(decode(data))
         except SampleError as error:
-            raise FileNotFoundError(f"the bytes of {self.key} are no picture that can be read ({error})") from error
+            raise FileNotFoundError(f"the bytes of {self.key} cannot be read as an image ({error})") from error
 
     def _data(self) -> bytes:
         path = self.place.get("path")
@@ -93,14 +93,14 @@ class Reference:
 
 
 def of_file(path: str) -> Reference:
-    """A file as a reference."""
+    """Returns a file as a reference."""
     return Reference(key=Path(path).name, place={"path": path})
 
 
 def of_row(
     row: int, metadata: Mapping[str, Any], *, score: float | None = None, zscore: float | None = None
 ) -> Reference:
-    """A row of a gallery as a reference, by its metadata: those of `CREDITS`, and where its pixels are."""
+    """Returns a row of a gallery as a reference, from its metadata: credits and the place of the pixels."""
     by_name = {name.lower(): value for name, value in metadata.items() if value not in (None, "")}
 
     def credit(kind: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A run's folder: what was asked for, the plan, and whether another job may go on with it."""
+"""The folder of a run: the requests, the plan, and whether another job may continue the run."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ FORMAT, VERSION = "diantu-run", 1
 LOCK = "run.lock"
 PICTURES = "pictures"
 _RUN, _PLAN, _REQUESTS = "run.json", "plan.jsonl", "requests.jsonl"
-# What a job that is killed before its plan is complete leaves in a new folder.
+# Files that a job leaves in a new folder if it is killed before its plan is complete.
 _BEFORE_RUN = (LOCK, _PLAN, _REQUESTS, *(name + TEMPORARY for name in (_RUN, _PLAN, _REQUESTS)))
-# These may differ between two jobs over the same run, with a warning: pictures may come out a little different.
+# Values below this key may differ between two jobs of the same run, with a warning that pictures may differ slightly.
 _VERSIONS = "versions"
 
 
 def open_plan(
     root: Path, requests: Sequence[GenerationRequest], config: Mapping[str, Any]
 ) -> tuple[list[Planned], Mapping[str, Any]] | None:
-    """The plan of the run in a folder and what is noted about it, or None in a folder that has none yet.
+    """Opens the plan of the run in a folder.
 
     Args:
         root: the folder.
-        requests: what is asked for now.
-        config: what decides the pictures beside the requests, as JSON values.
+        requests: the requests of this job.
+        config: all that decides the pictures beside the requests, as JSON values.
+
+    Returns:
+        The plan and the content of `run.json`; None if the folder has no run yet.
 
     Raises:
         InputError: if the folder holds something else, or a run of other requests or another configuration.
     """
     if not (root / _RUN).exists():
         if any(path.name not in _BEFORE_RUN for path in root.iterdir()):
-            raise InputError(f"{root} is not empty and no run; give a new folder, or one that a run is in")
+            raise InputError(f"{root} is not empty and holds no run; give a new folder or the folder of a run")
         return None
     try:
         noted = json.loads((root / _RUN).read_text(encoding="utf-8"))
         if noted["format"] != FORMAT or noted["version"] > VERSION:
             raise InputError(
-                f"{root / _RUN} is of format {noted['format']} {noted['version']}, this diantu reads {FORMAT} up to "
-                f"{VERSION}: install a newer one"
+                f"{root / _RUN} has the format {noted['format']} {noted['version']}, and diantu reads {FORMAT} up to "
+                f"{VERSION}; install a newer diantu"
             )
         theirs = [json.loads(line) for line in _lines((root / _REQUESTS).read_bytes())]
         data = (root / _PLAN).read_bytes()
@@ -68,14 +71,17 @@ def write_plan(
     plan: Sequence[Planned],
     facts: Mapping[str, Any],
 ) -> Mapping[str, Any]:
-    """Notes a new run in its folder; with `run.json`, which comes last, it exists. Gives what that holds.
+    """Writes a new run into its folder. `run.json` comes last: with it, the run exists.
 
     Args:
         root: the folder.
-        requests: what was asked for.
-        config: what decides the pictures beside the requests.
-        plan: what was decided.
-        facts: what else is to be known of the run.
+        requests: the requests of the run.
+        config: all that decides the pictures beside the requests.
+        plan: the decisions.
+        facts: further facts about the run.
+
+    Returns:
+        The content of `run.json`.
     """
     write_atomic(root / _REQUESTS, _jsonl(request.to_json() for request in requests))
     data = _jsonl(picture.to_json() for picture in plan)
@@ -86,7 +92,7 @@ def write_plan(
 
 
 def changed_versions(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
-    """What was installed in other versions when a run was planned, each as `torch 2.6 → 2.7`."""
+    """Returns the packages whose versions differ from those in the plan, each as `torch 2.6 → 2.7`."""
     before, now = (dict(_leaves(config, only_versions=True)) for config in (theirs, _plain(ours)))
     return [
         f"{path.rpartition('.')[2]} {before.get(path)} → {now.get(path)}"
@@ -110,7 +116,7 @@ def _refuse_other_config(root: Path, theirs: Mapping[str, Any], ours: Mapping[st
 
 def _other(root: Path, theirs: str, ours: str) -> InputError:
     return InputError(
-        f"the run in {root} was planned with {theirs}, this job has {ours}: give the same to go on, or another folder"
+        f"the run in {root} was planned with {theirs}, this job has {ours}; give the same to go on, or another folder"
     )
 
 
@@ -126,7 +132,7 @@ def _of(value: Any, path: str) -> str:
 
 
 def _leaves(value: Any, path: str = "", *, only_versions: bool = False) -> Iterator[tuple[str, Any]]:
-    """The values of nested objects by their paths; those of versions alone, or all others."""
+    """Yields the values of nested objects by their paths: only those of versions, or all others."""
     if not isinstance(value, Mapping):
         yield path, value
         return
@@ -142,7 +148,7 @@ def _leaves(value: Any, path: str = "", *, only_versions: bool = False) -> Itera
 
 
 def _plain(value: Any) -> Any:
-    """Values as they come back from JSON: lists for tuples."""
+    """Returns values as JSON gives them back: lists instead of tuples."""
     return json.loads(json.dumps(value))
 
 

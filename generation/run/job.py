@@ -1,13 +1,11 @@
-"""A run: requests in, pictures out. What is done is never done again, and a job may be stopped at any instant."""
+"""A run: requests in, pictures out. A finished picture is not made again, and a job may be stopped at any time."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
@@ -25,7 +23,8 @@ from ..copy.copywriting import Copywriter
 from ..requests import GenerationRequest, named
 from ..strategies.spec import Draft, Made, Strategy
 from .folder import LOCK, changed_versions, open_plan, write_plan
-from .journal import Manifest
+from .journal import Journal, Row, Status
+from .making import BatchMaker, read_ahead
 from .pages import write_pages
 from .plan import RunOptions, batches, lacks_reference, make_plan
 from .planned import Planned
@@ -34,16 +33,13 @@ from .writer import Writer
 
 log = logging.getLogger(__name__)
 
-# A picture goes in, and the reason comes out why it is not kept; None if it is.
+# Takes a picture and returns the reason why it is not kept; None to keep it.
 Checker = Callable[[Image.Image], "str | None"]
 
-# Batches whose references are read ahead, or whose pictures wait to be written; and threads that read.
-_AHEAD = 2
-_THREADS = 4
-# A picture without a brighter pixel is black: half precision that overflowed ends so.
-_BLACK = 8
-# What a job does not try again.
-_FINAL = ("done", "skipped", "refused")
+_AHEAD = 2  # batches whose references are read ahead, or whose pictures wait to be written
+_THREADS = 4  # that read references
+_BLACK = 8  # a picture without a brighter value is black, as when half precision overflows
+_FINAL: tuple[Status, ...] = ("done", "skipped", "refused")  # what another job does not try again
 
 
 def generate(
@@ -58,27 +54,36 @@ def generate(
     checker: Checker | None = None,
     show_progress: bool = False,
 ) -> Results:
-    """Makes pictures of requests, into a folder; run it again with the same to go on where it stopped.
+    """Makes the pictures of requests in a folder. The same call again goes on where it stopped.
 
-    The first run plans: which references, seeds and batches. Later ones follow that plan, so that they end with the
-    same files as one that was not stopped; pictures that failed are tried again. The folder then holds `pictures/`,
-    `manifest.jsonl` (a row a picture), `index.html`, `sheet.png`, `requests.jsonl`, `plan.jsonl` and `run.json`.
+    The first job writes a plan with references, seeds and batches. Later jobs follow it, so that they end with the same
+    files as a job that was never stopped; they retry pictures that failed. The folder then holds `pictures/`,
+    `manifest.jsonl` (one row per picture), `index.html`, `sheet.png`, `requests.jsonl`, `plan.jsonl` and `run.json`.
+
+    >>> from diantu.generation import GenerationRequest, generate, load_strategies
+    >>> from diantu.search import Gallery
+    >>> strategy = load_strategies(["stylize", "overlay"], {"stylize": {"strength": 0.5, "size": 256}})
+    >>> asked = [GenerationRequest(prompt="大熊猫", headline="周末，去看大熊猫")]
+    >>> results = generate(asked, "pandas", strategy, gallery=Gallery.open("diantu-demo/gallery"))
+    >>> results[0].status, results[0].references[0].key, results[0].image().mode
+    ('done', 'animal_panda', 'RGB')
 
     Args:
-        requests: what is asked for; a text is a request of that prompt.
-        output: the folder, new or of the same run.
-        strategy: what makes the pictures; see `load_strategies`.
-        gallery: where references are searched; needed unless all requests name files, or no references are used.
+        requests: what is asked for; a text is a request with this prompt.
+        output: the folder: a new one, or that of the same run.
+        strategy: makes the pictures; see `load_strategies`.
+        gallery: where references are searched; not needed if all requests name files, or no references are used.
         options: how references and batches are chosen.
-        without_reference: what makes pictures that have no reference good enough; needed for `text-to-image` unless
-            `strategy` can.
-        copywriter: reads the prompts as advertising copy: its keywords are searched for, it is set on the picture
-            unless a request has a headline, and the model is told a prompt made of it.
-        checker: called with each picture; a reason instead of None keeps it out, with the status `refused`.
-        show_progress: one progress bar on stderr.
+        without_reference: makes the pictures for which no reference is good enough; needed with the option
+            `text-to-image`, unless `strategy` works without references.
+        copywriter: reads the prompts as advertising copy. The run searches for its keywords, the prompt for the model
+            is made from them, and the copy is drawn on the picture unless the request has a headline.
+        checker: is called with each picture. If it returns a reason, the picture is not kept and gets the status
+            `refused`.
+        show_progress: whether to show one progress bar on stderr.
 
     Raises:
-        InputError: if something given cannot be used, or the folder holds another run, or another job works in it.
+        InputError: if an argument cannot be used, the folder holds another run, or another job works in it.
     """
     asked = [GenerationRequest(prompt=it) if isinstance(it, str) else it for it in requests]
     if not asked:
@@ -86,36 +91,36 @@ def generate(
     options = options or RunOptions()
     if options.no_reference == "text-to-image" and without_reference is None and strategy.num_references[0] > 0:
         raise InputError(
-            f"{strategy.name} needs a reference, so it is not text-to-image; give without_reference a strategy that "
-            "makes pictures from prompts alone, or no_reference skip or fail"
+            f"{strategy.name} needs a reference, so it cannot do text-to-image; give without_reference a strategy that "
+            "works from prompts alone, or set no_reference to skip or fail"
         )
     root = Path(output)
     with exclusive(root, LOCK):
-        run = _Run(root, asked, strategy, without_reference, options, gallery, copywriter)
+        job = _GenerationJob(root, asked, (strategy, without_reference), options, gallery, copywriter)
         started = time.perf_counter()
-        num_made, num_before = run.make(checker, show_progress)
-        results = run.results(num_made, num_before, time.perf_counter() - started)
+        num_made, num_before = job.make(checker, show_progress)
+        results = job.results(num_made, num_before, time.perf_counter() - started)
         write_pages(root, results)
     return results
 
 
-class _Run:
-    """One job over a run's folder, whose lock is held."""
+class _GenerationJob:
+    """One job in the folder of a run. The caller holds its lock."""
 
     def __init__(
         self,
         root: Path,
         requests: Sequence[GenerationRequest],
-        strategy: Strategy,
-        without_reference: Strategy | None,
+        strategies: tuple[Strategy, Strategy | None],
         options: RunOptions,
         gallery: Gallery | None,
         copywriter: Copywriter | None,
     ) -> None:
+        strategy, without_reference = strategies
         self._root = root
         self._requests = dict(named(requests))
-        self._makers = (strategy, without_reference or strategy)
-        self._described = [maker.describe() for maker in self._makers]
+        self._strategies = (strategy, without_reference or strategy)
+        self._described = [each.describe() for each in self._strategies]
         config = {"strategy": self._described[0], "options": asdict(options), "copy": copywriter is not None}
         if without_reference is not None:
             config["without_reference"] = self._described[1]
@@ -124,43 +129,45 @@ class _Run:
             self._plan = make_plan(
                 requests, strategy, options, gallery=gallery, without_reference=without_reference, copywriter=copywriter
             )
-            facts = {"diantu": version("diantu"), "gallery": _told(gallery)}
+            facts = {"diantu": version("diantu"), "gallery": _gallery_facts(gallery)}
             noted = write_plan(root, requests, config, self._plan, facts)
             _log_plan(self._plan)
         else:
             self._plan, noted = opened
             if changed := changed_versions(noted["config"], config):
-                log.warning("planned with other versions, so pictures may differ a little: %s", ", ".join(changed))
+                log.warning(
+                    "the run was planned with other versions, so pictures may differ slightly: %s", ", ".join(changed)
+                )
         self._gallery_version = (noted["gallery"] or {}).get("version")
-        self._manifest = Manifest(root)
-        self._too_many: dict[int, int] = {}  # bucket → the smallest batch that was too large for the memory
-        self._pending = options.batch_size * _AHEAD
+        self._journal = Journal(root)
+        self._maker = BatchMaker()
+        self._max_pending = options.batch_size * _AHEAD
 
     def make(self, checker: Checker | None, show_progress: bool) -> tuple[int, int]:
-        """Makes what is left; gives how many pictures were made now, and how many were there before."""
+        """Makes the remaining pictures; returns how many were made now, and how many were made before."""
         self._keep_final()
-        before = sum(row["status"] == "done" for row in self._manifest.rows.values())
+        before = sum(row["status"] == "done" for row in self._journal.rows.values())
         left = [batch for batch in batches(self._plan) if any(map(self._is_left, batch))]
         num_left = sum(map(self._is_left, self._plan))
         with ExitStack() as stack:
             bar = stack.enter_context(tqdm(total=num_left, unit=" pictures", disable=not show_progress))
             readers = stack.enter_context(ThreadPoolExecutor(_THREADS, "references"))
-            writer = stack.enter_context(Writer(self._root, self._manifest, bar, self._pending))
+            writer = stack.enter_context(Writer(self._root, self._journal, bar, self._max_pending))
             for picture in self._plan:
                 if picture.status and self._is_left(picture):
                     writer.put(self._row(picture, picture.status, picture.reason))
-            for batch, drafts in _read_ahead(readers, left):
+            for batch, drafts in read_ahead(readers, left, num_ahead=_AHEAD):
                 self._make_batch(batch, drafts, checker, writer)
             writer.finish()
-        rows = self._manifest.rows
-        self._manifest.keep(rows[picture.name] for picture in self._plan)
+        rows = self._journal.rows
+        self._journal.keep(rows[picture.name] for picture in self._plan)
         return sum(row["status"] == "done" for row in rows.values()) - before, before
 
     def results(self, num_made: int, num_before: int, seconds: float) -> Results:
-        """What became of all pictures of the plan."""
+        """Returns the results of all pictures of the plan."""
         found = []
         for picture in self._plan:
-            row = self._manifest.rows[picture.name]
+            row = self._journal.rows[picture.name]
             path = self._root / row["file"] if row["status"] == "done" else None
             found.append(
                 GenerationResult(
@@ -173,66 +180,47 @@ class _Run:
         )
 
     def _keep_final(self) -> None:
-        """Leaves in the manifest what need not be done again."""
-        rows, names = self._manifest.rows, {picture.name for picture in self._plan}
-        damaged = [
-            row["name"] for row in rows.values() if row["status"] == "done" and not self._manifest.is_intact(row)
-        ]
+        """Keeps the rows of pictures that need no further work, and removes all others."""
+        rows, names = self._journal.rows, {picture.name for picture in self._plan}
+        damaged = [row["name"] for row in rows.values() if row["status"] == "done" and not self._journal.is_intact(row)]
         if damaged:
-            log.warning("%d pictures are missing or damaged and are made again: %s", len(damaged), ", ".join(damaged))
-        self._manifest.keep(
+            log.warning(
+                "%d pictures are missing or damaged; diantu makes them again: %s", len(damaged), ", ".join(damaged)
+            )
+        self._journal.keep(
             row for name, row in rows.items() if name in names and row["status"] in _FINAL and name not in damaged
         )
 
     def _is_left(self, picture: Planned) -> bool:
-        return picture.name not in self._manifest.rows
+        return picture.name not in self._journal.rows
 
     def _make_batch(
         self, batch: Sequence[Planned], drafts: Sequence[Draft | str], checker: Checker | None, writer: Writer
     ) -> None:
-        """Makes a batch as a whole, since its shape may change pictures by a little, and writes what is left of it."""
+        """Makes a whole batch and writes those of its pictures that are left.
+
+        The whole batch is made because the size of a batch may change pictures slightly.
+        """
         left = {picture.name: picture for picture in batch if self._is_left(picture)}
         for picture, draft in zip(batch, drafts, strict=True):
             if isinstance(draft, str) and picture.name in left:
                 writer.put(self._row(left.pop(picture.name), "failed", draft))
         usable = [draft for draft in drafts if isinstance(draft, Draft)]
-        maker = self._makers[lacks_reference(batch[0])]
-        for some, made, seconds in self._made(maker, usable, batch[0].bucket) if usable else ():
-            for draft, each in zip(some, made, strict=True):
+        if not usable:
+            return
+        for part in self._maker.make(self._strategies[lacks_reference(batch[0])], usable, batch[0].bucket):
+            speed = {"seconds": round(part.seconds / len(part.drafts), 3), "batch_size": len(part.drafts)}
+            for draft, made in zip(part.drafts, part.made, strict=True):
                 if draft.name in left:
                     picture = left[draft.name]
-                    status, reason = _judged(each, checker)
-                    row = self._row(picture, status, reason or picture.reason, each)
-                    speed = {"seconds": round(seconds / len(some), 3), "batch_size": len(some)}
-                    writer.put(row, each.image if status == "done" else None, speed)
+                    status, reason = _judged(made, checker)
+                    row = self._row(picture, status, reason or picture.reason, made)
+                    writer.put(row, made.image if status == "done" else None, speed)
 
-    def _made(
-        self, maker: Strategy, drafts: list[Draft], bucket: int
-    ) -> Iterator[tuple[list[Draft], list[Made], float]]:
-        """Makes drafts together, or in halves of halves where memory asks for it; the same ones every time."""
-        if len(drafts) < self._too_many.get(bucket, sys.maxsize) or len(drafts) == 1:
-            started = time.perf_counter()
-            try:
-                made = maker.make(drafts)
-            except _out_of_memory() as error:
-                problem = f"out of memory ({str(error).partition('. ')[0]})"
-            else:
-                yield drafts, made, time.perf_counter() - started
-                return
-            _free_memory()  # now, when no traceback holds the batch any more
-            if len(drafts) == 1:
-                yield drafts, [Made(image=None, problem=problem)], time.perf_counter() - started
-                return
-            log.warning("%d pictures of this size at a time are too many: %s; going on with half", len(drafts), problem)
-            self._too_many[bucket] = len(drafts)
-        middle = (len(drafts) + 1) // 2
-        yield from self._made(maker, drafts[:middle], bucket)
-        yield from self._made(maker, drafts[middle:], bucket)
-
-    def _row(self, picture: Planned, status: str, reason: str, made: Made | None = None) -> dict[str, Any]:
-        """What is told of a picture, less what differs when it is made again."""
+    def _row(self, picture: Planned, status: Status, reason: str, made: Made | None = None) -> Row:
+        """Returns the row of a picture, without values that differ when it is made again."""
         size = dict(zip(("width", "height"), made.image.size, strict=True)) if made and made.image else {}
-        told = {
+        row = {
             "name": picture.name, "status": status, "reason": reason, "request": picture.request,
             "written": picture.written, "prompt": picture.prompt, "negative_prompt": picture.negative_prompt,
             "keywords": picture.keywords, "copywriter": picture.copywriter, "lines": picture.lines,
@@ -242,53 +230,21 @@ class _Run:
             "strategy": self._described[lacks_reference(picture)], **size,
             "facts": dict(made.facts) if made else {}, "diantu": version("diantu"),
         }  # fmt: skip
-        return {name: value for name, value in told.items() if value not in (None, "", (), [], {})}
+        return {name: value for name, value in row.items() if value not in (None, "", (), [], {})}
 
 
-def _read_ahead(
-    readers: ThreadPoolExecutor, left: Sequence[list[Planned]]
-) -> Iterator[tuple[list[Planned], list[Draft | str]]]:
-    """Batches with the pixels of their references, which are read while the batch before is made."""
-    reading: deque[tuple[list[Planned], list[Future[Draft | str]]]] = deque()
-    for batch in left:
-        reading.append((batch, [readers.submit(_load, picture) for picture in batch]))
-        if len(reading) > _AHEAD:
-            batch, drafts = reading.popleft()
-            yield batch, [draft.result() for draft in drafts]
-    for batch, drafts in reading:
-        yield batch, [draft.result() for draft in drafts]
-
-
-def _load(picture: Planned) -> Draft | str:
-    try:
-        return picture.load()
-    except FileNotFoundError as error:
-        return str(error)
-
-
-def _judged(made: Made, checker: Checker | None) -> tuple[str, str]:
-    """The status of a picture, and why it is not kept."""
+def _judged(made: Made, checker: Checker | None) -> tuple[Status, str]:
+    """Returns the status of a picture, and the reason if it is not kept."""
     if made.image is None:
-        return "failed", made.problem or "no picture came out"
+        return "failed", made.problem or "the strategy returned no image"
     extrema = made.image.convert("RGB").getextrema()
     if all(brightest <= _BLACK for _, brightest in extrema):  # type: ignore[misc]
-        return "failed", "the picture is black, as half precision gives when it overflows; try dtype float32"
+        return "failed", "the picture is black, as when half precision overflows; try dtype float32"
     reason = checker(made.image) if checker else None
     return ("done", "") if reason is None else ("refused", reason)
 
 
-def _out_of_memory() -> tuple[type[BaseException], ...]:
-    """What running out of memory raises; torch's where it is in use, without importing it."""
-    torch = sys.modules.get("torch")
-    return (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
-
-
-def _free_memory() -> None:
-    if torch := sys.modules.get("torch"):
-        torch.cuda.empty_cache()
-
-
-def _told(gallery: Gallery | None) -> Mapping[str, Any] | None:
+def _gallery_facts(gallery: Gallery | None) -> Mapping[str, Any] | None:
     if gallery is None:
         return None
     return {
@@ -300,8 +256,8 @@ def _told(gallery: Gallery | None) -> Mapping[str, Any] | None:
 def _log_plan(plan: Sequence[Planned]) -> None:
     used = {reference.identity for picture in plan for reference in picture.references}
     lacking = [picture for picture in plan if picture.reason]
-    log.info("%d pictures are planned, from %d references", len(plan) - sum(bool(it.status) for it in plan), len(used))
+    log.info("planned %d pictures from %d references", len(plan) - sum(bool(it.status) for it in plan), len(used))
     if lacking:
         shown = "; ".join(f"{picture.name}: {picture.reason}" for picture in lacking[:3])
         more = "; …" if len(lacking) > 3 else ""
-        log.warning("%d pictures have no reference good enough (%s%s)", len(lacking), shown, more)
+        log.warning("%d pictures have no reference that is good enough (%s%s)", len(lacking), shown, more)

@@ -1,4 +1,4 @@
-"""What is known of every picture of a run: a row of `manifest.jsonl`, and the same inside the PNG."""
+"""The journal of a run: one row per picture in `manifest.jsonl`, and the same row inside the PNG."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, TypeAlias
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -19,20 +19,20 @@ from ...datasets.files import sha256_of_file, sync_folder, write_atomic
 log = logging.getLogger(__name__)
 
 NAME = "manifest.jsonl"
-STATUSES = ("done", "failed", "skipped", "refused")
-# The chunk of a PNG that holds the row, less what depends on the hour or the machine's speed.
+# The PNG chunk that holds the row, without values that depend on the speed of the machine.
 _CHUNK = "diantu"
-# The fastest: at level 6 a picture of 1024 × 1024 takes 0.4 s instead of 0.1 s and is an eighth smaller.
+# The fastest level: at level 6, a picture of 1024 × 1024 takes 0.4 s instead of 0.1 s and is one eighth smaller.
 _COMPRESSION = 1
 
-Row = Mapping[str, Any]
+Status: TypeAlias = Literal["done", "failed", "skipped", "refused"]
+Row: TypeAlias = Mapping[str, Any]
 
 
-class Manifest:
-    """The rows of a run by the names of their pictures. A row that comes later counts."""
+class Journal:
+    """The rows of a run by picture name. If a name has several rows, the last one counts."""
 
     def __init__(self, root: Path) -> None:
-        """Reads what there is; a line that a kill or a full disk has torn is as if it had not been written."""
+        """Reads the existing rows. A line that a kill or a full disk left incomplete is ignored."""
         self._root = root
         self._path = root / NAME
         self.rows: dict[str, Row] = {}
@@ -41,7 +41,7 @@ class Manifest:
             self.rows = dict(_rows(self._path))
 
     def keep(self, rows: Iterable[Row]) -> None:
-        """Writes the file anew, with these rows alone, in this order; does nothing if it holds them already."""
+        """Rewrites the file with exactly these rows in this order, unless it already holds them."""
         rows = list(rows)
         data = b"".join(map(_line, rows))
         if not self._path.exists() or self._path.read_bytes() != data:
@@ -50,7 +50,7 @@ class Manifest:
         self.rows = {row["name"]: row for row in rows}
 
     def append(self, row: Row) -> None:
-        """Adds a row, which lasts from then on."""
+        """Adds a row; it is on disk when this returns."""
         if self._file is None:
             is_new = not self._path.exists()
             self._file = self._path.open("ab")
@@ -60,22 +60,22 @@ class Manifest:
         self._file.write(line)
         self._file.flush()
         os.fsync(self._file.fileno())
-        self.rows[row["name"]] = json.loads(line)  # as it will be read back
+        self.rows[row["name"]] = json.loads(line)  # as it is read back later
 
     def close(self) -> None:
-        """Closes the file; a further row opens it again."""
+        """Closes the file; the next row opens it again."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def is_intact(self, row: Row) -> bool:
-        """Whether the picture of a row that says `done` is there as it was written."""
+        """Returns whether the picture of a row with the status `done` exists and is unchanged."""
         path = self._root / row["file"]
         return path.is_file() and sha256_of_file(path) == row["sha256"]
 
 
 def encode_png(image: Image.Image, facts: Mapping[str, Any]) -> bytes:
-    """A picture as PNG that carries `facts`, JSON values: equal ones give equal bytes."""
+    """Returns an image as PNG with `facts` (JSON values) inside. Equal input gives equal bytes."""
     info = PngInfo()
     info.add_itxt(_CHUNK, json.dumps(facts, ensure_ascii=False))
     buffer = io.BytesIO()
@@ -84,16 +84,16 @@ def encode_png(image: Image.Image, facts: Mapping[str, Any]) -> bytes:
 
 
 def read_facts(path: str | Path) -> dict[str, Any]:
-    """What a picture that was made here carries about itself: prompt, seed, references with licence, model ….
+    """Returns the facts inside a picture from a run: prompt, seed, references with licence, model and more.
 
     Raises:
-        InputError: if it carries nothing, or cannot be read.
+        InputError: if the file has no such facts, or cannot be read.
     """
     try:
         with Image.open(path, formats=["PNG"]) as image:
             return json.loads(image.text[_CHUNK])  # type: ignore[attr-defined]
     except (OSError, ValueError, KeyError, SyntaxError) as error:
-        raise InputError(f"{path} does not say how it was made; only PNGs from a run of diantu do") from error
+        raise InputError(f"{path} contains no facts about how it was made; give a PNG from a run of diantu") from error
 
 
 def _rows(path: Path) -> Iterable[tuple[str, Row]]:
@@ -106,7 +106,7 @@ def _rows(path: Path) -> Iterable[tuple[str, Row]]:
         except (ValueError, TypeError, KeyError):
             num_torn += 1
     if num_torn:
-        log.warning("%d lines of %s are torn, their pictures are made again", num_torn, path)
+        log.warning("%d lines of %s are incomplete; diantu makes their pictures again", num_torn, path)
 
 
 def _line(row: Row) -> bytes:

@@ -1,4 +1,4 @@
-"""A run for people to look at: `index.html` and `sheet.png`, reference and result side by side."""
+"""The pages of a run: `index.html` and `sheet.png` show reference and result side by side."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 from urllib.parse import quote
 
@@ -17,17 +16,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ...datasets.files import replacing, write_atomic
 from ...search.sheets.fonts import ADVICE, choose, fitted
-from ...search.sheets.html import STYLE
-from ...search.sheets.sheet import inline
+from ...search.sheets.html import THUMBNAIL, inline, link, page
 from ..references.reference import Reference
 from .results import GenerationResult, Results
 
 log = logging.getLogger(__name__)
 
-_THREADS = 4
-_THUMBNAIL = 320  # pixels of the long side
+_THREADS = 4  # that read and shrink images
 
-# Nested like the style of search's sheets, which it goes on from.
+# Nested in one class, like the style of all pages, which it extends.
 _MORE_STYLE = """
 .diantu { .run { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .75rem 0 2rem; }
 dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
@@ -50,50 +47,26 @@ _POSTER_STYLE = """
 .diantu .poster > a > img { display: block; width: 100%; border-radius: 6px; }
 .diantu .poster figure > img { aspect-ratio: 4/3; width: 100%; object-fit: contain; }
 """
-_PAGE = Template("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>$style
-html { color-scheme: light dark; }
-body { margin: 2rem auto; max-width: 72rem; padding: 0 1.25rem; }</style></head><body class=diantu>
-<h1>$title</h1>
-<dl class=run>$facts</dl>
-<div class=cards>
-$cards
-</div></body></html>
-""")
 
 
-def poster_section(results: Results, title: str, page: Path) -> str:
-    """Pictures of a run in large, each beside what it was made from, as HTML to go into another page.
+def poster_section(results: Results, title: str, path: Path) -> str:
+    """Returns large pictures of a run, each beside its references, as HTML for another page.
 
     Args:
         results: of the run.
         title: of the section.
-        page: where that page will be: pictures are in it, and lead to their files.
+        path: of the other page. The pictures are inside it and link to their files.
     """
-    cards = []
-    for result in results:
-        link = quote(os.path.relpath(result.path, page.parent)) if result.path else ""
-        poster = inline(result.image(), _POSTER) if result.path else ""
-        shown = f"<a href='{link}'><img src={poster} alt='{escape(result.name)}'></a>" if poster else ""
-        found = "".join(_reference(it, _source(_small_reference(it))) for it in result.references)
-        words = ", ".join(word for word, _ in result.record.get("keywords", ()))
-        told = f"<p><span class=dim>searched for</span> {escape(words)}</p>" if words else ""
-        problem = f"<p class={result.status}>{escape(result.reason)}</p>" if result.reason else ""
-        cards.append(
-            f"<article class=poster>{shown or problem}<div><p>{escape(result.request.prompt)}</p>{told}{found}</div>"
-            "</article>"
-        )
+    cards = "".join(_poster(result, path.parent) for result in results)
     style = f"<style>{_MORE_STYLE}{_POSTER_STYLE}</style>"
-    return f"{style}<section><header><h2>{escape(title)}</h2></header>{''.join(cards)}</section>"
+    return f"{style}<section><header><h2>{escape(title)}</h2></header>{cards}</section>"
 
 
 def write_pages(root: Path, results: Results) -> None:
     """Writes the page and the contact sheet of a run.
 
-    The page stands alone, with small pictures in it; where the folder is beside it, they lead to the large ones. A
-    reference whose pixels are gone keeps its place.
+    The page stands alone with small pictures in it, which link to the large ones in the folder beside it. A reference
+    whose image is missing keeps its place.
     """
     with ThreadPoolExecutor(_THREADS, "pages") as pool:
         references = {reference.identity: reference for result in results for reference in result.references}
@@ -104,14 +77,27 @@ def write_pages(root: Path, results: Results) -> None:
             _card(result, [inlined[reference.identity] for reference in result.references], source)
             for result, source in zip(results, pool.map(_source, made), strict=True)
         ]
-    page = _PAGE.substitute(
-        style=STYLE + _MORE_STYLE, title=escape(f"{results.folder.resolve().name}: {_counted(results)}"),
-        facts=_facts(results), cards="\n".join(cards),
-    )  # fmt: skip
-    write_atomic(root / "index.html", page.encode())
+    title = f"{results.folder.resolve().name}: {_counted(results)}"
+    shown = "\n".join(cards)
+    body = f"<h1>{escape(title)}</h1>\n<dl class=run>{_facts(results)}</dl>\n<div class=cards>\n{shown}\n</div>"
+    write_atomic(root / "index.html", page(title, body, style=_MORE_STYLE).encode())
     sheet = _draw_sheet(results, [[small[r.identity] for r in result.references] for result in results], made)
     with replacing(root / "sheet.png") as temporary:
         sheet.save(temporary, "PNG")
+
+
+def _poster(result: GenerationResult, folder: Path) -> str:
+    """Returns a picture with its prompt, keywords and references."""
+    if result.path:
+        target = quote(os.path.relpath(result.path, folder))
+        shown = f"<a href='{target}'><img src={inline(result.image(), _POSTER)} alt='{escape(result.name)}'></a>"
+    else:
+        shown = f"<p class={result.status}>{escape(result.reason)}</p>"
+    found = "".join(_reference(it, _source(_small_reference(it))) for it in result.references)
+    words = ", ".join(word for word, _ in result.record.get("keywords", ()))
+    keywords = f"<p><span class=dim>searched for</span> {escape(words)}</p>" if words else ""
+    prompt = f"<p>{escape(result.request.prompt)}</p>"
+    return f"<article class=poster>{shown}<div>{prompt}{keywords}{found}</div></article>"
 
 
 def _small_reference(reference: Reference) -> Image.Image | None:
@@ -126,7 +112,7 @@ def _small_result(result: GenerationResult) -> Image.Image | None:
 
 
 def _small(image: Image.Image) -> Image.Image:
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     return image
 
 
@@ -139,20 +125,20 @@ def _counted(results: Results) -> str:
 
 
 def _facts(results: Results) -> str:
-    """What all pictures have in common."""
+    """Returns the facts that all pictures share, as HTML."""
     record = results[0].record
-    rows = [(f"{name} settings", _told(settings)) for name, settings in _settings(record.get("strategy", {}))]
+    rows = [(f"{name} settings", _listed(settings)) for name, settings in _settings(record.get("strategy", {}))]
     described = record.get("strategy", {})
     for name, inner in [("", described), *((f"{k} ", v) for k, v in described.items() if isinstance(v, Mapping))]:
         rows += [(f"{name}{key}", str(inner[key])) for key in ("model", "revision", "scheduler") if inner.get(key)]
     rows += [("gallery", f"version {record['gallery']}")] if record.get("gallery") else []
     used = {reference.identity for result in results for reference in result.references}
-    rows.append(("references", f"{len(used)} different ones"))
+    rows.append(("references", f"{len(used)} different images"))
     return "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
 
 
 def _settings(described: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The settings of each strategy of a chain, or of the one there is."""
+    """Yields the names and settings of the strategies: those of a chain, or the only one."""
     if isinstance(described.get("settings"), Mapping):
         yield str(described.get("strategy", name)), described["settings"]
         return
@@ -161,10 +147,10 @@ def _settings(described: Mapping[str, Any], name: str = "") -> Iterator[tuple[st
             yield from _settings(inner, inner_name)
 
 
-def _told(values: Mapping[str, Any]) -> str:
-    told = {name: value for name, value in values.items() if value not in (None, "", [], {})}
+def _listed(values: Mapping[str, Any]) -> str:
+    given = {name: value for name, value in values.items() if value not in (None, "", [], {})}
     return " · ".join(
-        f"{name} {value if isinstance(value, str) else json.dumps(value)}" for name, value in told.items()
+        f"{name} {value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items()
     )
 
 
@@ -175,11 +161,11 @@ def _card(result: GenerationResult, references: Sequence[str | None], source: st
     query = " + ".join(it if isinstance(it, str) else it[0] for it in record.get("query", ()))
     prompt = record.get("prompt", "")
     notes = (
-        ("what the model was told", prompt if prompt != record.get("written") else ""),
-        ("to be avoided", record.get("negative_prompt")),
+        ("prompt for the model", prompt if prompt != record.get("written") else ""),
+        ("negative prompt", record.get("negative_prompt")),
         ("searched for", query if query != record.get("written") else ""),
         ("copy", " / ".join(record.get("lines", ()))),
-        ("settings of its own", "; ".join(f"{name}: {_told(it)}" for name, it in record.get("settings", {}).items())),
+        ("own settings", "; ".join(f"{name}: {_listed(it)}" for name, it in record.get("settings", {}).items())),
         ("no reference", record.get("reason") if result.status == "done" else ""),
     )
     lines = "".join(f"<p><span class=dim>{name}</span> {escape(str(text))}</p>" for name, text in notes if text)
@@ -187,23 +173,23 @@ def _card(result: GenerationResult, references: Sequence[str | None], source: st
     return (
         f"<article id='{escape(result.name)}'><h2>{escape(result.request.prompt or result.name)}</h2>"
         f"<div class=pair>{several or _nothing('no reference')}{_result(result, source)}</div>{lines}"
-        f"<details><summary>all that is known of {escape(result.name)}</summary><pre>{everything}</pre></details>"
+        f"<details><summary>all facts about {escape(result.name)}</summary><pre>{everything}</pre></details>"
         "</article>"
     )
 
 
 def _reference(reference: Reference, source: str | None) -> str:
-    name = escape(reference.key)
-    picture = f"<img src={source} alt='{name}' loading=lazy>" if source else "<div class=gone>the picture is gone</div>"
-    # What is no web address, as javascript:…, is not made a link.
-    url = reference.source or ""
-    is_link = url.startswith(("https://", "http://"))
-    shown = f"<a href='{escape(url)}' rel=noreferrer>{name}</a>" if is_link else name
+    image = (
+        f"<img src={source} alt='{escape(reference.key)}' loading=lazy>"
+        if source
+        else "<div class=gone>the image is missing</div>"
+    )
     score = "" if reference.score is None else f"<b>{reference.score:.3f}</b>"
     zscore = "" if reference.zscore is None else f"<span class=dim>z {reference.zscore:+.1f}</span>"
     credit = " · ".join(text for text in (reference.licence, reference.author) if text)
     return (
-        f"<figure>{picture}<figcaption><div class=score>{score}{zscore}</div>{shown}<br>"
+        f"<figure>{image}<figcaption><div class=score>{score}{zscore}</div>"
+        f"{link(reference.source or '', reference.key)}<br>"
         f"<span class=dim>{escape(credit) or 'licence not known'}</span></figcaption></figure>"
     )
 
@@ -212,10 +198,10 @@ def _result(result: GenerationResult, source: str | None) -> str:
     record = result.record
     if source is None:
         return f"<figure><div class='gone {result.status}'>{result.status}: {escape(result.reason)}</div></figure>"
-    link = quote(record["file"])
+    target = quote(record["file"])
     size = f"{record['width']} × {record['height']}"
     return (
-        f"<figure><a href='{link}'><img src={source} alt='{escape(result.name)}' loading=lazy></a><figcaption>"
+        f"<figure><a href='{target}'><img src={source} alt='{escape(result.name)}' loading=lazy></a><figcaption>"
         f"<div class=score><b>{escape(result.name)}</b><span class=dim>{record['seconds']:.2f} s</span></div>"
         f"{size}<br><span class=dim>seed {record['seed']}</span></figcaption></figure>"
     )
@@ -225,7 +211,7 @@ def _nothing(what: str) -> str:
     return f"<figure><div class=gone>{what}</div></figure>"
 
 
-# The PNG: a grid of cells, each a reference and a result with two lines under them.
+# The PNG is a grid of cells, each with a reference, a result and two lines of text below. All sizes are in pixels.
 _SIDE, _TEXT, _GAP, _COLUMNS, _HEADING = 150, 42, 14, 4, 34
 _MOST_CELLS = 400
 
@@ -238,7 +224,7 @@ def _draw_sheet(
     heading = f"{results.folder.resolve().name}: {shown}"
     face, missing = choose(heading + "".join(map(_label, results[:num_cells])))
     if missing:
-        log.warning("no font has %r on sheet.png, drawn as boxes; %s, or see index.html", missing[:20], ADVICE)
+        log.warning("no font has %r, drawn as boxes on sheet.png; %s, or see index.html", missing[:20], ADVICE)
     columns = min(_COLUMNS, num_cells)
     width, height = 2 * _SIDE + _GAP, _SIDE + _TEXT + _GAP
     size = (_GAP + columns * (width + _GAP), _GAP + _HEADING + -(-num_cells // columns) * height)

@@ -1,6 +1,6 @@
-"""A run's plan: every picture with its seed, references and batch, decided before the first one is made.
+"""The plan of a run: seed, references and batch of each picture, decided before the first picture is made.
 
-So pictures do not depend on how often a run was stopped, nor on what became of the gallery in the meantime.
+Because of the plan, pictures do not depend on how often a run was stopped or on later changes of the gallery.
 """
 
 from __future__ import annotations
@@ -9,31 +9,36 @@ import hashlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
 
 from ...datasets import InputError
 from ...search import Gallery
 from ..copy.copywriting import Brief, Copywriter
-from ..references.choose import Candidates, Choice, choose, find_candidates, query_of
+from ..references.choose import Choice, ReferenceCandidates, choose, find_candidates, query_of
 from ..requests import MAX_SEED, GenerationRequest, named
+from ..strategies.base import reference_range
+from ..strategies.settings import check_choice
 from ..strategies.spec import Strategy
 from .planned import Planned
 
-NO_REFERENCE = ("skip", "text-to-image", "fail")
-_NUM_SHOWN = 3  # pictures that a sentence about several names
+NoReference: TypeAlias = Literal["skip", "text-to-image", "fail"]
+
+_NUM_SHOWN = 3  # pictures that a message about several pictures names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How a run chooses and goes on.
+    """How a run chooses references and batches.
 
     Attributes:
-        seed: of the run: pictures whose request has none get theirs from it and their prompt.
+        seed: of the run; pictures whose request has no seed get theirs from it and their prompt.
         batch_size: pictures that are made together, if they have the same size and settings.
-        rotate: how much worse than the best one a reference may score so that others are used, too: 0.1 is a tenth of
-            its score; 0 always takes the best.
-        no_reference: what becomes of a picture that has no reference good enough: `skip` leaves it out, `text-to-image`
-            makes it from the prompt alone, `fail` refuses the run before it begins.
-        max_punsafe: rows with a higher `punsafe` are no references, where the gallery has that column; None for all.
+        rotate: how far a reference may score below the best one so that other references are used too, as a share of
+            the best score: 0.1 allows a tenth less; 0 always takes the best.
+        no_reference: what happens to a picture without a reference that is good enough: `skip` leaves it out,
+            `text-to-image` makes it from the prompt alone, `fail` refuses the run before it begins.
+        max_punsafe: rows with a higher `punsafe` are not used as references, if the gallery has that column; None for
+            no limit.
 
     Raises:
         InputError: if a value is not allowed.
@@ -42,12 +47,11 @@ class RunOptions:
     seed: int = 0
     batch_size: int = 4
     rotate: float = 0.1
-    no_reference: str = "skip"
+    no_reference: NoReference = "skip"
     max_punsafe: float | None = 0.5
 
     def __post_init__(self) -> None:
-        if self.no_reference not in NO_REFERENCE:
-            raise InputError(f"no_reference {self.no_reference!r} is not known; give one of: {', '.join(NO_REFERENCE)}")
+        check_choice("no_reference", self.no_reference, get_args(NoReference))
         if not 0 <= self.seed <= MAX_SEED:
             raise InputError(f"the seed is {self.seed}; give a number from 0 to {MAX_SEED}")
         if self.batch_size < 1:
@@ -67,14 +71,14 @@ def make_plan(
     without_reference: Strategy | None = None,
     copywriter: Copywriter | None = None,
 ) -> list[Planned]:
-    """Decides every picture of some requests, in their order.
+    """Plans all pictures of the requests, in the order of the requests.
 
     Args:
         requests: what is asked for.
-        strategy: what will make the pictures.
+        strategy: makes the pictures.
         options: how references and batches are chosen.
         gallery: where references are searched.
-        without_reference: what makes those that have none good enough, for `text-to-image`.
+        without_reference: makes pictures without a reference, for `text-to-image`.
         copywriter: reads the prompts as advertising copy.
 
     Raises:
@@ -98,7 +102,7 @@ def make_plan(
 
 
 def batches(plan: Sequence[Planned]) -> list[list[Planned]]:
-    """The pictures that are made together, in the order in which they are made."""
+    """Returns the batches of a plan, in the order in which they are made."""
     found: dict[int, list[Planned]] = {}
     for picture in plan:
         if not picture.status:
@@ -107,14 +111,14 @@ def batches(plan: Sequence[Planned]) -> list[list[Planned]]:
 
 
 def lacks_reference(picture: Planned) -> bool:
-    """Whether it is made without a reference since none was good enough."""
+    """Returns whether a picture is made without a reference because none was good enough."""
     return not picture.status and bool(picture.reason)
 
 
 def _check_settings(
     requests: Sequence[GenerationRequest], strategy: Strategy, without_reference: Strategy | None
 ) -> None:
-    """A request cannot change what is not in the run: that would have no effect."""
+    """Refuses settings of strategies that are not in the run, because they would have no effect."""
     names = {name for it in (strategy, without_reference) if it is not None for name in it.name.split("+")}
     for name, request in named(requests):
         for other in request.settings:
@@ -126,18 +130,22 @@ def _check_settings(
 
 
 def _num_references(name: str, request: GenerationRequest, strategy: Strategy) -> int:
-    """How many references each picture of a request is to have."""
+    """Returns the number of references for each picture of a request."""
     fewest, most = strategy.num_references
     given = len(request.rows) + len(request.files)
     k = given or request.k or max(fewest, min(1, most))
     if not fewest <= k <= most:
-        allowed = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-        raise InputError(f"the request {name} has {k} references a picture; {strategy.name} takes {allowed or 'none'}")
+        raise InputError(
+            f"the request {name} has {k} references per picture; {strategy.name} takes {reference_range(fewest, most)}"
+        )
     return k
 
 
 def _briefed(request: GenerationRequest, brief: Brief | None) -> GenerationRequest:
-    """A request whose prompt was copy: that is searched for and set on the picture, unless it says otherwise itself."""
+    """Returns a request whose prompt is copy with the queries, prompt and lines of the brief.
+
+    What the request itself says about queries and lines is kept.
+    """
     if brief is None:
         return request
     headline, *others = (line.strip() for line in request.prompt.splitlines() if line.strip())
@@ -150,10 +158,10 @@ def _expanded(
     asked: Sequence[GenerationRequest],
     briefs: Sequence[Brief | None],
     ks: Sequence[int],
-    candidates: Sequence[Candidates],
+    candidates: Sequence[ReferenceCandidates],
     run_seed: int,
-) -> tuple[list[Planned], list[tuple[Candidates, int]]]:
-    """The pictures of all requests without their references; of each its candidates, and how many it is to have."""
+) -> tuple[list[Planned], list[tuple[ReferenceCandidates, int]]]:
+    """Returns the pictures of all requests without references, and for each its candidates and number of references."""
     pictures, of_pictures = [], []
     same_prompts: Counter[str] = Counter()
     for (name, request), it, brief, k, candidate in zip(named(requests), asked, briefs, ks, candidates, strict=True):
@@ -174,16 +182,18 @@ def _expanded(
 
 
 def _seed(run_seed: int, prompt: str, nth: int) -> int:
-    """Of the n-th picture of a prompt: other lines of a file of prompts may come and go."""
+    """Returns the seed of the n-th picture of a prompt. It does not depend on other lines of the prompt file."""
     digest = hashlib.sha256(f"{run_seed}\0{nth}\0{prompt}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
 
 
-def _decided(picture: Planned, choice: Choice, candidate: Candidates, fewest: int, no_reference: str) -> Planned:
+def _decided(
+    picture: Planned, choice: Choice, candidate: ReferenceCandidates, fewest: int, no_reference: str
+) -> Planned:
     if len(choice.references) >= fewest:
         return replace(picture, references=choice.references)
     reason = choice.reason or f"only {len(choice.references)} of {fewest} references were found"
-    if candidate.is_given:  # that one was asked for: a picture without it is not what is wanted
+    if candidate.is_given:  # the request names this reference, so a picture without it is not wanted
         return replace(picture, status="failed", reason=reason)
     return replace(picture, status="" if no_reference == "text-to-image" else "skipped", reason=reason)
 
@@ -194,15 +204,15 @@ def _refuse_lacking(plan: Sequence[Planned]) -> None:
         shown = "; ".join(f"{picture.name}: {picture.reason}" for picture in lacking[:_NUM_SHOWN])
         more = "" if len(lacking) <= _NUM_SHOWN else "; …"
         raise InputError(
-            f"{len(lacking)} of {len(plan)} pictures have no reference good enough ({shown}{more}); change what is "
-            "asked of references, or no_reference to skip or text-to-image"
+            f"{len(lacking)} of {len(plan)} pictures have no reference that is good enough ({shown}{more}); relax the "
+            "conditions on references, or set no_reference to skip or text-to-image"
         )
 
 
 def _in_batches(
     plan: Sequence[Planned], strategy: Strategy, without_reference: Strategy | None, batch_size: int
 ) -> list[Planned]:
-    """The plan with buckets and batches, which follow each other as their first pictures do."""
+    """Returns the plan with buckets and batches, numbered in the order of their first pictures."""
     buckets: dict[Hashable, int] = {}
     numbered = []
     for picture in plan:
@@ -212,7 +222,7 @@ def _in_batches(
             bucket = (is_lacking, _checked_bucket(picture, made_by))
             picture = replace(picture, bucket=buckets.setdefault(bucket, len(buckets)))
         numbered.append(picture)
-    open_batches: dict[int, tuple[int, int]] = {}  # bucket → the batch that is being filled, and its size
+    open_batches: dict[int, tuple[int, int]] = {}  # bucket → number and size of the batch that is not full yet
     num_batches = 0
     for i, picture in enumerate(numbered):
         if picture.status:
@@ -226,7 +236,7 @@ def _in_batches(
 
 
 def _checked_bucket(picture: Planned, strategy: Strategy) -> Hashable:
-    """What a strategy says of a picture by the sizes of its references, without their pixels."""
+    """Checks a picture and returns its bucket, from the sizes of its references, without their pixels."""
     draft = picture.outline()
     try:
         strategy.check(draft)

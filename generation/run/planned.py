@@ -1,4 +1,4 @@
-"""One picture of a run, all of it decided."""
+"""One picture of the plan of a run, with all decisions about it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from PIL import Image
 
@@ -15,23 +15,31 @@ from ..references.reference import Reference
 from ..requests import WeightedText
 from ..strategies.spec import Draft
 
+PlannedStatus: TypeAlias = Literal["", "skipped", "failed"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """One picture of a run.
+    """One picture of the plan.
 
     Attributes:
-        name: unique in the run, as `0007-1`; of its file, too.
+        name: unique in the run, for example `0007-1`; also the name of its file.
         request: the name of its request.
-        written: the prompt as the user wrote it; `prompt` is what the model is told.
-        keywords: what a copywriter found in what was written, with weights.
-        copywriter: who did, `offline` or a model's name; empty where there was none.
+        written: the prompt as the user wrote it.
+        prompt: the prompt for the model.
+        negative_prompt: what the model should avoid.
+        seed: of this picture.
+        lines: the copy that may be drawn on the picture, headline first.
+        settings: changes of the settings of strategies: strategy → field → value.
+        keywords: what a copywriter found in `written`, with weights.
+        copywriter: `offline` or the name of a model; empty without a copywriter.
         query: the texts that its references were searched by, some with weights.
-        mask: the path of one.
-        status: `skipped` or `failed` where it is already known that it will not be made; else empty.
+        references: the images that it is made from.
+        mask: the path of a mask.
+        status: `skipped` or `failed` if the plan already says that it is not made; else empty.
         reason: why it has no reference.
-        bucket: pictures of one number may be made together.
-        batch: pictures of one number are made together.
+        bucket: pictures with the same number may share a batch.
+        batch: pictures with the same number are made together.
     """
 
     name: str
@@ -47,39 +55,43 @@ class Planned:
     query: tuple[WeightedText, ...] = ()
     references: tuple[Reference, ...] = ()
     mask: str | None = None
-    status: str = ""
+    status: PlannedStatus = ""
     reason: str = ""
     bucket: int = -1
     batch: int = -1
 
     def draft(self, images: Sequence[Image.Image], mask: Image.Image | None) -> Draft:
-        """What a strategy gets."""
+        """Returns the input for a strategy, with these reference images and mask."""
         return Draft(
             name=self.name, prompt=self.prompt, negative_prompt=self.negative_prompt, seed=self.seed,
             references=tuple(images), mask=mask, lines=self.lines, settings=self.settings,
         )  # fmt: skip
 
     def load(self) -> Draft:
-        """The same with the pixels of its references and mask.
+        """Returns the input for a strategy, with the pixels of references and mask.
 
         Raises:
-            FileNotFoundError: if they are gone, or not the ones any more that they were.
+            FileNotFoundError: if a file is missing, or has changed since the run was planned.
         """
         mask = None if self.mask is None else read_mask(self.mask)
         return self.draft([reference.image() for reference in self.references], mask)
 
     def outline(self) -> Draft:
-        """The same with blank pictures of the same sizes, which is enough to check it; raises if the mask is gone."""
+        """Returns the input with blank images of the same sizes, which is enough for `Strategy.check`.
+
+        Raises:
+            FileNotFoundError: if the mask is missing.
+        """
         mask = None if self.mask is None else read_mask(self.mask)
         return self.draft([_blank(reference.size) for reference in self.references], mask)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values."""
+        """Returns the fields as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Planned:
-        """What `to_json` gave, read back."""
+        """Reads what `to_json` returned."""
         references = [Reference(**{**given, "size": tuple(given["size"])}) for given in values["references"]]
         lists = {name: tuple(map(_frozen, values[name])) for name in ("lines", "keywords", "query")}
         return cls(**{**values, **lists, "references": tuple(references)})
@@ -91,7 +103,7 @@ def _blank(size: tuple[int, int]) -> Image.Image:
 
 
 def read_mask(path: str) -> Image.Image:
-    """A mask, `L`.
+    """Reads a mask as mode `L`.
 
     Raises:
         FileNotFoundError: if it cannot be read.

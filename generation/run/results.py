@@ -1,4 +1,4 @@
-"""What became of a run's pictures."""
+"""The results of a run."""
 
 from __future__ import annotations
 
@@ -12,35 +12,37 @@ from PIL import Image
 
 from ..references.reference import Reference
 from ..requests import GenerationRequest
+from .journal import Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationResult:
-    """What became of one picture.
+    """The result for one picture.
 
     Attributes:
-        name: of the picture in its run, as `0007-1`.
-        request: what it was made for.
-        status: `done`; `failed`, `skipped` (it had no reference good enough) or `refused` (by the checker).
-        reason: a sentence, unless it is done; of a picture that is done, why it was made without a reference.
+        name: of the picture in its run, for example `0007-1`.
+        request: the request that it belongs to.
+        status: `done`; `failed`; `skipped` (no reference was good enough) or `refused` (by the checker).
+        reason: one sentence that says why it is not done; for a finished picture, why it was made without a reference,
+            or empty.
         path: of the PNG; None unless it is done.
-        references: what it was made from.
+        references: the images that it was made from.
         record: its row of the manifest.
     """
 
     name: str
     request: GenerationRequest
-    status: str
+    status: Status
     reason: str
     path: Path | None
     references: tuple[Reference, ...] = field(repr=False)
     record: Mapping[str, Any] = field(repr=False)
 
     def image(self) -> Image.Image:
-        """The picture, RGB.
+        """Opens the picture, RGB.
 
         Raises:
-            FileNotFoundError: if it was not made, or is gone.
+            FileNotFoundError: if it was not made, or the file is missing.
         """
         if self.path is None:
             raise FileNotFoundError(f"the picture {self.name} was not made: {self.reason}")
@@ -50,14 +52,14 @@ class GenerationResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results(Sequence[GenerationResult]):
-    """The pictures of a run, in the order of its requests.
+    """The results of a run, in the order of its requests.
 
     Attributes:
         folder: of the run.
-        results: all of them.
+        results: one per picture.
         num_made: pictures that this job made.
-        num_before: pictures that were there already.
-        seconds: that this job took to make them, without the plan and the pages.
+        num_before: pictures that earlier jobs made.
+        seconds: that this job took, without the plan and the pages.
     """
 
     folder: Path
@@ -77,8 +79,8 @@ class Results(Sequence[GenerationResult]):
         return len(self.results)
 
     @property
-    def counts(self) -> dict[str, int]:
-        """How many pictures have each status."""
+    def counts(self) -> dict[Status, int]:
+        """The number of pictures by status."""
         return dict(Counter(result.status for result in self.results))
 
     def __str__(self) -> str:
@@ -89,6 +91,6 @@ class Results(Sequence[GenerationResult]):
             f"{counts.get('failed', 0)} failed",
             f"{counts.get('skipped', 0)} skipped",
             *([f"{counts['refused']} refused"] if "refused" in counts else []),
-            *([f"{self.num_before} were there before"] if self.num_before else []),
+            *([f"{self.num_before} were made before"] if self.num_before else []),
         ]
         return ", ".join(parts)

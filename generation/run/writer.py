@@ -1,4 +1,4 @@
-"""Writing what a run makes: pictures are encoded and written while the model makes the next ones."""
+"""Writes the pictures of a run: encodes and writes them while the model makes the next ones."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from tqdm import tqdm
 
 from ...datasets.files import sha256, write_atomic
 from .folder import PICTURES
-from .journal import Manifest, Row, encode_png
+from .journal import Journal, Row, encode_png
 
-# That encode pictures: Pillow lets others run meanwhile.
-_THREADS = min(4, os.cpu_count() or 1)
+_THREADS = min(4, os.cpu_count() or 1)  # that encode; Pillow releases the GIL
 
 
 class Writer:
-    """Encodes pictures in some threads and writes them in one, so that the model does not wait."""
+    """Encodes pictures in several threads and writes them in one, so that the model does not wait."""
 
-    def __init__(self, root: Path, manifest: Manifest, bar: tqdm, most_pending: int) -> None:
+    def __init__(self, root: Path, journal: Journal, bar: tqdm, max_pending: int) -> None:
         self._root = root
-        self._manifest = manifest
+        self._journal = journal
         self._bar = bar
-        self._most_pending = most_pending
+        self._max_pending = max_pending
         self._num_failed = 0
         self._encoding = ThreadPoolExecutor(_THREADS, "encode")
         self._writing = ThreadPoolExecutor(1, "write")
@@ -35,20 +34,20 @@ class Writer:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """What was handed over is written, also when the job is stopped."""
+        """Writes what was handed over, also when the job is stopped."""
         self._writing.shutdown()
         self._encoding.shutdown()
-        self._manifest.close()
+        self._journal.close()
 
     def put(self, row: Row, image: Image.Image | None = None, speed: Row | None = None) -> None:
-        """Hands over a row, and its picture if there is one; `speed` is not told inside the picture."""
+        """Hands over a row and its picture, if there is one. `speed` goes into the row, but not into the PNG."""
         encoded = None if image is None else self._encoding.submit(encode_png, image, row)
         self._pending.append(self._writing.submit(self._write, {**row, **(speed or {})}, encoded))
-        while len(self._pending) > self._most_pending:
+        while len(self._pending) > self._max_pending:
             self._wait()
 
     def finish(self) -> None:
-        """Waits until all is written."""
+        """Waits until everything is written."""
         while self._pending:
             self._wait()
 
@@ -63,5 +62,5 @@ class Writer:
             data, file = encoded.result(), f"{PICTURES}/{row['name']}.png"
             write_atomic(self._root / file, data)
             row = {**row, "file": file, "sha256": sha256(data)}
-        self._manifest.append(row)  # behind its picture: a row that is there tells the truth
+        self._journal.append(row)  # after its picture, so that a row never names a file that does not exist
         return row

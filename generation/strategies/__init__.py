@@ -1,82 +1,72 @@
-"""Strategies by name: ways to make a picture from a prompt and references, alone or one after the other."""
+"""Strategies by name: ways to make an image from a prompt and references, alone or one after the other."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...datasets.errors import InputError
+from .base import BaseStrategy
 from .chain import Chain
+from .diffusion import pipeline_classes
 from .diffusion.options import ModelOptions
-from .diffusion.pipeline_classes import check_model
-from .settings import build_settings
+from .registry import STRATEGIES, settings_type, strategy_class, strategy_names
+from .settings import as_tuple, build_settings, check_choice, check_number, check_text
 from .spec import Draft, Made, Strategy
 
 __all__ = [
     "STRATEGIES",
+    "BaseStrategy",
     "Chain",
     "Draft",
     "Made",
     "ModelOptions",
     "Strategy",
+    "as_tuple",
+    "check_choice",
     "check_model",
+    "check_number",
     "check_settings",
+    "check_text",
     "load_strategies",
     "settings_type",
+    "strategy_class",
+    "strategy_names",
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """Where a strategy is: `strategy(settings)`, or `strategy(settings, model)` if it runs a model of diffusers."""
+def load_strategies(
+    names: Sequence[str],
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    model: ModelOptions | None = None,
+) -> Strategy:
+    """Returns the strategy of a name. Several names become a `Chain`: each works on the image of the one before.
 
-    module: str
-    strategy: str
-    settings: str
-    runs_model: bool = True
-
-
-# Modules are imported when asked for: some need torch and more.
-STRATEGIES = {
-    "text2img": _Entry("diffusion.text2img", "TextToImage", "TextToImageSettings"),
-    "img2img": _Entry("diffusion.img2img", "ImageToImage", "ImageToImageSettings"),
-    "ip_adapter": _Entry("diffusion.ip_adapter", "IPAdapter", "IPAdapterSettings"),
-    "inpaint": _Entry("diffusion.inpaint", "Inpaint", "InpaintSettings"),
-    "edit": _Entry("diffusion.edit", "Edit", "EditSettings"),
-    "stylize": _Entry("stylize", "Stylize", "StylizeSettings", runs_model=False),
-    "overlay": _Entry("poster.overlay", "Overlay", "OverlaySettings", runs_model=False),
-}
-
-
-def load_strategies(names: Sequence[str], settings: Mapping[str, Mapping[str, Any]], model: ModelOptions) -> Strategy:
-    """The strategy of a name; several become a `Chain` in which each works on the picture of the one before.
-
-    Weights are loaded when they are needed first, or by `describe()`. Strategies of equal `model`, of this call or of
-    others, share them for as long as one of them is in use.
+    Weights are loaded when they are first needed, or by `describe()`. Strategies with equal `model`, from this call or
+    another one, share the weights as long as one of them is in use.
 
     Args:
-        names: of `STRATEGIES`.
-        settings: strategy → field → value; those of other strategies are checked and not used.
-        model: what the strategies that run a model of diffusers load.
+        names: built-in strategies (`STRATEGIES`) or strategies of installed packages.
+        settings: strategy → field → value; settings of strategies that are not in `names` are checked and not used.
+        model: what the strategies that run a diffusers model load.
 
     Raises:
-        InputError: if a name or a setting does not exist, a value is out of range, or the strategies do not fit each
-            other.
+        InputError: if a name or a setting does not exist, a value is out of range, or the strategies do not fit
+            together.
     """
     if isinstance(names, str) or not names:
-        raise InputError(f"the strategies are {names!r}; give a list of: {', '.join(STRATEGIES)}")
+        raise InputError(f"the strategies are {names!r}; give a list of: {', '.join(strategy_names())}")
     twice = next((name for name in names if list(names).count(name) > 1), None)
     if twice is not None:  # settings and facts are kept by name
-        raise InputError(f"strategy {twice!r} is given twice; give each once")
+        raise InputError(f"strategy {twice!r} is given twice; give each strategy once")
+    settings = settings or {}
     check_settings(settings)
-    loaded = [_load(name, settings.get(name, {}), model) for name in names]
+    loaded = [_load(name, settings.get(name, {}), model or ModelOptions()) for name in names]
     return loaded[0] if len(loaded) == 1 else Chain(loaded)
 
 
 def check_settings(settings: Mapping[str, Mapping[str, Any]]) -> None:
-    """Checks settings of strategies, of a run or of one request, without loading anything.
+    """Checks settings of strategies, of a run or of one request, without loading a model.
 
     Raises:
         InputError: if a strategy or a field does not exist, or a value is out of range.
@@ -85,24 +75,25 @@ def check_settings(settings: Mapping[str, Mapping[str, Any]]) -> None:
         build_settings(settings_type(name), name, values)
 
 
-def settings_type(name: str) -> type:
-    """The dataclass of a strategy's settings, whose fields and defaults are what users may set.
+def check_model(options: ModelOptions, strategy: str) -> str:
+    """Checks without weights whether a model can run a strategy with the installed diffusers.
+
+    Reads the index of the model (a few hundred bytes), unless `options.pipeline` names its class.
+
+    Returns:
+        The name of the diffusers class that would run.
 
     Raises:
-        InputError: if there is no such strategy.
+        InputError: if the class does not exist, does not support the strategy, or lacks an argument that it needs.
     """
-    entry = _entry(name)
-    return getattr(importlib.import_module(f".{entry.module}", __package__), entry.settings)
+    task = getattr(strategy_class(strategy), "task", None)
+    if task is None:
+        able = [name for name in STRATEGIES if hasattr(strategy_class(name), "task")]
+        raise InputError(f"{strategy!r} runs no diffusers model; those that do: {', '.join(able)}")
+    return pipeline_classes.check_model(options, task)
 
 
 def _load(name: str, values: Mapping[str, Any], model: ModelOptions) -> Strategy:
-    entry = _entry(name)
-    strategy = getattr(importlib.import_module(f".{entry.module}", __package__), entry.strategy)
-    settings = build_settings(settings_type(name), name, values)
-    return strategy(settings, model) if entry.runs_model else strategy(settings)
-
-
-def _entry(name: str) -> _Entry:
-    if name not in STRATEGIES:
-        raise InputError(f"strategy {name!r} is not known; give one of: {', '.join(STRATEGIES)}")
-    return STRATEGIES[name]
+    found = strategy_class(name)
+    settings = build_settings(found.settings_type, name, values)
+    return found(settings, model) if getattr(found, "takes_model", False) else found(settings)

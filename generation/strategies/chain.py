@@ -1,4 +1,4 @@
-"""Strategies one after the other: each works on the picture that the one before has made."""
+"""Strategies one after the other: each works on the image that the one before made."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 from PIL import Image
 
 from ...datasets.errors import InputError
+from .base import reference_range
 from .spec import Draft, Made, Strategy
 
 
 class Chain:
-    """A strategy made of several. Facts are kept apart: the name of each → its facts.
+    """A strategy made of several. Facts are kept by strategy: name → facts.
 
-    A picture that one of them could not make goes no further.
+    If one strategy fails to make an image, the later ones do not get it.
     """
 
     def __init__(self, strategies: Sequence[Strategy]) -> None:
@@ -23,27 +24,31 @@ class Chain:
             fewest, most = strategy.num_references
             if not fewest <= 1 <= most:
                 raise InputError(
-                    f"{strategy.name!r} cannot follow another strategy: it takes {_range(fewest, most)}, and one "
-                    "picture is handed on; put it first or leave it out"
+                    f"{strategy.name!r} cannot follow another strategy: it takes {reference_range(fewest, most)}, and "
+                    "a chain passes on 1 image; put it first or leave it out"
                 )
         self._strategies = tuple(strategies)
         self.name = "+".join(strategy.name for strategy in strategies)
         self.num_references = strategies[0].num_references
 
     def describe(self) -> dict[str, Any]:
-        """What each of them says, by name."""
+        """Returns the descriptions of the strategies by name."""
         return {strategy.name: strategy.describe() for strategy in self._strategies}
 
     def check(self, draft: Draft) -> None:
-        """See `Strategy`. What follows the first is checked with the draft's first reference for the coming picture."""
+        """See `Strategy`. For the later strategies, the first reference stands in for the image that is not made yet.
+
+        Raises:
+            InputError: if one of the strategies cannot use the draft.
+        """
         first, *others = self._strategies
         first.check(draft)
-        picture = draft.references[0] if draft.references else Image.new("RGB", (512, 512))
+        image = draft.references[0] if draft.references else Image.new("RGB", (512, 512))
         for strategy in others:
-            strategy.check(_handed_on(draft, picture))
+            strategy.check(_passed_on(draft, image))
 
     def bucket(self, draft: Draft) -> Hashable:
-        """That of the first: the others sort the pictures again, whose sizes are known only then."""
+        """Returns the bucket of the first strategy. The others sort again, because sizes are known only then."""
         return self._strategies[0].bucket(draft)
 
     def make(self, drafts: Sequence[Draft]) -> list[Made]:
@@ -54,21 +59,15 @@ class Chain:
             batches: dict[Hashable, list[tuple[int, Draft]]] = {}
             for number, each in enumerate(made):
                 if each.image is not None:
-                    draft = _handed_on(drafts[number], each.image)
+                    draft = _passed_on(drafts[number], each.image)
                     batches.setdefault(strategy.bucket(draft), []).append((number, draft))
             for batch in batches.values():
-                news = strategy.make([draft for _, draft in batch])
-                for (number, _), new in zip(batch, news, strict=True):
-                    made[number] = replace(new, facts={**made[number].facts, strategy.name: new.facts})
+                results = strategy.make([draft for _, draft in batch])
+                for (number, _), result in zip(batch, results, strict=True):
+                    made[number] = replace(result, facts={**made[number].facts, strategy.name: result.facts})
         return made
 
 
-def _handed_on(draft: Draft, picture: Image.Image) -> Draft:
-    """The mask belongs to the reference, not to the picture made from it."""
-    return replace(draft, references=(picture,), mask=None)
-
-
-def _range(fewest: int, most: int) -> str:
-    if most == 0:
-        return "no reference"
-    return f"{fewest} references" if fewest == most else f"{fewest} to {most} references"
+def _passed_on(draft: Draft, image: Image.Image) -> Draft:
+    """Returns the draft for the next strategy. The mask belongs to the reference, so it is not passed on."""
+    return replace(draft, references=(image,), mask=None)

@@ -1,6 +1,6 @@
-"""Settings of strategies: made from what users write, changed for single pictures, always checked.
+"""Settings of strategies: built from what users write, changed for single images, always checked.
 
-Every strategy has a frozen dataclass of settings whose `__post_init__` checks the values.
+Each strategy has a frozen dataclass of settings whose `__post_init__` checks the values.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def build_settings(settings_type: type[T], strategy: str, values: Mapping[str, Any]) -> T:
-    """Settings with the given values, the others as they are by default.
+    """Returns settings with the given values; the other fields keep their defaults.
 
     Raises:
         InputError: if a field does not exist or a value is out of range.
@@ -26,7 +26,7 @@ def build_settings(settings_type: type[T], strategy: str, values: Mapping[str, A
 
 
 def changed_settings(settings: T, strategy: str, changes: Mapping[str, Any]) -> T:
-    """The settings with some fields changed, as one picture's request may ask for; checked again.
+    """Returns the settings with some fields changed, as the request of one image may ask for; checks them again.
 
     Raises:
         InputError: if a field does not exist or a value is out of range.
@@ -49,10 +49,10 @@ def _check_fields(settings_type: type, strategy: str, values: Mapping[str, Any])
 def check_number(
     name: str, value: Any, low: float, high: float, *, whole: bool = False, optional: bool = False
 ) -> None:
-    """Checks a number's kind and range, both ends included.
+    """Checks the type and the range of a number; both ends are allowed.
 
     Raises:
-        InputError: if it is something else; None is allowed where it is optional.
+        InputError: if the value is something else. None is allowed if `optional`.
     """
     if value is None and optional:
         return
@@ -76,7 +76,7 @@ def check_text(name: str, value: Any, *, optional: bool = False) -> None:
     """Checks that a value is a text that is not empty.
 
     Raises:
-        InputError: if it is something else; None is allowed where it is optional.
+        InputError: if the value is something else. None is allowed if `optional`.
     """
     if value is None and optional:
         return
@@ -85,10 +85,10 @@ def check_text(name: str, value: Any, *, optional: bool = False) -> None:
 
 
 def as_tuple(name: str, value: Any, kind: type | tuple[type, ...]) -> tuple[Any, ...]:
-    """One value or a list of them, as YAML and the command line give them → a tuple.
+    """Returns a tuple of one value or of a list of values, as YAML and the command line give them.
 
     Raises:
-        InputError: if an item is of another kind.
+        InputError: if an item is of another type.
     """
     items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
     if not all(isinstance(item, kind) and not isinstance(item, bool) for item in items):

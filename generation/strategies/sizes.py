@@ -1,35 +1,45 @@
-"""Sizes: what a model can work at, how a reference is fitted to it, and back.
+"""Sizes: which size a model works at, how a reference is fitted to it, and how the result gets its size back.
 
-Models work at multiples of 8 or 16 px, near the area that they were trained at. Left to itself, diffusers floors odd
-sizes and squashes a batch to the size of its first picture without a word.
+Models work at multiples of 8 or 16 px, near the area that they were trained at. By default, diffusers silently rounds
+other sizes down and squashes a batch to the size of its first image.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from PIL import Image
 
-Size = tuple[int, int]  # width, height
+Size: TypeAlias = tuple[int, int]  # width, height
+Fit: TypeAlias = Literal["crop", "pad"]
 
-FITS = ("crop", "pad")
+FITS: tuple[Fit, ...] = get_args(Fit)
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """The size that the model works at, and that of the picture which is handed back; width × height."""
+    """The size that the model works at, and the size of the result; width × height in pixels."""
 
     worked: Size
     result: Size
 
 
 def plan_canvas(reference: Size | None, *, width: int | None, height: int | None, pixels: int, multiple: int) -> Canvas:
-    """Chooses sizes: of the asked width and height, of the reference's shape where one is missing, else a square.
+    """Chooses the sizes. If width or height is missing, the shape is that of the reference, or a square without one.
 
-    The model works at `pixels` at most and as near to them as multiples allow, whatever the size of the result. Where
-    neither width nor height is asked for, the result is what the model has worked at.
+    Args:
+        reference: width and height of the first reference; None if there is none.
+        width: of the result in pixels; None if it is not asked for.
+        height: of the result in pixels; None if it is not asked for.
+        pixels: the largest area that the model works at. The working size comes as near to it as `multiple` allows,
+            whatever the size of the result.
+        multiple: width and height of the working size must be multiples of it.
+
+    Returns:
+        The sizes. If neither width nor height is asked for, the result has the working size.
     """
     shape = reference or (1, 1)
     if width and height:
@@ -44,30 +54,35 @@ def plan_canvas(reference: Size | None, *, width: int | None, height: int | None
 
 def _worked(shape: Size, pixels: int, multiple: int) -> Size:
     def floored(side: float) -> int:
-        return max(multiple, int(round(side, 6) // multiple) * multiple)  # rounded, or 512 may be 511.99… and lose 8 px
+        return max(multiple, int(round(side, 6) // multiple) * multiple)  # without round, 511.99… would lose 8 px
 
     aspect = shape[0] / shape[1]
     width, height = floored(math.sqrt(pixels * aspect)), floored(math.sqrt(pixels / aspect))
-    # A very long picture is a multiple high at least, so it has to be shorter.
+    # A very long image is at least one multiple high, so it must be shorter.
     return min(width, floored(pixels / height)), min(height, floored(pixels / width))
 
 
-def fit(image: Image.Image, canvas: Canvas, how: str) -> Image.Image:
-    """A reference at the size that the model works at, RGB.
+def fit(image: Image.Image, canvas: Canvas, how: Fit) -> Image.Image:
+    """Returns a reference at the working size, RGB.
 
-    What is kept has the shape of the result: `restore` undoes the little that multiples stretch it by.
+    The part that is kept has the shape of the result. Rounding to multiples stretches it a little; `restore` undoes
+    that.
 
     Args:
-        image: of any size; transparent parts become white, since diffusers takes a fourth channel for latents.
+        image: of any size. Transparent parts become white, because diffusers takes a fourth channel for latents.
         canvas: the sizes.
-        how: `crop` takes the largest middle part of the result's shape; `pad` keeps all and repeats the edges.
+        how: `crop` keeps the largest centred part with the shape of the result; `pad` keeps the whole image and
+            repeats its edges.
     """
     image = flatten(image)
     scale_x, scale_y = (canvas.worked[axis] / canvas.result[axis] for axis in (0, 1))
     ratios = (canvas.result[0] / image.width, canvas.result[1] / image.height)
     if how == "crop":
         kept = (canvas.result[0] / max(ratios), canvas.result[1] / max(ratios))
-        left, top = max(0.0, (image.width - kept[0]) / 2), max(0.0, (image.height - kept[1]) / 2)  # −1e−14 is refused
+        left, top = (
+            max(0.0, (image.width - kept[0]) / 2),
+            max(0.0, (image.height - kept[1]) / 2),
+        )  # Pillow refuses −1e−14
         box = (left, top, min(left + kept[0], image.width), min(top + kept[1], image.height))
         return image.resize(canvas.worked, Image.Resampling.LANCZOS, box=box)
     inner = (
@@ -81,12 +96,12 @@ def fit(image: Image.Image, canvas: Canvas, how: str) -> Image.Image:
 
 
 def restore(image: Image.Image, size: Size) -> Image.Image:
-    """A picture that was made, at the size that it was asked for."""
+    """Returns a generated image at the size that was asked for."""
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """RGB, transparent parts white."""
+    """Returns the image as RGB on a white background."""
     if image.mode == "RGB":
         return image
     if not image.has_transparency_data:

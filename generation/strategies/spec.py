@@ -1,6 +1,6 @@
-"""What a strategy gets and gives: drafts in, pictures out, a batch at a time.
+"""The interface of a strategy: drafts go in, images come out, one batch at a time.
 
-A strategy knows neither galleries nor files of prompts: a run has chosen references and seeds before it.
+A strategy knows neither galleries nor prompt files. The run has already chosen the references and the seeds.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from PIL import Image
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Draft:
-    """One picture that is to be made.
+    """The input for one image that a strategy must make.
 
     Attributes:
-        name: unique in a run, as `0007-1`: messages name the picture by it.
-        prompt: what the model is told.
-        negative_prompt: what it should avoid; empty for nothing.
-        seed: of this picture alone, so that its batch changes nothing.
-        references: what it is made from, RGB, the best first; a strategy that follows another in a chain finds that
-            one's picture as the only one.
-        mask: `L`, of the first reference's size, white where the picture is to be made anew; None where no mask was
-            given.
-        lines: the copy that may be set on the picture, headline first.
-        settings: what this picture's request changes of the strategies' settings: strategy → field → value.
+        name: unique in a run, for example `0007-1`; messages name the image by it.
+        prompt: the prompt for the model.
+        negative_prompt: what the model should avoid; empty for nothing.
+        seed: the seed of this image alone, so that the batch does not change the image.
+        references: the input images, RGB, the best one first. A strategy that follows another one in a chain gets
+            the image of that one as the only reference.
+        mask: mode `L`, of the same size as the first reference, white where the strategy must repaint; None if the
+            request has no mask.
+        lines: the copy that may be drawn on the image, headline first.
+        settings: what the request of this image changes in the settings: strategy → field → value.
     """
 
     name: str
@@ -41,9 +41,12 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Made:
-    """One picture that was made, RGB; or None, and `problem` says in a sentence why.
+    """The result for one draft.
 
-    `facts` are JSON values for the manifest: steps asked for and done, sizes on the way, what was cut or retried.
+    Attributes:
+        image: RGB; None if the strategy could not make it.
+        facts: JSON values for the manifest, for example steps asked for and done, working size, what was cut.
+        problem: one sentence that says why there is no image.
     """
 
     image: Image.Image | None
@@ -53,22 +56,22 @@ class Made:
 
 @runtime_checkable
 class Strategy(Protocol):
-    """A way to make pictures.
+    """A way to make images.
 
     Attributes:
         name: as users write it.
-        num_references: the fewest and the most references that one picture is made from.
+        num_references: the smallest and the largest number of references for one image.
     """
 
     name: str
     num_references: tuple[int, int]
 
     def describe(self) -> dict[str, Any]:
-        """What decides the pictures, as JSON values for the manifest: settings, model and its revision, versions …."""
+        """Returns all that decides the images, as JSON values for the manifest: settings, model, versions."""
         ...
 
     def check(self, draft: Draft) -> None:
-        """Says before the work what could not be used.
+        """Checks a draft before the work begins.
 
         Raises:
             InputError: if the draft lacks something, or changes a setting that does not exist or is out of range.
@@ -76,13 +79,13 @@ class Strategy(Protocol):
         ...
 
     def bucket(self, draft: Draft) -> Hashable:
-        """Drafts of equal buckets may be made in one batch: they have the same size and settings."""
+        """Returns a key. Drafts with equal keys have the same size and settings and may share a batch."""
         ...
 
     def make(self, drafts: Sequence[Draft]) -> list[Made]:
-        """Makes a batch of drafts of one bucket: as many pictures, in the same order.
+        """Makes one batch of drafts of the same bucket; returns one result per draft, in the same order.
 
         Raises:
-            torch.OutOfMemoryError: if the batch is too large; half of it may do.
+            torch.OutOfMemoryError: if the batch is too large; the caller then halves it.
         """
         ...

@@ -48,7 +48,7 @@ def run(output: str = "diantu-demo", device: str = "auto") -> int:
     posters = _make_posters(root / "posters", opened)
     page = root / "demo.html"
     made = poster_section(posters, "copy → keywords → photograph → redrawn → headline", page)
-    write_sheet(asked, page, title="diantu: what 184 photographs answer", further=made)
+    write_sheet([hits.section() for hits in asked], page, title="diantu: what 184 photographs answer", further=made)
 
     print(f"posters  {', '.join(str(poster.path) for poster in posters)}")
     print(f"page     {page.resolve()}")

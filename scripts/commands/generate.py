@@ -6,17 +6,19 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ...datasets import InputError
 
 if TYPE_CHECKING:
     from ...generation import Results
+    from ...generation.run.plan import NoReference
+    from ...generation.strategies.diffusion.options import Dtype, Offload
 
 log = logging.getLogger(__name__)
 
 _TEXT_TO_IMAGE = "text-to-image"
-_CHAT_CACHE = Path("~/.cache/diantu/chat").expanduser()  # an endpoint is asked once about the same copy
+_CHAT_CACHE = Path("~/.cache/diantu/chat").expanduser()  # so that an endpoint reads the same copy only once
 
 
 def run(
@@ -48,39 +50,42 @@ def run(
     encoder: str | None = None,
     json: bool = False,
 ) -> int:
-    """Makes pictures of prompts from references that a gallery has; run it again to go on where it stopped.
+    """Makes pictures from prompts and references of a gallery. Run it again to continue where it stopped.
 
     Args:
-        prompts: .txt (a prompt a line), .csv (a column a field) or .jsonl; its fields go before the options below.
-        output: the run's folder: pictures, manifest.jsonl, index.html, sheet.png.
-        strategy: img2img, ip_adapter, inpaint, edit, stylize, overlay or text2img; several work one after the other on
-            the same picture, as stylize overlay.
-        gallery: the gallery's folder; not needed where every request names files, or no references are used.
-        model: a repository of diffusers or a local folder, for strategies that run one.
+        prompts: .txt (one prompt per line), .csv (one column per field) or .jsonl; its fields override the options
+            below.
+        output: the folder of the run: pictures, manifest.jsonl, index.html, sheet.png.
+        strategy: text2img, img2img, ip_adapter, inpaint, edit, stylize, overlay, or a strategy of an installed package;
+            if several are given, each works on the picture of the one before, as in stylize overlay.
+        gallery: the folder of the gallery; not needed if every request names files, or no references are used.
+        model: a diffusers repository or a local folder, for strategies that run a model.
         revision: branch, tag or commit of the repository.
-        variant: of the weights' files, say fp16.
-        pipeline: the class that the model must be, say StableDiffusionXLPipeline.
+        variant: of the weight files, for example fp16.
+        pipeline: the class that the model must have, for example StableDiffusionXLPipeline.
         dtype: auto (half precision on GPUs), float32, bfloat16 or float16.
-        device: where the model and the gallery's encoder run: auto, cpu, cuda or cuda:<number>.
-        offload: to save GPU memory, keep only a part of the model there (model) or a layer (sequential); or none.
-        set: settings of strategies, as img2img.strength=0.5 overlay.position=left.
-        copy: the prompts are advertising copy, in Chinese or English: what it is about is searched for and drawn, and
-            overlay sets it on the picture. DIANTU_CHAT_URL names an endpoint that reads copy better than is done here.
-        num_pictures: pictures a prompt.
-        negative_prompt: what is to be avoided.
-        k: references a picture, where the strategy takes several.
-        where: a SQL condition that references meet, as "width >= 512 AND licence = 'CC0-1.0'".
-        diversity: from 0 to 1, how much references of one picture are to differ.
-        min_zscore: references below this zscore are not good enough.
-        min_score: references below this score are not good enough.
-        no_reference: what becomes of a picture without a reference good enough: skip, text-to-image, or fail to refuse
-            the run.
-        rotate: how much worse than the best, as a share of its score, a reference may be so that others are used, too.
-        max_punsafe: rows with a higher punsafe are no references, where the gallery has that column.
+        device: where the model and the encoder of the gallery run: auto, cpu, cuda or cuda:<number>.
+        offload: to save GPU memory, keep only a part of the model (model) or a layer (sequential) on the GPU; or none.
+        set: settings of strategies, for example img2img.strength=0.5 overlay.position=left.
+        copy: read the prompts as advertising copy in Chinese or English. Its keywords are searched for, the prompt for
+            the model is made from them, and overlay draws the copy on the picture. DIANTU_CHAT_URL may name an endpoint
+            that reads copy better than the built-in method.
+        num_pictures: pictures per prompt.
+        negative_prompt: what the model should avoid.
+        k: references per picture, if the strategy takes several.
+        where: a SQL condition that references must meet, for example "width >= 512 AND licence = 'CC0-1.0'".
+        diversity: 0 to 1; a higher value prefers references that differ from each other.
+        min_zscore: references with a lower zscore are not used.
+        min_score: references with a lower score are not used.
+        no_reference: what happens to a picture without a reference that is good enough: skip, text-to-image, or fail to
+            refuse the run.
+        rotate: how far a reference may score below the best one so that other references are used too, as a share of
+            the best score.
+        max_punsafe: rows with a higher punsafe are not used as references, if the gallery has that column.
         seed: of the run; pictures whose request has no seed get theirs from it and their prompt.
-        batch_size: pictures that are made together; halved where the memory is too small.
-        encoder: the gallery's encoder, if its weights lie elsewhere than when the gallery was made.
-        json: machine-readable, on stdout.
+        batch_size: pictures that are made together; halved if the memory is too small.
+        encoder: the encoder of the gallery, if its weights are in another place than when the gallery was made.
+        json: print machine-readable output on stdout.
     """
     from ...generation import Copywriter, ModelOptions, RunOptions, generate, load_strategies, read_requests
     from ...generation.copy.chat import Chat
@@ -90,28 +95,31 @@ def run(
         prompts, num_pictures=num_pictures, negative_prompt=negative_prompt, k=k, where=where, diversity=diversity,
         min_zscore=min_zscore, min_score=min_score,
     )  # fmt: skip
+    # These words are strings on the command line; RunOptions and ModelOptions check them.
     options = RunOptions(
-        seed=seed, batch_size=batch_size, rotate=rotate, no_reference=no_reference, max_punsafe=max_punsafe
-    )
+        seed=seed, batch_size=batch_size, rotate=rotate, no_reference=cast("NoReference", no_reference),
+        max_punsafe=max_punsafe,
+    )  # fmt: skip
     loaded = ModelOptions(
-        name=model, revision=revision, variant=variant, pipeline=pipeline, dtype=dtype, device=device, offload=offload
-    )
+        name=model, revision=revision, variant=variant, pipeline=pipeline, dtype=cast("Dtype", dtype), device=device,
+        offload=cast("Offload", offload),
+    )  # fmt: skip
     settings = _settings(set)
-    maker = load_strategies(strategy, settings, loaded)
+    chosen = load_strategies(strategy, settings, loaded)
     without = None
-    if no_reference == _TEXT_TO_IMAGE and maker.num_references[0] > 0:
+    if no_reference == _TEXT_TO_IMAGE and chosen.num_references[0] > 0:
         without = load_strategies(["text2img", *strategy[1:]], settings, loaded)
     opened = None if gallery is None else Gallery.open(gallery, encoder=encoder, device=device)
     results = generate(
-        requests, output, maker, gallery=opened, options=options, without_reference=without,
+        requests, output, chosen, gallery=opened, options=options, without_reference=without,
         copywriter=Copywriter(Chat.from_environment(cache=_CHAT_CACHE)) if copy else None, show_progress=True,
     )  # fmt: skip
     return _report(results, as_json=json)
 
 
 def _settings(given: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """`strategy.field=value …` → strategy → field → value."""
-    from ...generation.requests import parse_setting
+    """Reads settings given as `strategy.field=value`: strategy → field → value."""
+    from ...generation.fields import parse_setting
 
     found: dict[str, dict[str, Any]] = {}
     for text in given:

@@ -1,1 +1,1 @@
-"""Contact sheets: hits as a page or as one image."""
+"""Contact sheets: images and captions as an HTML page or as one PNG."""

@@ -1,10 +1,15 @@
-"""The style and the frame of all HTML pages that diantu writes."""
+"""The style and the template of all HTML pages that diantu writes, and how images go into them."""
 
 from __future__ import annotations
 
+import base64
+import io
+from html import escape
 from string import Template
 
-# All of it is nested in one class, so that it touches nothing else where hits are shown inside another page.
+from PIL import Image
+
+# All rules are nested in one class, so that they affect nothing else when hits are shown inside another page.
 STYLE = """
 .diantu { color-scheme: light dark; --line: #8884; --dim: #888; --bar: #2a7de1;
 font: 15px/1.45 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif;
@@ -23,14 +28,40 @@ figcaption { padding: .5rem .6rem .6rem; overflow-wrap: anywhere; }
 .bar i { display: block; height: 100%; background: var(--bar); border-radius: 2px; } }
 """
 
-
 _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>$title</title>
 <style>$style
 html { color-scheme: light dark; }
 body { margin: 2rem auto; max-width: 72rem; padding: 0 1.25rem; }</style></head><body class=diantu>
-<h1>$title</h1>
-$sections
+$body
 </body></html>
 """)
+THUMBNAIL = 320  # pixels of the long side: twice the size on the page, so that images are sharp on dense screens
+
+
+def page(title: str, body: str, *, style: str = "") -> str:
+    """Returns a complete HTML page that loads nothing from elsewhere.
+
+    Args:
+        title: plain text, shown by the browser; the body has its own heading.
+        body: HTML.
+        style: CSS rules beside `STYLE`.
+    """
+    return _PAGE.substitute(style=STYLE + style, title=escape(title), body=body)
+
+
+def inline(image: Image.Image, size: int = THUMBNAIL) -> str:
+    """Returns an image as the quoted value of `src`, at most `size` pixels wide and high."""
+    image = image.copy()
+    image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=85)
+    return f"'data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}'"
+
+
+def link(url: str, text: str) -> str:
+    """Returns a text as HTML that links to a URL. Only http and https become links, so that `javascript:` does not."""
+    if not url.startswith(("https://", "http://")):
+        return escape(text)
+    return f"<a href='{escape(url)}' rel=noreferrer>{escape(text)}</a>"

@@ -1,9 +1,7 @@
-"""Contact sheets: hits as one HTML page that stands alone, or as one PNG."""
+"""Contact sheets: sections of images as one HTML page that stands alone, or as one PNG."""
 
 from __future__ import annotations
 
-import base64
-import io
 import logging
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -12,130 +10,130 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from ...datasets import InputError
-from ..hits import Hit, Hits
 from .fonts import ADVICE, choose, fitted
-from .html import _PAGE, STYLE
+from .html import STYLE, THUMBNAIL, inline, link, page
+from .section import SheetSection, Tile
 
 log = logging.getLogger(__name__)
 
-_THUMBNAIL = 320  # pixels of the long side, twice what the page shows: sharp on dense screens
+_MISSING = "the image is missing"
 
 
-def write_sheet(sections: Sequence[Hits], path: Path, *, title: str | None = None, further: str = "") -> Path:
-    """Writes the hits of one or several queries, as HTML or PNG by the ending of `path`.
+def write_sheet(sections: Sequence[SheetSection], path: Path, *, title: str | None = None, further: str = "") -> Path:
+    """Writes a sheet of one or several sections, as HTML or PNG by the extension of `path`.
 
-    A hit whose pixels are gone keeps its place, with a note in it. `further` is HTML that stands below the hits.
+    A tile whose image is missing keeps its place and says so.
+
+    Args:
+        sections: from top to bottom.
+        path: the file; its folder is created.
+        title: of the page; None for the headings of the sections. A PNG has no title.
+        further: HTML below the sections of a page.
+
+    Returns:
+        The path.
 
     Raises:
-        InputError: if `path` ends in neither.
+        InputError: if `path` ends in neither .html nor .png.
     """
-    ending = path.suffix.lower()
-    if ending not in (".html", ".png"):
-        raise InputError(f"a sheet named {path.name!r} cannot be written; its name must end in .html or .png")
+    extension = path.suffix.lower()
+    if extension not in (".html", ".png"):
+        raise InputError(f"a sheet cannot be written as {path.name!r}; give a name that ends in .html or .png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    if ending == ".html":
-        heading = title or " · ".join(hits.query.label for hits in sections)
-        shown = "\n".join([*map(_section, sections), further])
-        page = _PAGE.substitute(style=STYLE, title=escape(heading), sections=shown)
-        path.write_text(page, encoding="utf-8")
+    if extension == ".html":
+        path.write_text(_page(sections, title, further), encoding="utf-8")
     else:
         _draw_sheet(sections).save(path)
     return path
 
 
-def fragment(hits: Hits) -> str:
-    """The hits as HTML to be shown inside another page, such as a notebook."""
-    return f"<style>{STYLE}</style><div class=diantu>{_section(hits)}</div>"
+def fragment(section: SheetSection) -> str:
+    """Returns a section as HTML for another page, such as a notebook."""
+    return f"<style>{STYLE}</style><div class=diantu>{_section(section)}</div>"
 
 
-def thumbnail(hit: Hit) -> Image.Image | None:
-    """A hit's picture, at most 320 pixels long, or None if its pixels are gone."""
+def thumbnail(tile: Tile) -> Image.Image | None:
+    """Returns the image of a tile, at most 320 pixels wide and high; None if it is missing."""
     try:
-        return hit.thumbnail(_THUMBNAIL)
+        return tile.thumbnail(THUMBNAIL)
     except FileNotFoundError:
         return None
 
 
-def _section(hits: Hits) -> str:
-    shown = f"<img src={inline(hits.query.image)} alt=query>" if hits.query.image else ""
-    label = escape(hits.query.label)
-    figures = "\n".join(_figure(hit, max(*(hit.score for hit in hits), 1e-6)) for hit in hits)
-    where = f", where {escape(hits.explain.get('where', ''))}" if hits.explain.get("where") else ""
-    note = f"{hits.query.kind} query{where}, {len(hits)} hits, {hits.took_ms:.1f} ms"
+def _page(sections: Sequence[SheetSection], title: str | None, further: str) -> str:
+    heading = title or " · ".join(section.heading for section in sections)
+    if title is None and len(sections) == 1:  # the heading of the only section is the heading of the page
+        body = [_section(sections[0], "h1"), further]
+    else:
+        body = [f"<h1>{escape(heading)}</h1>", *map(_section, sections), further]
+    return page(heading, "\n".join(body))
+
+
+def _section(section: SheetSection, level: str = "h2") -> str:
+    shown = f"<img src={inline(section.image)} alt=query>" if section.image else ""
+    best_score = max((tile.score for tile in section.tiles), default=0.0)
+    figures = "\n".join(_figure(tile, max(best_score, 1e-6)) for tile in section.tiles)
+    heading = f"<{level}>{escape(section.heading)}</{level}>"
     return (
-        f"<section><header>{shown}<div><h2>{label}</h2><span class=dim>{note}</span></div></header>"
+        f"<section><header>{shown}<div>{heading}<span class=dim>{escape(section.note)}</span></div></header>"
         f"<div class=hits>{figures}</div></section>"
     )
 
 
-def _figure(hit: Hit, best_score: float) -> str:
-    image = thumbnail(hit)
-    caption = escape(hit.caption or hit.key)
-    picture = f"<img src={inline(image)} alt='{caption}'>" if image else "<div class=gone>the picture is gone</div>"
-    details = escape("\n".join(f"{name}: {value}" for name, value in hit.metadata.items() if value is not None))
-    zscore = "" if hit.zscore is None else f"z {hit.zscore:+.1f}"
-    url = str(hit.metadata.get("url") or "")
-    # What is no web address, as javascript:…, is not made a link.
-    is_link = url.startswith(("https://", "http://"))
-    key = f"<a href='{escape(url)}' rel=noreferrer>{escape(hit.key)}</a>" if is_link else escape(hit.key)
-    folded = f" (+{hit.folded})" if hit.folded else ""
-    width = round(100 * max(0.0, min(1.0, hit.score / best_score)))
+def _figure(tile: Tile, best_score: float) -> str:
+    image = thumbnail(tile)
+    caption = escape(tile.caption)
+    shown = f"<img src={inline(image)} alt='{caption}'>" if image else f"<div class=gone>{_MISSING}</div>"
+    zscore = "" if tile.zscore is None else f"z {tile.zscore:+.1f}"
+    folded = f" (+{tile.folded})" if tile.folded else ""
+    width = round(100 * max(0.0, min(1.0, tile.score / best_score)))
     return (
-        f"<figure title='{details}'>{picture}<figcaption>"
-        f"<div class=score><b>{hit.score:.3f}</b><span class=dim>{zscore}</span></div>"
+        f"<figure title='{escape(tile.details)}'>{shown}<figcaption>"
+        f"<div class=score><b>{tile.score:.3f}</b><span class=dim>{zscore}</span></div>"
         f"<div class=bar><i style='width:{width}%'></i></div>"
-        f"{caption}<br><span class=dim>{key}{folded}</span></figcaption></figure>"
+        f"{caption}<br><span class=dim>{link(tile.url, tile.key)}{folded}</span></figcaption></figure>"
     )
 
 
-def inline(image: Image.Image, size: int = _THUMBNAIL) -> str:
-    """A picture as the value of `src`, quoted: at most `size` pixels long."""
-    image = image.copy()
-    image.thumbnail((size, size), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=85)
-    return f"'data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}'"
-
-
-# The PNG: a grid of cells, each a picture with two lines under it.
+# The PNG is a grid of cells; each cell is an image with two lines of text below it. All sizes are in pixels.
 _CELL, _TEXT, _GAP, _COLUMNS = 200, 40, 12, 6
 _HEADING = 40
 
 
-def _draw_sheet(sections: Sequence[Hits]) -> Image.Image:
+def _draw_sheet(sections: Sequence[SheetSection]) -> Image.Image:
     face, missing = choose("".join(_texts(sections)))
     if missing:
-        log.warning("no font has %r on the sheet, drawn as boxes; %s, or write an .html sheet", missing[:20], ADVICE)
-    columns = max(1, min(_COLUMNS, max((len(hits) for hits in sections), default=1)))
-    heights = [_HEADING + -(-len(hits) // columns) * (_CELL + _TEXT + _GAP) for hits in sections]
+        log.warning("no font has %r, drawn as boxes on the sheet; %s, or write an .html sheet", missing[:20], ADVICE)
+    columns = max(1, min(_COLUMNS, max((len(section.tiles) for section in sections), default=1)))
+    heights = [_HEADING + -(-len(section.tiles) // columns) * (_CELL + _TEXT + _GAP) for section in sections]
     sheet = Image.new("RGB", (_GAP + columns * (_CELL + _GAP), _GAP + sum(heights)), "white")
     draw = ImageDraw.Draw(sheet)
     font, large = face.at(14), face.at(20)
     top = _GAP
-    for hits, height in zip(sections, heights, strict=True):
-        draw.text((_GAP, top), fitted(hits.query.label, large, sheet.width - 2 * _GAP), fill="black", font=large)
-        for i, hit in enumerate(hits):
+    for section, height in zip(sections, heights, strict=True):
+        draw.text((_GAP, top), fitted(section.heading, large, sheet.width - 2 * _GAP), fill="black", font=large)
+        for i, tile in enumerate(section.tiles):
             left = _GAP + i % columns * (_CELL + _GAP)
-            _draw_cell(sheet, draw, hit, left, top + _HEADING + i // columns * (_CELL + _TEXT + _GAP), font)
+            _draw_cell(sheet, draw, tile, left, top + _HEADING + i // columns * (_CELL + _TEXT + _GAP), font)
         top += height
     return sheet
 
 
 def _draw_cell(
-    sheet: Image.Image, draw: ImageDraw.ImageDraw, hit: Hit, left: int, top: int, font: ImageFont.FreeTypeFont
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int, font: ImageFont.FreeTypeFont
 ) -> None:
-    image = thumbnail(hit)
+    image = thumbnail(tile)
     if image:
         image.thumbnail((_CELL, _CELL), Image.Resampling.LANCZOS)
         sheet.paste(image, (left + (_CELL - image.width) // 2, top + (_CELL - image.height) // 2))
     else:
         draw.rectangle((left, top, left + _CELL, top + _CELL), outline="#bbb")
-        draw.text((left + 8, top + _CELL // 2), "the picture is gone", fill="#888", font=font)
-    draw.text((left, top + _CELL + 2), f"{hit.rank}.  {hit.score:.3f}", fill="#2a7de1", font=font)
-    draw.text((left, top + _CELL + 20), fitted(hit.caption or hit.key, font, _CELL), fill="black", font=font)
+        draw.text((left + 8, top + _CELL // 2), _MISSING, fill="#888", font=font)
+    draw.text((left, top + _CELL + 2), f"{tile.rank}.  {tile.score:.3f}", fill="#2a7de1", font=font)
+    draw.text((left, top + _CELL + 20), fitted(tile.caption, font, _CELL), fill="black", font=font)
 
 
-def _texts(sections: Sequence[Hits]) -> Iterator[str]:
-    for hits in sections:
-        yield hits.query.label
-        yield from (hit.caption or hit.key for hit in hits)
+def _texts(sections: Sequence[SheetSection]) -> Iterator[str]:
+    for section in sections:
+        yield section.heading
+        yield from (tile.caption for tile in section.tiles)

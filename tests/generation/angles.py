@@ -1,4 +1,4 @@
-"""A gallery of pictures that lie at angles in a plane, and an encoder that reads texts as angles: `40` is at 40°."""
+"""A gallery of vectors at angles in a plane, and an encoder that reads texts as angles: `40` is at 40°."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from diantu.search import Gallery
 
 
 class Angles:
-    """Texts that are numbers → unit vectors at so many degrees."""
+    """Encodes texts that are numbers as unit vectors at this angle in degrees."""
 
     def __init__(self, spec: EncoderSpec) -> None:
         self.spec = spec
 
     def preprocess(self, rgb_HWC: np.ndarray) -> np.ndarray:
-        raise NotImplementedError("no test searches by pictures")
+        raise NotImplementedError("no test searches by images")
 
     def encode_images(self, pixels_BCHW: object) -> np.ndarray:
-        raise NotImplementedError("no test searches by pictures")
+        raise NotImplementedError("no test searches by images")
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
         return at_angles(*map(float, texts)).astype(np.float32)
@@ -38,7 +38,7 @@ def gallery_at(
     *,
     size: tuple[int, int] = (40, 30),
 ) -> Gallery:
-    """A gallery whose row i lies at `degrees[i]` and has a picture of its own, beside what its record says."""
+    """Returns a gallery whose row i is at `degrees[i]`, with an image of its own and the metadata of its record."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for i in range(len(degrees)):

@@ -1,4 +1,4 @@
-"""Fonts whose glyphs are filled boxes, each of a height of its own: small, and where their ink is, is known."""
+"""Small fonts whose glyphs are filled boxes of different heights, so that the position of the ink is known."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from fontTools.ttLib.tables.TupleVariation import TupleVariation
 from fontTools.ttLib.ttCollection import TTCollection
 
 EM = 1000
-BEARING = 180  # what is empty left of each box, as of 《
+BEARING = 180  # the empty space left of each box, as in 《
 
 
 def save_font(
     path: Path, chars: str, *, family: str, style: str = "Regular", blanks: str = "", is_variable: bool = False
 ) -> Path:
-    """A font with these characters; ideographs and their punctuation are an em wide, others half of it."""
+    """Saves a font with these characters; ideographs and their punctuation are one em wide, others half an em."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _font(chars, family, style, blanks, is_variable).save(path)
     return path
 
 
 def save_collection(path: Path, chars: str, families: Sequence[str]) -> Path:
-    """A collection of such fonts."""
+    """Saves a collection of such fonts."""
     collection = TTCollection()
     collection.fonts = [_font(chars, family, "Regular", "", False) for family in families]
     collection.save(path)

@@ -1,4 +1,4 @@
-"""Drafts that tests hand to strategies, and how pictures are compared."""
+"""Drafts for strategies in tests, and functions that compare images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diantu.generation.strategies import Draft, Made, ModelOptions, Strategy, lo
 
 
 def draft(number: int = 0, *, size: tuple[int, int] = (96, 64), references: Any = 1, **fields: Any) -> Draft:
-    """Every number has references and a seed of its own; `references` may be how many."""
+    """Returns a draft; each number has its own references and seed. `references` may be a number of references."""
     given: dict[str, Any] = {"name": f"draft-{number}", "prompt": "a red panda", "seed": number}
     if isinstance(references, int):
         references = tuple(picture(10 * number + each, size) for each in range(references))
@@ -20,7 +20,7 @@ def draft(number: int = 0, *, size: tuple[int, int] = (96, 64), references: Any 
 
 
 def load(name: str, folder: Any, **settings: Any) -> Strategy:
-    """A strategy over a tiny model, with two steps unless told."""
+    """Returns a strategy over a tiny model, with two steps by default."""
     return load_strategies([name], {name: {"steps": 2, **settings}}, ModelOptions(name=str(folder)))
 
 
@@ -31,5 +31,5 @@ def pixels(made: Made) -> np.ndarray:
 
 
 def distance(one: Made, other: Made) -> float:
-    """The largest difference of any value, of 255."""
+    """Returns the largest difference of any value, from 0 to 255."""
     return float(np.abs(pixels(one) - pixels(other)).max())

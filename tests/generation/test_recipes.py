@@ -1,4 +1,4 @@
-"""The recipes of configs/: their options exist in the installed diffusers, and they make pictures with small models."""
+"""The recipes in configs/: the installed diffusers has their options, and they make pictures with small models."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_there_are_recipes() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_options_fit_the_installed_diffusers(recipe: str) -> None:
-    """Without the model's weights and without a hub: the pipeline's class is named in the recipe."""
+    """Needs neither weights nor a hub, because the recipe names the class of the pipeline."""
     options = options_of(recipe)
     settings = _settings(options["set"])
     check_settings(settings)

@@ -10,7 +10,7 @@ from diantu.generation import GenerationRequest, read_requests
 from diantu.generation.requests import named, parse_setting
 
 
-def test_every_format_says_the_same(tmp_path: Path) -> None:
+def test_all_formats_give_the_same_request(tmp_path: Path) -> None:
     fields = {
         "prompt": "猫, a cat", "name": "cat", "negative_prompt": "blur", "num_pictures": 2, "seed": 7,
         "headline": "你好", "k": 2, "where": "width > 5", "diversity": 0.5, "min_zscore": 2.5, "rows": [1, 2],
@@ -41,20 +41,20 @@ def test_every_format_says_the_same(tmp_path: Path) -> None:
     assert read_requests(tmp_path / "a.csv") == [expected]
 
 
-def test_a_text_has_a_prompt_a_line_in_either_encoding(tmp_path: Path) -> None:
+def test_a_text_file_has_one_prompt_per_line_in_both_encodings(tmp_path: Path) -> None:
     for encoding in ("utf-8", "utf-8-sig", "gb18030"):
         (tmp_path / "a.txt").write_bytes("大熊猫\r\n\r\n a cat, # not a comment\n".encode(encoding))
         assert [request.prompt for request in read_requests(tmp_path / "a.txt")] == ["大熊猫", "a cat, # not a comment"]
 
 
-def test_a_line_separator_inside_a_prompt_ends_no_line(tmp_path: Path) -> None:
+def test_a_line_separator_inside_a_prompt_does_not_end_the_line(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"prompt": "one\u2028line"}\n', encoding="utf-8")
     (tmp_path / "a.txt").write_text("one\u2028line\n", encoding="utf-8")
     for name in ("a.jsonl", "a.txt"):
         assert [request.prompt for request in read_requests(tmp_path / name)] == ["one\u2028line"]
 
 
-def test_a_request_goes_before_the_defaults_and_an_empty_cell_says_nothing(tmp_path: Path) -> None:
+def test_a_request_overrides_the_defaults_and_an_empty_cell_does_not(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("prompt,k,where\na,3,\nb,,\n")
     found = read_requests(tmp_path / "a.csv", k=2, where="width > 1", min_score=None)
     assert [(request.k, request.where) for request in found] == [(3, "width > 1"), (2, "width > 1")]
@@ -72,7 +72,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     [
         ("a.csv", "prompt,promt\na,\na,b\n", "line 3", "'promt'.*prompt"),
         ("a.csv", 'prompt\n"two\nlines"\n"a","b"\n', "line 4", "more cells"),
-        ("a.csv", 'prompt\n"open\n', "a.csv", "understood"),
+        ("a.csv", 'prompt\n"open\n', "a.csv", "parsed"),
         ("a.csv", "prompt,seed\na,-1\n", "line 2", "seed is '-1'; give a whole number from 0 to 4294967295"),
         ("a.csv", "prompt,k\na,1.5\n", "line 2", "k is '1.5'"),
         ("a.csv", "prompt,min_zscore\na,nan\n", "line 2", "min_zscore is 'nan'"),
@@ -80,8 +80,8 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": 5}', "line 2", "prompt is 5; give a text"),
         ("a.jsonl", '{"prompt": "\\ud800"}', "line 1", "give a text"),
         ("a.jsonl", '{"prompt": "a"}\n["b"]', "line 2", "JSON object"),
-        ("a.jsonl", '{"prompt": "a"}\n{"prompt": ', "line 2", "no JSON"),
-        ("a.jsonl", "[" * 100_000, "line 1", "no JSON"),
+        ("a.jsonl", '{"prompt": "a"}\n{"prompt": ', "line 2", "not JSON"),
+        ("a.jsonl", "[" * 100_000, "line 1", "not JSON"),
         ("a.jsonl", '{"prompt": "a", "k": true}', "line 1", "k is True"),
         ("a.jsonl", '{"prompt": "a", "settings": {"img2img": 0.5}}', "line 1", "settings"),
         ("a.jsonl", '{"prompt": " "}', "line 1", "no prompt"),
@@ -91,9 +91,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("a.xlsx", "a", "a.xlsx", ".txt, .csv, .jsonl"),
     ],
 )
-def test_what_cannot_be_used_is_told_with_file_and_line(
-    tmp_path: Path, name: str, text: str, line: str, what: str
-) -> None:
+def test_an_error_names_the_file_and_the_line(tmp_path: Path, name: str, text: str, line: str, what: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=what) as error:
         read_requests(tmp_path / name)
@@ -101,12 +99,12 @@ def test_what_cannot_be_used_is_told_with_file_and_line(
     assert name in str(error.value)
 
 
-def test_a_file_that_is_missing_is_told(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.txt cannot be read"):
         read_requests(tmp_path / "nowhere.txt")
 
 
-def test_names_are_given_and_differ_without_regard_to_case() -> None:
+def test_names_differ_even_if_case_is_ignored() -> None:
     first, second = named([GenerationRequest(prompt="a"), GenerationRequest(prompt="b", name="Poster 海报")])
     assert (first[0], second[0]) == ("0001", "Poster 海报")
     for names in (("a", "A"), ("0002", "")):
@@ -122,7 +120,7 @@ def test_queries_may_have_weights(tmp_path: Path) -> None:
         GenerationRequest(prompt="a", queries=[("b", "x")])
 
 
-def test_settings_of_the_command_line_are_json_or_lists_or_text() -> None:
+def test_settings_of_the_command_line_are_json_lists_or_texts() -> None:
     given = {"0.5": 0.5, "1e-3": 0.001, "true": True, "null": None, "[1, 2]": [1, 2], "left": "left", "": ""}
     given |= {"[a b.safetensors, 2]": ["a b.safetensors", 2], "#fff": "#fff", "no": "no", "[" * 99_999: "[" * 99_999}
     assert {text: parse_setting("a.b", text)[2] for text in given} == given

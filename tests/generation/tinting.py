@@ -1,4 +1,4 @@
-"""A small real strategy: the reference in a colour that the seed decides. It can be told what may go wrong."""
+"""A small real strategy that tints the reference in a colour chosen by the seed. It can simulate failures."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SETTINGS = ("strength",)
 
 @dataclass(slots=True)
 class Tint:
-    """Blends the reference (or grey, without one) with the seed's colour by `strength`.
+    """Blends the reference (grey without one) with the colour of the seed by `strength`.
 
-    `most` drafts at a time; larger batches run out of memory. Pictures of the names in `black` come out black, those in
-    `broken` not at all. `seconds` are those of each batch. `batches` are the names that were made together.
+    Batches of more than `most` drafts run out of memory. Pictures with names in `black` come out black, and those in
+    `broken` fail. A batch takes `seconds`. `batches` records the names that were made together.
     """
 
     strength: float = 0.5
@@ -59,7 +59,7 @@ class Tint:
         if draft.name in self.broken:
             return Made(image=None, problem="it came out as not a number")
         base = draft.references[0] if draft.references else Image.new("RGB", (64, 64), "grey")
-        # A little more red for every draft of the batch: its shape changes pictures, as on a GPU.
+        # A little more red for each draft of the batch: as on a GPU, the batch size changes pictures.
         red, green, blue = np.random.default_rng(draft.seed).integers(40, 200, 3).tolist()
         if draft.name in self.black:
             return Made(image=Image.new("RGB", base.size))
@@ -69,7 +69,7 @@ class Tint:
 
 
 def requests_of(folder: Path, count: int) -> list[GenerationRequest]:
-    """Requests of the pictures in a folder, in turn."""
+    """Returns requests that use the images of a folder in turn."""
     files = sorted(map(str, folder.glob("*.jpg")))
     return [GenerationRequest(prompt=f"prompt {i} 提示", files=[files[i % len(files)]]) for i in range(count)]
 

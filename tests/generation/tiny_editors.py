@@ -1,4 +1,4 @@
-"""Small models that edit several references, with random weights: FLUX.2-klein and Qwen-Image-Edit-Plus."""
+"""Small models with random weights that edit several references: FLUX.2-klein and Qwen-Image-Edit-Plus."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CHAT = (
 
 
 def save_klein(folder: Path, *, seed: int = 0) -> Path:
-    """FLUX.2-klein: 28 layers of its text encoder, since the prompt is read from layers 9, 18 and 27."""
+    """Saves a FLUX.2-klein. Its text encoder has 28 layers, because the prompt is read from layers 9, 18 and 27."""
     torch.manual_seed(seed)
     width = 16
     text = {"hidden_size": width, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2}
@@ -63,7 +63,7 @@ def save_klein(folder: Path, *, seed: int = 0) -> Path:
 
 
 def save_qwen_edit(folder: Path, *, seed: int = 0) -> Path:
-    """Qwen-Image-Edit-Plus: references go through the text encoder as well as the VAE. Needs torchvision."""
+    """Saves a Qwen-Image-Edit-Plus: references go through the text encoder and the VAE. Needs torchvision."""
     torch.manual_seed(seed)
     width = 16
     tokenizer = _tokenizer()
@@ -102,7 +102,7 @@ def save_qwen_edit(folder: Path, *, seed: int = 0) -> Path:
 
 
 def _tokenizer() -> Qwen2Tokenizer:
-    """One token a byte of UTF-8."""
+    """Returns a tokenizer with one token per byte of UTF-8."""
     vocabulary = {letter: number for number, letter in enumerate(sorted(ByteLevel.alphabet()))}
     tokenizer = Qwen2Tokenizer(vocabulary, [], pad_token="<|endoftext|>", unk_token="<|endoftext|>")
     tokenizer.add_special_tokens({"additional_special_tokens": _SPECIAL})

@@ -87,7 +87,7 @@ def test_a_gallery_whose_shards_are_gone_still_answers(demo: Path, tmp_path: Pat
     with pytest.raises(FileNotFoundError, match="put it back"):
         hits[0].image()
     page = hits.sheet(tmp_path / "hits.html").read_text(encoding="utf-8")
-    assert page.count("the picture is gone") == 2
+    assert page.count("the image is missing") == 2
 
 
 def test_all_rows_are_given_where_k_is_larger(gallery: Gallery) -> None:

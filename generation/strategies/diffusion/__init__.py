@@ -1,1 +1,1 @@
-"""Strategies that run a pipeline of diffusers."""
+"""Strategies that run a diffusers model."""

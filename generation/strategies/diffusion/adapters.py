@@ -1,4 +1,4 @@
-"""IP-Adapters: image tokens of references beside the prompt's, each picture's own (Ye et al., arXiv 2308.06721)."""
+"""IP-Adapters: image tokens of references beside the tokens of the prompt (Ye et al. 2023, arXiv 2308.06721)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterOptions:
-    """Which files to load: see `IPAdapterSettings`."""
+    """The files of an adapter; see `IPAdapterSettings`."""
 
     adapter: str
     revision: str | None
@@ -29,24 +29,24 @@ class AdapterOptions:
 
     @property
     def encoder_folder(self) -> str:
-        """Beside the weights, unless it is a path."""
+        """The folder of the image encoder: beside the weights, unless `image_encoder` is a path."""
         if "/" in self.image_encoder:
             return self.image_encoder
         return PurePosixPath(self.subfolder, self.image_encoder).as_posix()
 
 
 class Adapter:
-    """The adapters of a model's UNet.
+    """The adapters in the UNet of a model.
 
-    A UNet that has them wants image tokens in every call, whichever pipeline makes it; with none for it, `feeding`
-    gives black ones at scale 0, which changes nothing.
+    A UNet with adapters needs image tokens in every call of every pipeline. If a call has no references, `feeding`
+    passes tokens of a black image at scale 0, which have no effect.
     """
 
     def __init__(self, options: AdapterOptions, pipeline: Any) -> None:
         from transformers import CLIPVisionModelWithProjection
 
         self.options = options
-        self._pipeline = pipeline  # has the image encoder, which those made before it lack
+        self._pipeline = pipeline  # it has the image encoder; pipelines made before it do not
         try:
             folder, self.revision = _resolve(options)
             encoder: Any = CLIPVisionModelWithProjection.from_pretrained(
@@ -64,23 +64,23 @@ class Adapter:
             ) from error
 
     def unload(self) -> None:
-        """Leaves the UNet as it was."""
+        """Removes the adapters from the UNet."""
         self._pipeline.unload_ip_adapter()
 
     @contextmanager
     def feeding(
         self, pipeline: Any, references: Sequence[Sequence[Image.Image]] | None, scales: Sequence[float], num: int
     ) -> Iterator[dict[str, Any]]:
-        """What a call is given so that each picture of its batch has its own references, and no other's.
+        """Yields the arguments of a call, so that each image of the batch has its own references.
 
         diffusers takes one set of references for the whole batch and repeats it:
-        https://github.com/huggingface/diffusers/issues/9813. The method that repeats it is replaced for this call.
+        https://github.com/huggingface/diffusers/issues/9813. This replaces the method that repeats it, for one call.
 
         Args:
-            pipeline: that is called.
-            references: of each picture, as many for one as for another; None for none at all.
-            scales: of each adapter.
-            num: pictures in the batch.
+            pipeline: the pipeline that is called.
+            references: for each image, the same number of references; None if the call has none.
+            scales: one per adapter.
+            num: images in the batch.
         """
         black = (Image.new("RGB", (8, 8)),) * len(self.options.weight_names)
         self._pipeline.set_ip_adapter_scale(list(scales) if references else [0.0] * len(self.options.weight_names))
@@ -105,9 +105,11 @@ class Adapter:
             del pipeline.prepare_ip_adapter_image_embeds
 
     def _encode(self, references: Sequence[Image.Image]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """One picture's references → for each adapter embeddings `1 × references × …`, wanted and unwanted.
+        """Encodes the references of one image.
 
-        A single adapter has all of them; of several, each has one.
+        Returns:
+            For each adapter a pair of embeddings, positive and negative, `1 × references × …`. A single adapter gets
+            all references; if there are several, each gets one.
         """
         import torch
         from diffusers.models.embeddings import ImageProjection
@@ -129,13 +131,13 @@ def _batched(rows: Sequence[tuple[torch.Tensor, torch.Tensor]], num: int, guided
 
     wanted, unwanted = (torch.cat(list(side)) for side in zip(*rows, strict=True))
     batch = torch.cat([unwanted, wanted]) if guided and len(rows) == num else wanted
-    if len(rows) < num:  # the black one, for all
+    if len(rows) < num:  # the black image, for all
         batch = wanted.repeat_interleave(2 * num if guided else num, dim=0)
     return batch
 
 
 def _resolve(options: AdapterOptions) -> tuple[Path, str]:
-    """The folder that holds the adapter, fetched from the hub if need be, and its revision."""
+    """Returns the folder of the adapter, downloaded if necessary, and its revision."""
     weights = [PurePosixPath(options.subfolder, name).as_posix() for name in options.weight_names]
     folder = Path(options.adapter)
     if folder.is_dir():

@@ -1,85 +1,104 @@
-"""What all strategies that run a model of diffusers share: settings, checks, sizes."""
+"""The base of all strategies that run a diffusers model: settings, checks, sizes."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, TypeVar
 
 from ....datasets.errors import InputError
-from ..settings import changed_settings
+from ..base import BaseStrategy
 from ..sizes import Canvas, plan_canvas, restore
 from ..spec import Draft, Made
-from .calls import render
+from .calls import PipelineCall, render
 from .models import shared_model
 from .options import ModelOptions
+from .pipeline_classes import PipelineTask
 from .settings import DiffusionSettings
 
+S = TypeVar("S", bound=DiffusionSettings)
 
-class Diffusion:
-    """A strategy that runs a pipeline of diffusers. Subclasses say which, and what it is given."""
 
-    name: ClassVar[str]
-    num_references: tuple[int, int]
+class Diffusion(BaseStrategy[S]):
+    """A strategy that runs a diffusers pipeline. A subclass declares its task and writes `make`.
 
-    def __init__(self, settings: DiffusionSettings, options: ModelOptions) -> None:
-        self.settings = settings
+    Attributes:
+        task: what the strategy needs from the pipeline.
+    """
+
+    takes_model = True
+    task: ClassVar[PipelineTask]
+
+    def __init__(self, settings: S, options: ModelOptions) -> None:
+        super().__init__(settings)
         self.model = shared_model(options)
 
     def describe(self) -> dict[str, Any]:
         """See `Strategy`; loads the model."""
-        settings = json.loads(json.dumps(asdict(self.settings)))  # tuples are lists once a manifest is read again
-        return {"strategy": self.name, "settings": settings, **self.model.describe(self.name)}
+        described = super().describe()
+        del described["versions"]
+        return {**described, **self.model.describe(self.task)}
 
     def check(self, draft: Draft) -> None:
-        """See `Strategy`."""
-        fewest, most = self.num_references
-        if not fewest <= len(draft.references) <= most:
-            allowed = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-            raise InputError(f"{draft.name}: {self.name!r} takes {allowed} references, not {len(draft.references)}")
+        """See `Strategy`.
+
+        Raises:
+            InputError: if the draft has a wrong number of references or neither prompt nor reference, or a setting
+                cannot be used.
+        """
+        super().check(draft)
         if not draft.prompt.strip() and not draft.references:
             raise InputError(f"{draft.name}: the prompt is empty and there is no reference; give one of them")
         scheduler = self.settings_of(draft).scheduler
-        if scheduler is not None:  # which of them fit is known from the model
-            self.model.pipeline(self.name)
+        if scheduler is not None:  # the model knows which schedulers fit
+            self.model.pipeline(self.task)
             self.model.scheduler(scheduler)
 
     def bucket(self, draft: Draft) -> Hashable:
         """See `Strategy`."""
-        # Whether there is a negative prompt counts: SDXL encodes none in another way than an empty one.
+        # Drafts with and without a negative prompt are kept apart, because SDXL encodes "none" and "empty" differently.
         shape = (self.canvas(draft), len(draft.references), bool(draft.negative_prompt))
         return self.settings_of(draft), shape
 
-    def settings_of(self, draft: Draft) -> Any:
-        """The strategy's settings with what the draft's request changes of them."""
-        return changed_settings(self.settings, self.name, draft.settings.get(self.name, {}))
-
     def canvas(self, draft: Draft) -> Canvas:
-        """The sizes of one picture: the shape of its first reference unless its settings say otherwise."""
+        """Returns the sizes of one image: the shape of its first reference, unless the settings give another one."""
         settings = self.settings_of(draft)
         pixels, multiple = self.working_area(draft)
         return plan_canvas(
             draft.references[0].size if draft.references else None,
-            width=settings.width,
-            height=settings.height,
+            width=getattr(settings, "width", None),
+            height=getattr(settings, "height", None),
             pixels=pixels,
             multiple=multiple,
         )
 
     def working_area(self, draft: Draft) -> tuple[int, int]:
-        """Pixels that the model works at, and what sides have to be multiples of."""
-        pipeline = self.model.pipeline(self.name)
+        """Returns the area in pixels that the model works at, and the number that its sides must be multiples of."""
+        pipeline = self.model.pipeline(self.task)
         return self.settings_of(draft).pixels or _trained_pixels(pipeline), _multiple(pipeline)
 
     def render(
-        self, drafts: Sequence[Draft], own: Sequence[Mapping[str, Any]], shared: Mapping[str, Any], *, task: str = ""
+        self,
+        drafts: Sequence[Draft],
+        own: Sequence[Mapping[str, Any]],
+        shared: Mapping[str, Any],
+        *,
+        task: PipelineTask | None = None,
     ) -> list[Made]:
-        """Runs a pipeline for drafts of one bucket; see `calls.render`. `task` is whose pipeline, if not its own."""
+        """Runs the pipeline for drafts of one bucket and restores the sizes of the results.
+
+        Args:
+            drafts: the batch.
+            own: see `PipelineCall`.
+            shared: see `PipelineCall`.
+            task: whose pipeline runs; None for that of this strategy.
+        """
         settings = self.settings_of(drafts[0])
-        pipeline = self.model.pipeline(task or self.name)
+        pipeline = self.model.pipeline(task or self.task)
         pipeline.scheduler = self.model.scheduler(settings.scheduler)
-        made = render(self.model, pipeline, settings, drafts, own, shared)
+        made = render(
+            PipelineCall(model=self.model, pipeline=pipeline, settings=settings, drafts=drafts, own=own, shared=shared)
+        )
         result = self.canvas(drafts[0]).result
         return [
             replace(each, image=restore(each.image, result), facts={**each.facts, "size": list(result)})
@@ -90,7 +109,10 @@ class Diffusion:
 
 
 def _multiple(pipeline: Any) -> int:
-    """What sides have to be multiples of: the VAE's factor, and 2 × 2 latents a token where a transformer follows."""
+    """Returns the number that sides must be multiples of: the factor of the VAE; twice that with a transformer.
+
+    A token of a transformer covers 2 × 2 latents.
+    """
     factor = getattr(pipeline, "vae_scale_factor", 8)
     processor = getattr(pipeline, "image_processor", None)
     if processor is not None and "vae_scale_factor" in processor.config:
@@ -99,7 +121,7 @@ def _multiple(pipeline: Any) -> int:
 
 
 def _trained_pixels(pipeline: Any) -> int:
-    """The area that the model was trained at: its own sample size in latents, else 1024 × 1024."""
+    """Returns the area that the model was trained at: its sample size in latents, else 1024 × 1024."""
     unet = getattr(pipeline, "unet", None)
     sample = unet.config.sample_size if unet is not None else getattr(pipeline, "default_sample_size", None)
     if sample is None:

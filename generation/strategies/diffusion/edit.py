@@ -1,4 +1,4 @@
-"""References in context: models that read a prompt and several pictures, and follow what the prompt says of them."""
+"""References in context: models that read a prompt and several images, and edit them as the prompt says."""
 
 from __future__ import annotations
 
@@ -9,31 +9,47 @@ from ....datasets.errors import InputError
 from ..sizes import flatten
 from ..spec import Draft, Made
 from .base import Diffusion
+from .pipeline_classes import PipelineTask
 from .settings import SizedSettings
 
-_LEAST_SIDE, _MOST_ASPECT = 64, 8  # of a reference, in FLUX.2's pipelines
+_LEAST_SIDE, _MOST_ASPECT = 64, 8  # of a reference in the pipelines of FLUX.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditSettings(SizedSettings):
-    """What it can be told: what all strategies over diffusers can. References are not cropped, whatever `fit`."""
+    """Settings of edit: those of all strategies over diffusers, and the size. `fit` does not affect references."""
 
 
-class Edit(Diffusion):
-    """Runs FLUX.2 and Qwen-Image-Edit-Plus, one picture at a time: they would take a batch's references as one's."""
+class Edit(Diffusion[EditSettings]):
+    """Runs FLUX.2 and Qwen-Image-Edit-Plus, one image at a time.
+
+    They would take the references of a whole batch as references of one image.
+    """
 
     name = "edit"
+    settings_type = EditSettings
     num_references = (1, 10)
+    # Other classes of this kind take one reference, or one reference per image of the batch.
+    task = PipelineTask(
+        strategy=name,
+        kind="image to image",
+        arguments=("image", "height", "width"),
+        classes=("Flux2KleinPipeline", "Flux2Pipeline", "QwenImageEditPlusPipeline"),
+    )
 
     def check(self, draft: Draft) -> None:
-        """See `Strategy`."""
+        """See `Strategy`.
+
+        Raises:
+            InputError: also if a reference is too small or too long.
+        """
         super().check(draft)
         for reference in draft.references:
             short, long = sorted(reference.size)
             if short < _LEAST_SIDE or long > _MOST_ASPECT * short:
                 raise InputError(
-                    f"{draft.name}: a reference has {reference.width}×{reference.height} px; give one of "
-                    f"{_LEAST_SIDE} px at least on each side, and at most {_MOST_ASPECT} times as long as wide"
+                    f"{draft.name}: a reference has {reference.width}×{reference.height} px; give one with at least "
+                    f"{_LEAST_SIDE} px on each side, and at most {_MOST_ASPECT} times as long as wide"
                 )
 
     def make(self, drafts: Sequence[Draft]) -> list[Made]:

@@ -1,4 +1,4 @@
-"""Picture to picture: the reference's latents, with noise added, are where denoising starts."""
+"""Image to image: denoising starts from the latents of the reference with added noise."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from ..settings import check_number
 from ..sizes import fit
 from ..spec import Draft, Made
 from .base import Diffusion
+from .pipeline_classes import PipelineTask
 from .settings import SizedSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageToImageSettings(SizedSettings):
-    """What it can be told.
+    """Settings of img2img.
 
     Attributes:
-        strength: how far it may leave the reference: near 0 it stays, at 1 only the prompt counts. `steps × strength`
-            steps are done, one at least.
+        strength: how far the result may differ from the reference: near 0 it stays the same, at 1 only the prompt
+            counts. The pipeline does `steps × strength` steps, at least one.
     """
 
     strength: float = 0.6
@@ -28,11 +29,13 @@ class ImageToImageSettings(SizedSettings):
         check_number("strength", self.strength, 0.01, 1)
 
 
-class ImageToImage(Diffusion):
-    """Runs whatever `AutoPipelineForImage2Image` finds for the model."""
+class ImageToImage(Diffusion[ImageToImageSettings]):
+    """Runs the class that `AutoPipelineForImage2Image` finds for the model."""
 
     name = "img2img"
+    settings_type = ImageToImageSettings
     num_references = (1, 1)
+    task = PipelineTask(strategy=name, kind="image to image", arguments=("image", "strength"))
 
     def make(self, drafts: Sequence[Draft]) -> list[Made]:
         """See `Strategy`."""

@@ -1,4 +1,4 @@
-"""References as image tokens beside the prompt: their subject or style, not their layout."""
+"""References as image tokens beside the prompt: they pass on their subject or style, not their layout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from ..sizes import fit, flatten
 from ..spec import Draft, Made
 from .adapters import Adapter, AdapterOptions
 from .base import Diffusion
+from .img2img import ImageToImage
 from .options import ModelOptions
+from .pipeline_classes import PipelineTask
 from .settings import SizedSettings
 
 _MOST_REFERENCES = 8
@@ -20,17 +22,17 @@ _MOST_REFERENCES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IPAdapterSettings(SizedSettings):
-    """What it can be told. The defaults are the adapter for Stable Diffusion 1.5.
+    """Settings of ip_adapter. The defaults are the adapter for Stable Diffusion 1.5.
 
     Attributes:
-        adapter: repository or local folder with adapters for UNets.
+        adapter: a repository or a local folder with adapters for UNets.
         adapter_revision: branch, tag or commit of the repository; None for its main branch.
         subfolder: of the weights in it.
-        weight_names: files of safetensors. One takes all references of a picture; of several, each takes one, in
-            order. The same file twice gives two references scales of their own.
-        image_encoder: folder beside the weights; with a `/` in it, from the top.
-        scales: how much each adapter counts beside the prompt; one for all, or one for each.
-        strength: below 1, denoising also starts from the first reference, as `img2img` does.
+        weight_names: safetensors files. A single file takes all references of an image; if there are several, each
+            takes one reference, in order. The same file given twice gives two references scales of their own.
+        image_encoder: the folder beside the weights; with a `/` in it, a path from the top of the repository.
+        scales: the weight of each adapter beside the prompt; one for all, or one for each.
+        strength: below 1, denoising also starts from the first reference, as in `img2img`.
     """
 
     adapter: str = "h94/IP-Adapter"
@@ -51,7 +53,9 @@ class IPAdapterSettings(SizedSettings):
         scales = as_tuple("scales", self.scales, (int, float))
         for name in names:
             if not name.endswith(".safetensors"):
-                raise InputError(f"weight_names has {name!r}; give files of safetensors, others may run code")
+                raise InputError(
+                    f"weight_names has {name!r}; give files of safetensors, because other formats may run code"
+                )
         for scale in scales:
             check_number("scales", scale, 0, 2)
         if len(scales) not in (1, len(names)) or not names:
@@ -61,22 +65,30 @@ class IPAdapterSettings(SizedSettings):
 
     @property
     def files(self) -> AdapterOptions:
-        """What has to be loaded."""
+        """The files to load."""
         return AdapterOptions(
             adapter=self.adapter, revision=self.adapter_revision, subfolder=self.subfolder,
             weight_names=self.weight_names, image_encoder=self.image_encoder,
         )  # fmt: skip
 
 
-class IPAdapter(Diffusion):
-    """Runs the model's text-to-image pipeline with an IP-Adapter in its UNet."""
+class IPAdapter(Diffusion[IPAdapterSettings]):
+    """Runs the text-to-image pipeline of the model with an IP-Adapter in its UNet."""
 
     name = "ip_adapter"
+    settings_type = IPAdapterSettings
+    # Only with a UNet, because adapters of transformers are loaded and called in other ways.
+    task = PipelineTask(
+        strategy=name,
+        kind="text to image",
+        arguments=("height", "width", "ip_adapter_image_embeds"),
+        needs_unet=True,
+    )
 
     def __init__(self, settings: IPAdapterSettings, options: ModelOptions) -> None:
         super().__init__(settings, options)
-        several = len(settings.weight_names)
-        self.num_references = (1, _MOST_REFERENCES) if several == 1 else (several, several)
+        num_files = len(settings.weight_names)
+        self.num_references = (1, _MOST_REFERENCES) if num_files == 1 else (num_files, num_files)
 
     def describe(self) -> dict[str, Any]:
         """See `Strategy`; loads model and adapter."""
@@ -96,11 +108,11 @@ class IPAdapter(Diffusion):
             return self.render(drafts, own, shared)
         for each, draft in zip(own, drafts, strict=True):
             each["image"] = fit(draft.references[0], canvas, settings.fit)
-        return self.render(drafts, own, {**shared, "strength": settings.strength}, task="img2img")
+        return self.render(drafts, own, {**shared, "strength": settings.strength}, task=ImageToImage.task)
 
-    def _adapter(self, settings: Any) -> Adapter:
-        """The adapter of these settings, loaded into the model if another one or none is."""
-        pipeline = self.model.pipeline(self.name)
+    def _adapter(self, settings: IPAdapterSettings) -> Adapter:
+        """Returns the adapter of these settings; loads it if the model has another one or none."""
+        pipeline = self.model.pipeline(self.task)
         loaded = self.model.adapter
         if loaded is None or loaded.options != settings.files:
             if loaded is not None:

@@ -1,4 +1,4 @@
-"""The subject of a picture, found by a segmentation model of transformers: by name or local folder."""
+"""Finds the subject of an image with a segmentation model of transformers, by name or local folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .loading import load_errors, reason
 
 
 class Segmenter:
-    """Finds subjects. Semantic, instance and panoptic models alike: Mask2Former, DETR, SegFormer …."""
+    """Finds subjects with a semantic, instance or panoptic model, for example Mask2Former, DETR or SegFormer."""
 
     def __init__(self, name: str, *, device: Any) -> None:
         from transformers import pipeline
@@ -31,11 +31,11 @@ class Segmenter:
         self._labels = sorted(set(self._segment.model.config.id2label.values()))
 
     def subject_mask(self, image: Image.Image, labels: Sequence[str]) -> Image.Image | None:
-        """White where the subject is, `L`, of the picture's size; None if there is none.
+        """Returns the mask of the subject: mode `L`, the size of the image, white on the subject; None without one.
 
         Args:
             image: RGB.
-            labels: of the model, what belongs to the subject; empty for what covers most of the picture's middle.
+            labels: the labels of the model that make up the subject; empty for what covers most of the centre.
 
         Raises:
             InputError: if the model has no such label.

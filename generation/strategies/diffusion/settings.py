@@ -1,22 +1,23 @@
-"""The settings that all strategies of this room share."""
+"""The settings that all strategies over diffusers share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ..settings import check_choice, check_number, check_text
-from ..sizes import FITS
+from ..sizes import FITS, Fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffusionSettings:
-    """What all of them can be told.
+    """Settings of every strategy over diffusers.
 
     Attributes:
-        steps: of denoising; None for the pipeline's own number.
-        guidance: how strongly the prompt guides; None for the pipeline's own. Negative prompts need more than 1.
-        scheduler: class of diffusers, say `EulerDiscreteScheduler`; None for the model's own.
-        pixels: the area that the model works at; None for the one that it was trained at.
+        steps: of denoising; None for the default of the pipeline.
+        guidance: how strongly the prompt guides; None for the default of the pipeline. Negative prompts need a value
+            above 1.
+        scheduler: a diffusers class, for example `EulerDiscreteScheduler`; None for the scheduler of the model.
+        pixels: the area that the model works at; None for the area that it was trained at.
     """
 
     steps: int | None = None
@@ -33,18 +34,18 @@ class DiffusionSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizedSettings(DiffusionSettings):
-    """What those can be told whose results may have another size than their references.
+    """Settings of strategies whose results may have another size than their references.
 
     Attributes:
-        width: of the result in px; with one of width and height the other follows the first reference's shape, with
-            neither the result is what the model has worked at.
-        height: as `width`.
-        fit: `crop` or `pad` a reference of another shape.
+        width: of the result in pixels. If only one of width and height is given, the other one follows the shape of
+            the first reference; if neither is given, the result has the size that the model works at.
+        height: of the result in pixels; see `width`.
+        fit: `crop` or `pad` references of another shape.
     """
 
     width: int | None = None
     height: int | None = None
-    fit: str = "crop"
+    fit: Fit = "crop"
 
     def __post_init__(self) -> None:
         DiffusionSettings.__post_init__(self)

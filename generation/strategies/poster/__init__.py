@@ -1,1 +1,1 @@
-"""The `overlay` strategy: copy set on a picture where it can be read."""
+"""The `overlay` strategy: draws copy on an image where it can be read."""

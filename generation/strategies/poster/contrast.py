@@ -1,6 +1,6 @@
-"""Text that can be read on a picture: black or white by contrast, and a scrim below it where neither is enough.
+"""Makes text readable on an image: black or white by contrast, and a scrim under it if neither is enough.
 
-Contrast is WCAG 2.2's: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio, from 1 to 21; 4.5 is asked of text.
+Contrast is that of WCAG 2.2, from 1 to 21: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio. Text needs 4.5.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
 WHITE: RGB = (255, 255, 255)
 INK: RGB = (20, 20, 22)
-# The part of the pixels below a text that must have the contrast; a few sparks do not make it unreadable.
+# The share of the pixels under a text that must have the contrast: a few bright points do not hide a text.
 _SHARE = 0.97
-# White looks better on colours darker than this, black on lighter ones, although white contrasts less with most.
+# White looks better on colours darker than this luminance, and black on lighter ones, although black has more contrast
+# on most of them.
 _MIDDLE = 0.3
-# It is kept to, unless it takes this much more of a scrim.
+# The preferred colour is taken unless its scrim needs this much more opacity.
 _PREFERENCE = 0.3
-_EVEN = 0.18  # the luminance that contrasts with black as much as with white
-_COLORS = 6  # that a picture's own colour is chosen from
+_EVEN = 0.18  # the luminance with equal contrast to black and to white
+_COLORS = 6  # from which the colour of a field is chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Legibility:
-    """How a text becomes readable.
+    """How a text is made readable.
 
     Attributes:
         color: of the text.
-        scrim: the colour that the picture is mixed with below it.
-        opacity: how much of the scrim there is, 0 for none.
+        scrim: the colour that is blended over the image under the text.
+        opacity: of the scrim; 0 for no scrim.
         before: the contrast without the scrim.
-        after: the contrast with it.
+        after: the contrast with the scrim.
     """
 
     color: RGB
@@ -46,13 +47,13 @@ class Legibility:
 
 
 def legibility(image: Image.Image, boxes: Sequence[Box], *, contrast: float, color: RGB | None = None) -> Legibility:
-    """Chooses a colour for a text, and the thinnest scrim that gives it the contrast.
+    """Chooses the colour of a text, and the lightest scrim that gives it enough contrast.
 
     Args:
         image: RGB.
-        boxes: where the text's lines lie.
-        contrast: to be reached over 97 % of the pixels in the boxes.
-        color: of the text, or None for the better one of white and near black.
+        boxes: of the lines of the text, in pixels.
+        contrast: that 97 % of the pixels in the boxes must reach.
+        color: of the text; None for the better one of white and near black.
     """
     pixels_N3 = np.concatenate([_crop(image, box) for box in boxes])
     if color:
@@ -63,17 +64,17 @@ def legibility(image: Image.Image, boxes: Sequence[Box], *, contrast: float, col
 
 
 def field_color(image: Image.Image, contrast: float, color: RGB | None = None) -> RGB:
-    """A colour for a field beside a picture: one of its own, made so dark or light that text can be read on it.
+    """Returns a colour for a field beside an image: a colour of the image, made dark or light enough for text.
 
     Args:
         image: RGB.
-        contrast: of the text with the field; of a text in a middle colour, as much as there can be.
-        color: of the text, or None for the better one of white and near black.
+        contrast: between text and field. For a text of medium luminance it is the highest possible contrast.
+        color: of the text; None for the better one of white and near black.
     """
     small = image.convert("RGB").resize((64, 64), Image.Resampling.BOX)
     palette = small.quantize(_COLORS, method=Image.Quantize.MEDIANCUT).convert("RGB").getcolors()
-    assert palette is not None, "a picture of 6 colours has no more than 256"
-    # The one that is both common and colourful; of a grey picture, the most common one.
+    assert palette is not None, "an image of 6 colours has at most 256"
+    # Prefer a colour that is both common and colourful; for a grey image, the most common one.
     counted = ((np.array(rgb, dtype=np.float64), count) for count, rgb in palette)
     rgb_3, _ = max(counted, key=lambda pair: pair[1] ** 0.5 * (np.ptp(pair[0]) + 16))
     text = color or (WHITE if relative_luminance(rgb_3) < _MIDDLE else INK)
@@ -87,7 +88,7 @@ def field_color(image: Image.Image, contrast: float, color: RGB | None = None) -
 
 def _with_scrim(pixels_N3: np.ndarray, color: RGB, contrast: float) -> Legibility:
     light = relative_luminance(np.array(color)) > _EVEN
-    # The scrim has a trace of the picture's own colour, so that it looks like shade or haze in it.
+    # A trace of the colour of the image makes the scrim look like shade or haze.
     end = 0.0 if light else 255.0
     scrim_3 = 0.12 * pixels_N3.mean(0) + 0.88 * end
 
@@ -108,7 +109,7 @@ def _with_scrim(pixels_N3: np.ndarray, color: RGB, contrast: float) -> Legibilit
 
 
 def draw_scrim(image: Image.Image, band: Box, falloff: float, scrim: RGB, opacity: float) -> Image.Image:
-    """The picture mixed with the scrim: wholly inside the band, and less and less up to `falloff` pixels beyond it."""
+    """Blends the scrim over an image: fully inside the band, then fading out over `falloff` pixels."""
     left, top, right, bottom = band
     x_W, y_H = np.arange(image.width) + 0.5, np.arange(image.height) + 0.5
     dx_W = np.maximum(np.maximum(left - x_W, x_W - right), 0)
@@ -121,19 +122,19 @@ def draw_scrim(image: Image.Image, band: Box, falloff: float, scrim: RGB, opacit
 
 
 def relative_luminance(rgb_N3: np.ndarray) -> np.ndarray:
-    """Of sRGB values from 0 to 255, the last axis being the channels: 0 for black to 1 for white."""
+    """Returns the relative luminance of sRGB values from 0 to 255 (last axis: channels): 0 for black to 1 for white."""
     value = np.asarray(rgb_N3, dtype=np.float64) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     return linear @ np.array([0.2126, 0.7152, 0.0722])
 
 
 def contrast_ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Of two relative luminances."""
+    """Returns the contrast ratio of two relative luminances, 1 to 21."""
     return (np.maximum(first, second) + 0.05) / (np.minimum(first, second) + 0.05)
 
 
 def _crop(image: Image.Image, box: Box) -> np.ndarray:
-    """The pixels of a box that lie in the picture, `rgb_N3`."""
+    """Returns the pixels of a box that are inside the image, `rgb_N3`, float64."""
     left, top, right, bottom = box
     inside = (
         max(0, int(left)), max(0, int(top)), min(image.width, int(right) + 1), min(image.height, int(bottom) + 1)

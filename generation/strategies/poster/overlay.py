@@ -1,13 +1,11 @@
-"""Copy set on a picture: where it is calm, as large as fits, in a colour that can be read there."""
+"""Draws copy on an image: in a calm place, as large as it fits, in a colour that can be read there."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import unicodedata
-from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 from PIL import Image, ImageColor, ImageDraw
 
@@ -15,44 +13,46 @@ from ....datasets import InputError
 from ....search.sheets import fonts
 from ...copy import chinese
 from ...copy.han import is_han
-from ..settings import changed_settings, check_choice, check_number
+from ..base import BaseStrategy
+from ..settings import check_choice, check_number
 from ..sizes import flatten
 from ..spec import Draft, Made
 from .contrast import Box, draw_scrim, field_color, legibility
-from .placement import ANCHORS, activity, disturbance
+from .placement import ANCHORS, Position, activity, disturbance
 from .typesetting import HEADLINE_WEIGHT, TEXT_WEIGHT, Block, Copy, typeset
 
-# The largest headline, as a share of the picture's short side; the smallest one is a setting.
+# The largest headline, as a share of the short side of the image; the smallest one is a setting.
 _LARGEST = 0.14
-_FALLOFF = 0.4  # how far a scrim fades out, as a share of the short side
-# What a headline of the largest size is worth against calm, when a place is chosen.
+_FALLOFF = 0.4  # the distance over which a scrim fades out, as a share of the short side
+# When a place is chosen: the value of a headline of the largest size, against the value of a calm place.
 _WORTH_OF_SIZE = 0.5
-# Text stands in a corner, above the middle or below it; beside the middle, only if that is much better.
+# Corners, top and bottom come first; left, right and center are taken only if they are much better.
 _RELUCTANCE = {"left": 0.1, "right": 0.1, "center": 1.0}
-# Shares of the largest size that are tried.
+# The shares of the largest size to try.
 _SIZES = (1.0, 0.75, 0.55)
-# Where all places are busier than this, the copy goes into a field below the picture.
+# If all places are busier than this, the copy goes into a field below the image.
 _TOO_BUSY = 0.25
 _CONTRAST_OF_FIELD = 7.0
-_FIELD = 0.4  # how high its copy is at most, as a share of the picture
+_FIELD = 0.4  # the largest height of the copy in the field, as a share of the height of the image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverlaySettings:
-    """How copy is set on a picture.
+    """How copy is drawn on an image.
 
     Attributes:
-        position: top-left, top, top-right, left, center, right, bottom-left, bottom, bottom-right; below for a field
-            of the picture's own colour under it; auto for a calm place on the picture, or below where there is none.
-        margin: what stays free at the edges, as a share of the short side.
-        font: a font's file, the name of an installed file, or a family; empty for the best one that has the glyphs.
-        color: auto, or one that CSS knows by name or as #rrggbb.
-        contrast: between text and picture as WCAG measures it, from 1 to 15; a scrim is laid where it is less.
-        smallest: a headline's least size, as a share of the short side.
-        size: the long side in pixels, to which a smaller picture is enlarged, so that the text is sharp.
+        position: top-left, top, top-right, left, center, right, bottom-left, bottom or bottom-right; `below` for a
+            field under the image, in a colour of the image; `auto` for a calm place on the image, or `below` if there
+            is none.
+        margin: the free space at the edges, as a share of the short side.
+        font: a font file, the name of an installed file, or a family; empty for the best one that has the glyphs.
+        color: `auto`, or a CSS colour: a name or #rrggbb.
+        contrast: between text and image as WCAG measures it, from 1 to 15. If it is less, a scrim is drawn.
+        smallest: the smallest size of a headline, as a share of the short side.
+        size: the long side in pixels to which a smaller image is enlarged, so that the text is sharp.
     """
 
-    position: str = "auto"
+    position: Position = "auto"
     margin: float = 0.07
     font: str = ""
     color: str = "auto"
@@ -61,7 +61,7 @@ class OverlaySettings:
     size: int = 1024
 
     def __post_init__(self) -> None:
-        check_choice("overlay.position", self.position, ("auto", "below", *ANCHORS))
+        check_choice("overlay.position", self.position, get_args(Position))
         check_number("overlay.margin", self.margin, 0, 0.25)
         check_number("overlay.contrast", self.contrast, 1, 15)
         check_number("overlay.smallest", self.smallest, 0.02, _LARGEST)
@@ -71,13 +71,21 @@ class OverlaySettings:
                 ImageColor.getrgb(self.color)
             except ValueError as error:
                 raise InputError(
-                    f"overlay.color is {self.color!r}; give auto, a colour's name, or one like #ffcc00"
+                    f"overlay.color is {self.color!r}; give auto, the name of a colour, or a value like #ffcc00"
                 ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """A block at a place: `box` in pixels of the picture, and how much happens below it, from 0 to 1."""
+    """A block at a place.
+
+    Attributes:
+        name: of the place.
+        block: the copy as lines.
+        box: of the block, in pixels of the image.
+        disturbance: how busy the image is under the block, from 0 to 1.
+        cost: of this place; the lowest one is taken.
+    """
 
     name: str
     block: Block
@@ -86,60 +94,41 @@ class Placed:
     cost: float
 
 
-class Overlay:
-    """Sets a draft's copy on its picture."""
+class Overlay(BaseStrategy[OverlaySettings]):
+    """Draws the copy of a draft on its reference."""
 
     name = "overlay"
-    num_references = (1, 1)
-
-    def __init__(self, settings: OverlaySettings) -> None:
-        self.settings = settings
-
-    def describe(self) -> dict[str, Any]:
-        """The settings, and what draws and breaks lines."""
-        versions = {"pillow": importlib.metadata.version("pillow"), "jieba": chinese.version()}
-        return {"strategy": self.name, "settings": asdict(self.settings), "versions": versions}
+    settings_type = OverlaySettings
+    packages = ("pillow", "jieba")
 
     def check(self, draft: Draft) -> None:
-        """Says before the work what could not be used.
+        """See `Strategy`.
 
         Raises:
-            InputError: if there is no picture or no copy, a setting cannot be used, or no font has all glyphs.
+            InputError: if there is no reference or no copy, a setting cannot be used, or no font has all glyphs.
         """
-        if len(draft.references) != 1:
-            raise InputError(f"{draft.name}: {self.name!r} takes 1 reference, not {len(draft.references)}")
-        _copy(draft, self._settings(draft))
+        super().check(draft)
+        _copy(draft, self.settings_of(draft))
 
-    def bucket(self, draft: Draft) -> Hashable:
-        """Pictures are set one by one, so any may come together that have the same settings."""
-        return self._settings(draft)
-
-    def make(self, drafts: Sequence[Draft]) -> list[Made]:
-        """Sets the copy of each draft on its picture."""
-        return [self._set(draft, self._settings(draft)) for draft in drafts]
-
-    def _settings(self, draft: Draft) -> OverlaySettings:
-        return changed_settings(self.settings, self.name, draft.settings.get(self.name, {}))
-
-    def _set(self, draft: Draft, settings: OverlaySettings) -> Made:
+    def make_one(self, draft: Draft, settings: OverlaySettings) -> Made:
+        """Draws the copy on the reference."""
         copy = _copy(draft, settings)
-        picture = enlarged(draft.references[0], settings.size)
-        placed = _placed(copy, picture, settings)
+        image = enlarged(draft.references[0], settings.size)
+        placed = _placed(copy, image, settings)
         if placed is None:
-            short = min(picture.size)
             return Made(
                 image=None,
                 problem=f"the copy of {draft.name}, {sum(map(len, draft.lines))} characters, does not fit on "
-                f"{picture.width} × {picture.height} pixels with a headline of {settings.smallest * short:.0f}; "
+                f"{image.width} × {image.height} pixels with a headline of {settings.smallest * min(image.size):.0f}; "
                 "shorten it, or lower overlay.smallest or overlay.margin",
             )
-        image, facts = _drawn(picture, placed, settings)
+        result, facts = _drawn(image, placed, settings)
         faces = {"headline": _label(copy.bold, HEADLINE_WEIGHT), "text": _label(copy.regular, TEXT_WEIGHT)}
-        return Made(image=image, facts={**facts, "fonts": faces})
+        return Made(image=result, facts={**facts, "fonts": faces})
 
 
 def enlarged(image: Image.Image, long_side: int) -> Image.Image:
-    """The picture as RGB, at least so many pixels long."""
+    """Returns the image as RGB, enlarged if its long side has fewer pixels than `long_side`."""
     image = flatten(image)
     scale = long_side / max(image.size)
     if scale <= 1:
@@ -148,14 +137,14 @@ def enlarged(image: Image.Image, long_side: int) -> Image.Image:
 
 
 def _copy(draft: Draft, settings: OverlaySettings) -> Copy:
-    """The draft's copy, cleaned, and the faces that have its glyphs.
+    """Returns the cleaned copy of the draft and the faces that have its glyphs.
 
     Raises:
-        InputError: if there is none, or no font has all glyphs.
+        InputError: if there is no copy, or no font has all glyphs.
     """
     lines = [line for line in map(_cleaned, draft.lines) if line.strip()]
     if not lines:
-        raise InputError(f"{draft.name}: there is no copy to set on the picture; give its request a headline")
+        raise InputError(f"{draft.name}: there is no copy to draw on the image; give its request a headline")
     text = "".join(lines)
     bold, regular = (fonts.find(text, name=settings.font, weight=weight) for weight in (HEADLINE_WEIGHT, TEXT_WEIGHT))
     has_words = any(map(is_han, text)) and chinese.version() is not None
@@ -169,23 +158,23 @@ def _label(face: fonts.Face, weight: int) -> str:
 
 
 def _cleaned(line: str) -> str:
-    """Without what has no ink but is drawn as a box by some fonts: controls, joiners, forms of emoji."""
+    """Removes characters without ink that some fonts draw as boxes: controls, joiners, variation selectors."""
     return "".join(
         char for char in unicodedata.normalize("NFC", line)
         if char == "\n" or (unicodedata.category(char) not in ("Cc", "Cf") and not "\ufe00" <= char <= "\ufe0f")
     )  # fmt: skip
 
 
-def _placed(copy: Copy, picture: Image.Image, settings: OverlaySettings) -> Placed | None:
-    """The best of the places in which the copy fits; None if there is none."""
-    short = min(picture.size)
+def _placed(copy: Copy, image: Image.Image, settings: OverlaySettings) -> Placed | None:
+    """Returns the best of the places where the copy fits; None if there is none."""
+    short = min(image.size)
     margin = settings.margin * short
-    map_hw = activity(picture)
+    map_hw = activity(image)
     best: Placed | None = None
     for (name, anchor), share in product(ANCHORS.items(), _SIZES):
         if settings.position not in ("auto", name):
             continue
-        width, height = (picture.width - 2 * margin) * anchor.width, (picture.height - 2 * margin) * anchor.height
+        width, height = (image.width - 2 * margin) * anchor.width, (image.height - 2 * margin) * anchor.height
         block = typeset(
             copy,
             width,
@@ -196,46 +185,47 @@ def _placed(copy: Copy, picture: Image.Image, settings: OverlaySettings) -> Plac
         )
         if block is None:
             continue
-        box = anchor.place(picture.size, (block.width, block.height), margin)
-        disturbed = disturbance(map_hw, picture.size, box, 0.25 * block.size)
+        box = anchor.place(image.size, (block.width, block.height), margin)
+        disturbed = disturbance(map_hw, image.size, box, 0.25 * block.size)
         cost = (
             disturbed + _RELUCTANCE.get(name, 0.0) - _WORTH_OF_SIZE * block.size * (1 - block.cost) / (_LARGEST * short)
         )
         if best is None or cost < best.cost:
             best = Placed(name=name, block=block, box=box, disturbance=disturbed, cost=cost)
     if settings.position == "below" or (settings.position == "auto" and (best is None or best.disturbance > _TOO_BUSY)):
-        return _below(copy, picture, settings) or best
+        return _below(copy, image, settings) or best
     return best
 
 
-def _below(copy: Copy, picture: Image.Image, settings: OverlaySettings) -> Placed | None:
-    """The copy in a field below the picture, which is made as high as that takes."""
-    short = min(picture.size)
+def _below(copy: Copy, image: Image.Image, settings: OverlaySettings) -> Placed | None:
+    """Returns the copy in a field below the image; None if it does not fit."""
+    short = min(image.size)
     margin = settings.margin * short
     block = typeset(
-        copy, picture.width - 2 * margin, _FIELD * picture.height, smallest=settings.smallest * short,
+        copy, image.width - 2 * margin, _FIELD * image.height, smallest=settings.smallest * short,
         largest=_LARGEST * short, align="left",
     )  # fmt: skip
     if block is None:
         return None
-    top = picture.height + margin
+    top = image.height + margin
     box = margin, top, margin + block.width, top + block.height
     return Placed(name="below", block=block, box=box, disturbance=0.0, cost=0.0)
 
 
-def _drawn(picture: Image.Image, placed: Placed, settings: OverlaySettings) -> tuple[Image.Image, dict[str, Any]]:
+def _drawn(original: Image.Image, placed: Placed, settings: OverlaySettings) -> tuple[Image.Image, dict[str, Any]]:
+    """Returns the image with the copy on it, and the facts for the manifest."""
     block, (left, top, _, bottom) = placed.block, placed.box
     color = None if settings.color == "auto" else ImageColor.getrgb(settings.color)[:3]
-    image = picture
+    image = original
     if placed.name == "below":
-        height = round(bottom + settings.margin * min(picture.size))
+        height = round(bottom + settings.margin * min(original.size))
         image = Image.new(
-            "RGB", (picture.width, height), field_color(picture, max(_CONTRAST_OF_FIELD, settings.contrast), color)
+            "RGB", (original.width, height), field_color(original, max(_CONTRAST_OF_FIELD, settings.contrast), color)
         )
-        image.paste(picture)
+        image.paste(original)
     boxes = [(left + x0, top + y0, left + x1, top + y1) for x0, y0, x1, y1 in block.boxes]
     found = legibility(image, boxes, contrast=settings.contrast, color=color)
-    if found.opacity and placed.name in ANCHORS:  # a field has the best colour that it may have
+    if found.opacity and placed.name in ANCHORS:  # the colour of a field is already the best one
         band = ANCHORS[placed.name].band(image.size, placed.box, 0.5 * block.size)
         image = draw_scrim(image, band, _FALLOFF * min(image.size), found.scrim, found.opacity)
     image = image.copy()

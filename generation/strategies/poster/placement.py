@@ -1,8 +1,9 @@
-"""Where on a picture there is room for a text: the calm places, away from what the picture shows."""
+"""Finds room for a text on an image: calm places, away from the subject."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -10,12 +11,26 @@ from PIL import Image, ImageFilter
 from ..sizes import Size
 from .contrast import Box
 
-_MAP_SIDE = 96  # pixels of the long side, at which the picture is looked at
+_MAP_SIDE = 96  # pixels of the long side of the small copy that is examined
+
+Align: TypeAlias = Literal["left", "center", "right"]
+Place: TypeAlias = Literal[
+    "top-left", "top", "top-right", "left", "center", "right", "bottom-left", "bottom", "bottom-right"
+]
+Position: TypeAlias = Literal["auto", "below", Place]
+_ALIGNS: dict[float, Align] = {0.0: "left", 0.5: "center", 1.0: "right"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """A place for a block: `x`, `y` from 0 (left, top) to 1, and the shares of the safe area that it may take."""
+    """A place for a block on an image.
+
+    Attributes:
+        x: from 0 (left) to 1.
+        y: from 0 (top) to 1.
+        width: the largest share of the safe area that the block may take.
+        height: likewise.
+    """
 
     x: float
     y: float
@@ -23,18 +38,21 @@ class Anchor:
     height: float
 
     @property
-    def align(self) -> str:
-        """How lines are aligned there."""
-        return {0.0: "left", 0.5: "center", 1.0: "right"}[self.x]
+    def align(self) -> Align:
+        """How lines are aligned in this place."""
+        return _ALIGNS[self.x]
 
     def place(self, size: Size, block: tuple[float, float], margin: float) -> Box:
-        """Where a block of a size lies on a picture of a size, within its margins."""
+        """Returns the box of a block of a given size on an image of `size`, inside the margins; pixels."""
         left = margin + self.x * (size[0] - 2 * margin - block[0])
         top = margin + self.y * (size[1] - 2 * margin - block[1])
         return left, top, left + block[0], top + block[1]
 
     def band(self, size: Size, block: Box, pad: float) -> Box:
-        """What is shaded below a block: from the picture's edge to `pad` beyond the block; all of it in the middle."""
+        """Returns the box to shade under a block: from the edge of the image to `pad` beyond the block.
+
+        In the centre it is the whole image.
+        """
         width, height = size
         _, top, _, bottom = block
         if self.y == 0.0:
@@ -48,7 +66,7 @@ class Anchor:
         return 0.0, 0.0, width, height
 
 
-ANCHORS = {
+ANCHORS: dict[Place, Anchor] = {
     "top-left": Anchor(x=0.0, y=0.0, width=0.62, height=0.46),
     "top": Anchor(x=0.5, y=0.0, width=1.0, height=0.4),
     "top-right": Anchor(x=1.0, y=0.0, width=0.62, height=0.46),
@@ -62,7 +80,11 @@ ANCHORS = {
 
 
 def activity(image: Image.Image) -> np.ndarray:
-    """What happens where in a picture, `map_hw` from 0 to 1: edges, and colours that its border does not have."""
+    """Returns how busy each part of an image is: edges, and colours that the border does not have.
+
+    Returns:
+        `map_hw`, float32 from 0 to 1, of a smaller size than the image.
+    """
     small = image.copy()
     small.thumbnail((_MAP_SIDE, _MAP_SIDE), Image.Resampling.BOX, reducing_gap=None)
     ycc_hw3 = np.asarray(small.filter(ImageFilter.GaussianBlur(1)).convert("YCbCr"), dtype=np.float32)
@@ -71,7 +93,7 @@ def activity(image: Image.Image) -> np.ndarray:
     border_N3 = np.concatenate(
         [ycc_hw3[:3].reshape(-1, 3), ycc_hw3[:, :3].reshape(-1, 3), ycc_hw3[:, -3:].reshape(-1, 3)]
     )
-    # The distance to the nearest of a few colours of the border: sky and ground are both background.
+    # The distance to the nearest of some border colours, because both sky and ground are background.
     odd_hw = np.linalg.norm(ycc_hw3[:, :, None] - border_N3[None, None, ::7], axis=3).min(2)
     return _scaled(_blurred(_scaled(edges_hw) + _scaled(odd_hw), 3))
 
@@ -81,12 +103,12 @@ def _scaled(map_hw: np.ndarray) -> np.ndarray:
 
 
 def _blurred(map_hw: np.ndarray, radius: float) -> np.ndarray:
-    picture = Image.fromarray(np.rint(255 * map_hw / max(float(map_hw.max()), 1e-6)).astype(np.uint8))
-    return np.asarray(picture.filter(ImageFilter.GaussianBlur(radius)), dtype=np.float32) / 255
+    image = Image.fromarray(np.rint(255 * map_hw / max(float(map_hw.max()), 1e-6)).astype(np.uint8))
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), dtype=np.float32) / 255
 
 
 def disturbance(map_hw: np.ndarray, size: Size, box: Box, pad: float) -> float:
-    """How much happens below a box on a picture and `pad` pixels around it, 0 to 1; the worst of it counts most."""
+    """Returns how busy an image is under a box and `pad` pixels around it, 0 to 1; the busiest part counts most."""
     left, top, right, bottom = box
     width, height = size
     h, w = map_hw.shape

@@ -1,4 +1,4 @@
-"""A headline and what stands below it as one block: sizes, lines, spacing; in pixels from its own top left corner."""
+"""Sets a headline and the text below it as one block: sizes, lines, spacing; in pixels from the block's top left."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from PIL import ImageDraw, ImageFont
 
 from ....search.sheets.fonts import Face
 from ...copy.han import is_han, is_wide
+from .placement import Align
 from .typography import Lines, Measure, Segment, in_lines, wrap
 
 HEADLINE_WEIGHT, TEXT_WEIGHT = 700, 400
 
 _MOST_LINES = 4  # of a headline
-_TEXT_SIZE = 0.4  # of the headline's; and at least this much of the smallest size that a headline may have:
-_SMALLEST_TEXT = 0.8
-_MEASURED_AT = 256  # pixels; lengths in ems come from here
-_LEADING_LATIN, _LEADING_HAN = 1.14, 1.28  # from line to line of a headline, in ems
+_TEXT_SIZE = 0.4  # as a share of the size of the headline
+_SMALLEST_TEXT = 0.8  # the smallest text, as a share of the smallest headline
+_MEASURED_AT = 256  # the font size in pixels at which lengths in ems are measured
+_LEADING_LATIN, _LEADING_HAN = 1.14, 1.28  # of a headline, in ems
 _LEADING_TEXT = 1.55
 _GAP = 0.3  # between the headline and the text, in ems of the headline
-_MEASURE = 26.0  # ems that a line of text is long at most; the eye loses longer ones
+_MEASURE = 26.0  # the longest line of text in ems: longer lines are hard to read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """What is to be set, and in which faces.
+    """The copy to set, and its faces.
 
     Attributes:
-        headline: one paragraph; a line feed in it ends a line.
-        texts: further paragraphs, less large.
-        bold: the headline's face.
-        regular: the texts' face.
-        segment: cuts Chinese into words, or None.
+        headline: one paragraph; a line feed ends a line.
+        texts: further paragraphs, in a smaller size.
+        bold: the face of the headline.
+        regular: the face of the texts.
+        segment: splits Chinese into words; None to break between any characters.
     """
 
     headline: str
@@ -44,8 +45,16 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One line: its ink is `width` long and begins at `left`; it stands on `baseline`."""
+class TextLine:
+    """One line of text in a block.
+
+    Attributes:
+        text: of the line.
+        font: at its size.
+        tracking: extra space between characters, in pixels.
+        left: where the ink begins, in pixels from the left of the block.
+        baseline: in pixels from the top of the block.
+    """
 
     text: str
     font: ImageFont.FreeTypeFont
@@ -55,12 +64,12 @@ class Line:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """Where its ink is."""
+        """The box of its ink: left, top, right, bottom."""
         left, top, right, bottom = _ink(self.text, self.font, self.tracking)
         return self.left, self.baseline + top, self.left + right - left, self.baseline + bottom
 
     def draw(self, draw: ImageDraw.ImageDraw, x: float, y: float, fill: tuple[int, int, int]) -> None:
-        """Draws it, the block's corner being at x, y."""
+        """Draws the line; the top left corner of the block is at x, y."""
         x += self.left - _ink(self.text, self.font, self.tracking)[0]
         for text, at in _spaced(self.text, self.font, self.tracking):
             draw.text((x + at, y + self.baseline), text, fill=fill, font=self.font, anchor="ls")
@@ -68,41 +77,47 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Lines as they stand; `size` is the headline's, in pixels, `cost` is of its lines' ends."""
+    """Lines with their positions.
 
-    lines: Sequence[Line]
+    Attributes:
+        lines: from top to bottom.
+        size: of the headline, in pixels.
+        cost: of the line breaks of the headline.
+    """
+
+    lines: Sequence[TextLine]
     size: int
     cost: float
 
     @cached_property
     def boxes(self) -> list[tuple[float, float, float, float]]:
-        """Where the ink of each line is."""
+        """The boxes of the ink, one per line."""
         return [line.box for line in self.lines]
 
     @property
     def width(self) -> float:
-        """Of the ink."""
+        """The width of the ink in pixels."""
         return max(right for _, _, right, _ in self.boxes)
 
     @property
     def height(self) -> float:
-        """Of the ink."""
+        """The height of the ink in pixels."""
         return max(bottom for _, _, _, bottom in self.boxes)
 
 
-def typeset(copy: Copy, width: float, height: float, *, smallest: float, largest: float, align: str) -> Block | None:
-    """Sets copy as large as fits into width × height, weighed against how well the headline's lines end.
+def typeset(copy: Copy, width: float, height: float, *, smallest: float, largest: float, align: Align) -> Block | None:
+    """Sets copy as large as fits into width × height. A smaller headline with better line breaks may be preferred.
 
     Args:
-        copy: what is set.
+        copy: the text and its faces.
         width: of the place, in pixels.
         height: of the place, in pixels.
-        smallest: the least size of the headline, in pixels; text is at least 0.8 of it.
-        largest: the most.
-        align: left, center or right.
+        smallest: the smallest size of the headline, in pixels; text has at least 0.8 of it.
+        largest: the largest size of the headline, in pixels.
+        align: how lines are aligned.
 
     Returns:
-        None if it does not fit in the smallest size.
+        The block; None if the copy does not fit in the smallest size.
     """
     if _least_height(copy, width, smallest) > height:
         return None
@@ -119,7 +134,7 @@ def typeset(copy: Copy, width: float, height: float, *, smallest: float, largest
 
 
 def _least_height(copy: Copy, width: float, smallest: float) -> float:
-    """What the copy needs in the smallest sizes if its lines were filled to their ends; found at once for any copy."""
+    """Returns a lower bound of the height in the smallest sizes, as if all lines were full. It is fast for any copy."""
     height = 0.0
     for text, size, leading in [
         (copy.headline, smallest, _LEADING_LATIN),
@@ -135,7 +150,7 @@ def _merit(block: Block) -> float:
 
 
 def _headlines(copy: Copy, ems: float, measure: Measure) -> Iterator[Lines]:
-    """Ways to break the headline; the last one is for what fits in no other."""
+    """Yields ways to break the headline; the last one is for headlines that fit in no other."""
     if "\n" in copy.headline:
         yield Lines(lines=[" ".join(line.split()) for line in copy.headline.splitlines() if line.strip()], cost=0.0)
     else:
@@ -146,9 +161,9 @@ def _headlines(copy: Copy, ems: float, measure: Measure) -> Iterator[Lines]:
 
 
 def _fitted(
-    copy: Copy, lines: Lines, width: float, height: float, smallest: float, largest: float, align: str
+    copy: Copy, lines: Lines, width: float, height: float, smallest: float, largest: float, align: Align
 ) -> Block | None:
-    """The headline's lines in the largest size in which all of the copy fits."""
+    """Sets the copy in the largest size in which all of it fits, with these lines of the headline."""
 
     def fits(size: int) -> Block | None:
         block = _set(copy, lines, size, width, smallest, align)
@@ -167,8 +182,8 @@ def _fitted(
     return best
 
 
-def _set(copy: Copy, headline: Lines, size: int, width: float, smallest: float, align: str) -> Block:
-    rows: list[tuple[str, ImageFont.FreeTypeFont, float, float]] = []  # text, font, tracking, pixels from the row above
+def _set(copy: Copy, headline: Lines, size: int, width: float, smallest: float, align: Align) -> Block:
+    rows: list[tuple[str, ImageFont.FreeTypeFont, float, float]] = []  # text, font, tracking, leading
     bold = copy.bold.at(size, HEADLINE_WEIGHT)
     leading = (_LEADING_HAN if any(map(is_wide, copy.headline)) else _LEADING_LATIN) * size
     tracking = _tracking(copy.headline) * size
@@ -176,7 +191,7 @@ def _set(copy: Copy, headline: Lines, size: int, width: float, smallest: float, 
         rows.append((line, bold, tracking, leading))
     text_size = max(round(_TEXT_SIZE * size), round(_SMALLEST_TEXT * smallest))
     regular = copy.regular.at(text_size, TEXT_WEIGHT)
-    ems = min(width / text_size // 0.5 * 0.5, _MEASURE)  # in steps, so that the same lines do for several sizes
+    ems = min(width / text_size // 0.5 * 0.5, _MEASURE)  # in steps, so that several sizes share the same lines
     gap = _GAP * size
     for text in copy.texts:
         tracking = _tracking(text)
@@ -193,23 +208,23 @@ def _paragraph(text: str, ems: float, face: Face, tracking: float, segment: Segm
 
 
 def _stacked(
-    rows: Sequence[tuple[str, ImageFont.FreeTypeFont, float, float]], size: int, cost: float, align: str
+    rows: Sequence[tuple[str, ImageFont.FreeTypeFont, float, float]], size: int, cost: float, align: Align
 ) -> Block:
-    """Rows one below the other; the first one's ink touches the top."""
+    """Stacks rows (text, font, tracking, leading); the ink of the first one touches the top."""
     inks = [_ink(text, font, tracking) for text, font, tracking, _ in rows]
     widest = max(right - left for left, _, right, _ in inks)
     share = {"left": 0.0, "center": 0.5, "right": 1.0}[align]
-    lines: list[Line] = []
+    lines: list[TextLine] = []
     baseline = -inks[0][1]
     for (text, font, tracking, leading), (left, _, right, _) in zip(rows, inks, strict=True):
         baseline += leading if lines else 0.0
         place = share * (widest - (right - left))
-        lines.append(Line(text=text, font=font, tracking=tracking, left=place, baseline=baseline))
+        lines.append(TextLine(text=text, font=font, tracking=tracking, left=place, baseline=baseline))
     return Block(lines=lines, size=size, cost=cost)
 
 
 def _tracking(text: str) -> float:
-    """Space between characters, in ems: capitals and a few ideographs look crowded without."""
+    """Returns the extra space between characters in ems: capitals and short Chinese lines look crowded without it."""
     letters = [char for char in text if char.isalpha()]
     if letters and all(map(is_han, letters)) and len(text) <= 8:
         return 0.05
@@ -217,7 +232,7 @@ def _tracking(text: str) -> float:
 
 
 def _spaced(text: str, font: ImageFont.FreeTypeFont, tracking: float) -> Iterator[tuple[str, float]]:
-    """What is drawn at once, and how far from the line's beginning."""
+    """Yields the parts that are drawn at once, with their distances from the start of the line."""
     if not tracking:
         yield text, 0.0
         return
@@ -229,7 +244,7 @@ def _spaced(text: str, font: ImageFont.FreeTypeFont, tracking: float) -> Iterato
 
 @lru_cache(maxsize=4096)
 def _ink(text: str, font: ImageFont.FreeTypeFont, tracking: float) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom of what is drawn, from where the line begins on the baseline."""
+    """Returns left, top, right, bottom of the ink, relative to the start of the line on the baseline."""
     boxes = [(at, _ink_of(part, font)) for part, at in _spaced(text, font, tracking) if part.strip()]
     return (
         min(at + box[0] for at, box in boxes), min(box[1] for _, box in boxes),
@@ -238,7 +253,7 @@ def _ink(text: str, font: ImageFont.FreeTypeFont, tracking: float) -> tuple[floa
 
 
 def _ink_of(text: str, font: ImageFont.FreeTypeFont) -> tuple[float, float, float, float]:
-    """As `getbbox`, which however counts the empty part of a character's square, such as the left half of 《."""
+    """Returns the box of the ink. `getbbox` also counts empty parts of a character, such as the left half of 《."""
     mask, (x, y) = font.getmask2(text, mode="L", anchor="ls")
     left, top, right, bottom = mask.getbbox() or (0, 0, 0, 0)
     return x + left, y + top, x + right, y + bottom
@@ -246,6 +261,6 @@ def _ink_of(text: str, font: ImageFont.FreeTypeFont) -> tuple[float, float, floa
 
 @lru_cache(maxsize=64)
 def _measure(face: Face, weight: int, tracking: float) -> Measure:
-    """Measures lines in ems."""
+    """Returns a function that measures lines in ems."""
     font = face.at(_MEASURED_AT, weight)
     return lru_cache(maxsize=4096)(lambda text: font.getlength(text) / _MEASURED_AT + tracking * len(text))

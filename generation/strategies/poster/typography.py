@@ -1,8 +1,8 @@
-"""Breaking copy into lines: Chinese between characters by the rules of its punctuation, Latin at spaces, balanced.
+"""Breaks copy into balanced lines: Chinese between characters by its punctuation rules, Latin text at spaces.
 
-Lengths are in ems, so a line of text is measured once and its lines hold for any size of the font.
-Rules: Unicode Standard Annex #14 and W3C's Requirements for Chinese Text Layout (clreq); lines of least raggedness as
-in Knuth & Plass 1981.
+Lengths are in ems, so a text is measured once and its lines are valid for any font size.
+Rules: Unicode Standard Annex #14 and the Requirements for Chinese Text Layout of the W3C (clreq). The raggedness is
+minimised as in Knuth & Plass 1981.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ...copy.han import is_han, is_wide
 Measure = Callable[[str], float]
 Segment = Callable[[str], Sequence[str]]
 
-# What no line begins or ends with.
+# Characters that no line may begin or end with.
 NO_START = frozenset("，。！？、；：）》」』】〕〉”’…—·～％℃ー々,.!?;:)]}%")
 NO_END = frozenset("（《「『【〔〈“‘￥¥$€£([{#@")
 _AFTER_CLAUSE = frozenset("，。！？；：、…—,.!?;:")
-# Words that lean on the one before, and words that lean on the next one.
+# Words that belong to the word before, and words that belong to the word after.
 _LEANING_BACK = frozenset("的了着过地得吗呢吧啊们上下里中内外")
 _LEANING_ON = frozenset([
     *"从在与和及为把被让给向对到这那每一", "a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "our",
     "that", "the", "this", "to", "with", "your",
 ])  # fmt: skip
-# What a line's end costs beside its raggedness, where 1 is a line that is wrong by its whole length.
+# The cost of a line break, added to the raggedness; 1 is a line that is wrong by the whole mean length.
 _COST_IN_WORD = 0.5
 _COST_LEANING = 0.2
 _COST_IN_CLAUSE = 0.15
@@ -34,7 +34,13 @@ _COST_IN_CLAUSE = 0.15
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What stays on one line; `space` is whether one follows unless the line ends, `cost` is of ending it here."""
+    """Text that must stay on one line.
+
+    Attributes:
+        text: without the space after it.
+        space: whether a space follows, unless the line ends.
+        cost: of a line break after it.
+    """
 
     text: str
     space: bool
@@ -43,23 +49,23 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """A text in lines; `cost` is 0 where they are even and end with clauses, 1 where they are very bad."""
+    """A text in lines; `cost` is 0 if they are even and end with clauses, 1 if they are very bad."""
 
     lines: list[str]
     cost: float
 
 
 def wrap(text: str, width: float, measure: Measure, *, segment: Segment | None = None) -> list[str]:
-    """Breaks a text into as few lines as fit, as even in length as the language allows.
+    """Breaks a text into the smallest number of lines that fit, with lengths as even as the language allows.
 
-    A line feed in the text always ends a line. Runs of spaces count as one. What cannot be broken and is longer than a
-    line, such as a URL, is cut where the line ends.
+    A line feed always ends a line. Several spaces count as one. Text that cannot be broken and is longer than a line,
+    such as a URL, is cut at the end of the line.
 
     Args:
         text: the copy.
         width: of a line.
-        measure: the length of a text, in the unit of `width`; that of a line is the sum of its pieces'.
-        segment: cuts Chinese into words, so that lines end between them; None lets them end between any characters.
+        measure: returns the length of a text in the unit of `width`; the length of a line is the sum of its pieces.
+        segment: splits Chinese into words, so that lines end between words; None to break between any characters.
     """
     lines: list[str] = []
     for paragraph in text.splitlines():
@@ -73,14 +79,17 @@ def wrap(text: str, width: float, measure: Measure, *, segment: Segment | None =
 def in_lines(
     text: str, num_lines: int, width: float, measure: Measure, *, segment: Segment | None = None
 ) -> Lines | None:
-    """Breaks a text into a number of lines; None if it has too few places to break, or a line would be too long.
+    """Breaks a text into exactly `num_lines` lines.
 
     Args:
         text: the copy, in one paragraph.
-        num_lines: how many.
+        num_lines: the number of lines.
         width: of a line.
         measure: as for `wrap`.
         segment: as for `wrap`.
+
+    Returns:
+        The lines; None if the text has too few places to break, or a line would be too long.
     """
     pieces = _pieces(text, segment)
     ruler = _Ruler(pieces, measure)
@@ -127,7 +136,7 @@ def _cost(piece: str, after: str, in_word: bool) -> float:
 
 
 def _inside_words(text: str, segment: Segment | None) -> set[int]:
-    """The positions that lie inside a Chinese word."""
+    """Returns the positions inside Chinese words."""
     inside: set[int] = set()
     at = 0
     for word in segment(text) if segment else ():
@@ -137,7 +146,7 @@ def _inside_words(text: str, segment: Segment | None) -> set[int]:
 
 
 def _split_wide(pieces: Sequence[_Piece], width: float, measure: Measure) -> list[_Piece]:
-    """Cuts what is longer than a line, which is all that can be done with it."""
+    """Cuts pieces that are longer than a line."""
     found: list[_Piece] = []
     for piece in pieces:
         text = piece.text
@@ -150,7 +159,7 @@ def _split_wide(pieces: Sequence[_Piece], width: float, measure: Measure) -> lis
 
 
 class _Ruler:
-    """The lengths of all lines that pieces may make, each piece measured once."""
+    """Returns the length of any line of pieces; measures each piece once."""
 
     def __init__(self, pieces: Sequence[_Piece], measure: Measure) -> None:
         space = measure(" ")
@@ -159,12 +168,12 @@ class _Ruler:
         self._ends = [0.0, *accumulate(lengths)]
 
     def length(self, start: int, stop: int) -> float:
-        """Of the pieces from `start` up to `stop`, without the space at the end."""
+        """Returns the length of the pieces from `start` up to `stop`, without the space at the end."""
         return self._ends[stop] - self._ends[start] - self._spaces[stop - 1]
 
 
 def _num_lines(pieces: Sequence[_Piece], width: float, ruler: _Ruler) -> int:
-    """The fewest lines that the pieces fit on."""
+    """Returns the smallest number of lines that the pieces fit on."""
     num, start = 1, 0
     for stop in range(1, len(pieces) + 1):
         if stop - start > 1 and ruler.length(start, stop) > width:
@@ -173,11 +182,11 @@ def _num_lines(pieces: Sequence[_Piece], width: float, ruler: _Ruler) -> int:
 
 
 def _set(pieces: Sequence[_Piece], num_lines: int, ruler: _Ruler, width: float) -> Lines:
-    """The pieces on so many lines, such that raggedness and what the lines' ends cost is least."""
+    """Sets the pieces on `num_lines` lines with the lowest sum of raggedness and break costs."""
     last = len(pieces)
     mean = ruler.length(0, last) / num_lines
     longest = min(width, 3 * mean)
-    # From each piece on to the end, in the number of lines so far: the cost, and where these lines begin.
+    # For each first piece: the lowest cost of the pieces from there to the end, and the first pieces of those lines.
     best: dict[int, tuple[float, tuple[int, ...]]] = {last: (0.0, ())}
     for _ in range(num_lines):
         longer: dict[int, tuple[float, tuple[int, ...]]] = {}

@@ -1,4 +1,4 @@
-"""An endpoint, by a real server on the loopback interface."""
+"""An endpoint: a real server on the loopback interface."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def completion(answer: Any) -> bytes:
 
 
 class Endpoint:
-    """Answers the n-th question by the n-th of `replies`, the last one for ever: (status, headers, body)."""
+    """Answers the n-th question with the n-th of `replies` (status, headers, body); the last one is repeated."""
 
     def __init__(self) -> None:
         self.replies: list[tuple[int, dict[str, str], bytes]] = [(200, {}, completion(ANSWER))]
@@ -103,13 +103,13 @@ def test_a_question_and_its_answer(endpoint: Endpoint, chat: Callable[..., Chat]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_passing_troubles_are_tried_again(endpoint: Endpoint, chat: Callable[..., Chat], status: int) -> None:
+def test_transient_errors_are_retried(endpoint: Endpoint, chat: Callable[..., Chat], status: int) -> None:
     endpoint.replies = [(status, {}, b"later"), (status, {}, b"later"), (200, {}, completion(ANSWER))]
     assert chat().ask("a", "b") == ANSWER
     assert len(endpoint.asked) == 3
 
 
-def test_tries_come_to_an_end_and_wait_longer_each_time(endpoint: Endpoint, chat: Callable[..., Chat]) -> None:
+def test_retries_are_limited_and_wait_longer_each_time(endpoint: Endpoint, chat: Callable[..., Chat]) -> None:
     endpoint.replies = [(503, {}, b"")]
     started = time.monotonic()
     with pytest.raises(ChatError, match=r"http://127.0.0.1:\d+ did not answer in 4 tries: HTTP 503"):
@@ -118,7 +118,7 @@ def test_tries_come_to_an_end_and_wait_longer_each_time(endpoint: Endpoint, chat
     assert time.monotonic() - started >= 0.05 + 0.1 + 0.2
 
 
-def test_a_server_may_say_how_long_to_wait(endpoint: Endpoint, chat: Callable[..., Chat]) -> None:
+def test_the_server_may_set_the_waiting_time(endpoint: Endpoint, chat: Callable[..., Chat]) -> None:
     endpoint.replies = [(429, {"Retry-After": "0.4"}, b""), (200, {}, completion(ANSWER))]
     started = time.monotonic()
     chat().ask("a", "b")
@@ -126,14 +126,14 @@ def test_a_server_may_say_how_long_to_wait(endpoint: Endpoint, chat: Callable[..
 
 
 @pytest.mark.parametrize("status", [400, 401, 404])
-def test_lasting_troubles_are_not_tried_again(endpoint: Endpoint, chat: Callable[..., Chat], status: int) -> None:
+def test_permanent_errors_are_not_retried(endpoint: Endpoint, chat: Callable[..., Chat], status: int) -> None:
     endpoint.replies = [(status, {}, b"no")]
     with pytest.raises(ChatError, match=f"answered HTTP {status}"):
         chat().ask("a", "b")
     assert len(endpoint.asked) == 1
 
 
-def test_a_slow_or_absent_server_is_given_up(endpoint: Endpoint, chat: Callable[..., Chat]) -> None:
+def test_a_slow_or_absent_server_is_an_error(endpoint: Endpoint, chat: Callable[..., Chat]) -> None:
     endpoint.pause = 0.5
     with pytest.raises(ChatError, match=r"did not answer in 2 tries: .*timed out"):
         chat(timeout=0.1, tries=2).ask("a", "b")
@@ -141,8 +141,8 @@ def test_a_slow_or_absent_server_is_given_up(endpoint: Endpoint, chat: Callable[
         chat(url="http://127.0.0.1:9/v1", tries=2).ask("a", "b")
 
 
-def test_the_key_is_not_sent_where_a_redirection_leads(endpoint: Endpoint, chat: Callable[..., Chat]) -> None:
-    """urllib follows a POST's 302 with a GET that has the same headers."""
+def test_the_key_is_not_sent_to_the_target_of_a_redirection(endpoint: Endpoint, chat: Callable[..., Chat]) -> None:
+    """After a 302, urllib replaces a POST by a GET with the same headers."""
     with serving() as other:
         endpoint.replies = [(302, {"Location": f"{other.url}/stolen"}, b"")]
         with pytest.raises(ChatError, match="HTTP 302"):
@@ -150,7 +150,7 @@ def test_the_key_is_not_sent_where_a_redirection_leads(endpoint: Endpoint, chat:
     assert other.asked == []
 
 
-def test_the_key_is_shown_nowhere(
+def test_the_key_is_never_shown(
     endpoint: Endpoint, chat: Callable[..., Chat], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -164,7 +164,7 @@ def test_the_key_is_shown_nowhere(
     assert "HTTP 503; trying again" in caplog.text
 
 
-def test_answers_are_kept(endpoint: Endpoint, chat: Callable[..., Chat], tmp_path: Path) -> None:
+def test_answers_are_cached(endpoint: Endpoint, chat: Callable[..., Chat], tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     assert chat(cache=folder).ask("a", "b") == chat(cache=folder, key="another").ask("a", "b") == ANSWER
     assert len(endpoint.asked) == 1
@@ -178,7 +178,7 @@ def test_answers_are_kept(endpoint: Endpoint, chat: Callable[..., Chat], tmp_pat
     assert not list(folder.glob("*.tmp"))
 
 
-def test_failures_are_not_kept(endpoint: Endpoint, chat: Callable[..., Chat], tmp_path: Path) -> None:
+def test_failures_are_not_cached(endpoint: Endpoint, chat: Callable[..., Chat], tmp_path: Path) -> None:
     endpoint.replies = [(200, {}, completion("no JSON")), (200, {}, completion(ANSWER))]
     with pytest.raises(AnswerError):
         chat(cache=tmp_path).ask("a", "b")
@@ -194,13 +194,13 @@ def test_failures_are_not_kept(endpoint: Endpoint, chat: Callable[..., Chat], tm
     ],
     ids=range(11),
 )  # fmt: skip
-def test_what_is_no_json_object_is_no_answer(endpoint: Endpoint, chat: Callable[..., Chat], reply: bytes) -> None:
+def test_an_answer_must_be_a_json_object(endpoint: Endpoint, chat: Callable[..., Chat], reply: bytes) -> None:
     endpoint.replies = [(200, {}, reply)]
     with pytest.raises(AnswerError):
         chat().ask("a", "b")
 
 
-def test_json_in_a_fence_is_an_answer(endpoint: Endpoint, chat: Callable[..., Chat]) -> None:
+def test_json_in_a_code_block_is_an_answer(endpoint: Endpoint, chat: Callable[..., Chat]) -> None:
     endpoint.replies = [(200, {}, completion(f"```json\n{json.dumps(ANSWER)}\n```"))]
     assert chat().ask("a", "b") == ANSWER
 
@@ -218,8 +218,8 @@ def test_json_in_a_fence_is_an_answer(endpoint: Endpoint, chat: Callable[..., Ch
         ({"OPENAI_API_KEY": "o"}, None),
     ],
 )
-def test_the_environment(env: dict[str, str], expected: tuple[str, str] | None) -> None:
-    """OpenAI's key goes to no URL but OpenAI's own variable."""
+def test_the_endpoint_of_environment_variables(env: dict[str, str], expected: tuple[str, str] | None) -> None:
+    """The key of OpenAI is sent only to the URL of the OpenAI variable."""
     found = Chat.from_environment(env={"DIANTU_CHAT_MODEL": "m", **env})
     assert (found and (found.url, found.key)) == expected
 
@@ -241,7 +241,7 @@ def test_endpoints_that_cannot_be_used(options: dict[str, Any], message: str) ->
     assert "secret" not in str(error.value)
 
 
-def test_copy_is_read_by_the_endpoint(endpoint: Endpoint, chat: Callable[..., Chat]) -> None:
+def test_the_endpoint_reads_copy(endpoint: Endpoint, chat: Callable[..., Chat]) -> None:
     brief = Copywriter(chat()).brief("Summer starts with iced coffee")
     assert brief.copy == "Summer starts with iced coffee"
     assert brief.keywords == (("iced coffee", 1.0), ("glass", 0.5))
@@ -251,14 +251,14 @@ def test_copy_is_read_by_the_endpoint(endpoint: Endpoint, chat: Callable[..., Ch
     assert endpoint.asked[0]["body"]["messages"][1]["content"] == brief.copy
 
 
-def test_without_the_endpoint_copy_is_read_offline_with_one_warning(
+def test_if_the_endpoint_fails_copy_is_read_offline_with_one_warning(
     endpoint: Endpoint, chat: Callable[..., Chat], caplog: pytest.LogCaptureFixture
 ) -> None:
     endpoint.replies = [(500, {}, b"")]
     writer = Copywriter(chat(tries=2))
     copies = ["A hammer that lasts a lifetime", "A cup of coffee", "The panda sleeps"]
     assert [writer.brief(copy) for copy in copies] == [read_copy(copy) for copy in copies]
-    assert len(endpoint.asked) == 2  # the others did not wait for it
+    assert len(endpoint.asked) == 2  # the other pieces of copy did not wait for the endpoint
     assert [record.levelname for record in caplog.records if "offline" in record.message] == ["WARNING"]
 
 
@@ -271,7 +271,7 @@ def test_without_the_endpoint_copy_is_read_offline_with_one_warning(
     ],
     ids=range(13),
 )  # fmt: skip
-def test_an_answer_that_is_not_as_asked_counts_for_that_copy_alone(
+def test_a_wrong_answer_affects_only_this_copy(
     endpoint: Endpoint, chat: Callable[..., Chat], caplog: pytest.LogCaptureFixture, change: dict[str, Any]
 ) -> None:
     endpoint.replies = [(200, {}, completion(ANSWER | change)), (200, {}, completion(ANSWER))]

@@ -1,4 +1,4 @@
-"""What copy asks for, without any endpoint."""
+"""Reading copy without an endpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytest.importorskip("jieba")
     [
         ("夏日清凉，从一杯冰咖啡开始", "冰咖啡"),
         ("周末去看大熊猫", "大熊猫"),
-        ("给猫一个家", "猫"),  # jieba's own extractors drop words of one character
+        ("给猫一个家", "猫"),  # the extractors of jieba drop words of one character
         ("一把锤子，用一辈子", "锤子"),
         ("巴黎铁塔下的浪漫约会", "巴黎铁塔"),
         ("全场5折！剪刀限时抢购，￥99起", "剪刀"),
@@ -31,7 +31,7 @@ pytest.importorskip("jieba")
         ("SALE! 50% off scissors – today only", "scissors"),
     ],
 )
-def test_what_the_photograph_shows_comes_first(copy: str, first: str) -> None:
+def test_the_subject_of_the_photograph_comes_first(copy: str, first: str) -> None:
     (word, weight), *others = keywords(copy)
     assert word == first
     assert weight == 1
@@ -39,17 +39,17 @@ def test_what_the_photograph_shows_comes_first(copy: str, first: str) -> None:
     assert [other for _, other in others] == sorted((other for _, other in others), reverse=True)
 
 
-def test_mixed_copy_gives_words_of_both() -> None:
+def test_mixed_copy_gives_words_of_both_languages() -> None:
     words = [word for word, _ in keywords("Sydney 悉尼歌剧院，新年 Concert")]
     assert {"Sydney", "悉尼歌剧院", "Concert"} <= set(words)
 
 
-def test_a_word_counts_once_whatever_its_case() -> None:
+def test_words_are_counted_without_regard_to_case() -> None:
     words = [word.lower() for word, _ in keywords("Coffee! COFFEE, and coffee 咖啡 coffee")]
     assert sorted(words) == ["coffee", "咖啡"]
 
 
-def test_there_are_few_keywords() -> None:
+def test_the_number_of_keywords_is_limited() -> None:
     copy = "狮子、老虎、大象、长颈鹿、斑马、河马、犀牛、熊猫，都在动物园"
     assert len(keywords(copy)) == 6
     assert len(keywords(copy, limit=2)) == 2
@@ -68,7 +68,7 @@ def test_language(copy: str, language: str) -> None:
     assert language_of(copy) == language
 
 
-def test_a_brief_has_what_a_search_and_a_generator_need() -> None:
+def test_a_brief_has_queries_and_a_prompt() -> None:
     brief = read_copy("  夏日清凉，\n从一杯冰咖啡开始 ")
     assert brief.copy == "夏日清凉， 从一杯冰咖啡开始"
     assert brief.queries[0] == ("冰咖啡", 1.0)
@@ -82,7 +82,7 @@ def test_a_brief_has_what_a_search_and_a_generator_need() -> None:
 
 
 @pytest.mark.parametrize("copy", ["50% OFF!!!", "好好过！", "2026"])
-def test_copy_without_keywords_is_searched_as_it_is(copy: str) -> None:
+def test_copy_without_keywords_is_the_query(copy: str) -> None:
     brief = read_copy(copy)
     assert brief.keywords == ()
     assert brief.queries == ((copy, 1.0),)
@@ -97,14 +97,14 @@ def test_copy_that_cannot_be_used(copy: str, message: str) -> None:
         read_copy(copy)
 
 
-def test_words_are_the_text_again() -> None:
+def test_joined_words_give_the_text() -> None:
     text = "New iPhone 16 Pro，拍出 好照片！"
     assert "".join(chinese.segment(text)) == text
     assert "冰咖啡" in chinese.segment("一杯冰咖啡")
 
 
-def test_jieba_is_quiet_and_leaves_no_cache(tmp_path: Path) -> None:
-    """Its cache is a marshalled file in the folder that all users share; whoever left it there would be believed."""
+def test_jieba_prints_nothing_and_uses_no_cache(tmp_path: Path) -> None:
+    """Its cache is a marshalled file in a folder that all users share, so anybody could have written it."""
     (tmp_path / "jieba.cache").write_bytes(b"planted")
     code = "from diantu.generation.copy.copywriting import keywords; print(keywords('周末去看大熊猫')[0][0])"
     done = subprocess.run(

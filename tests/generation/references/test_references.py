@@ -1,4 +1,4 @@
-"""References, over a gallery whose rows lie at known angles: a query `40` scores cos(40° − angle) with each."""
+"""References from a gallery with rows at known angles: a query `40` scores cos(40° − angle) with each row."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def rows(choices: Sequence[Choice]) -> list[list[int | None]]:
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
-    """Every 10° from 0 to 110."""
+    """A gallery with a row at every 10° from 0 to 110."""
     degrees = [10.0 * i for i in range(12)]
     credits = {"license": "CC0-1.0", "Author": "A. B.", "url": "https://example.org/a.jpg"}
     records = [{**credits, "number": i} for i in range(12)]
     return gallery_at(tmp_path_factory.mktemp("angles"), degrees, records)
 
 
-def test_the_best_reference_comes_with_score_credits_and_size(gallery: Gallery) -> None:
+def test_a_reference_has_score_credits_and_size(gallery: Gallery) -> None:
     (choice,) = chosen(gallery, [request("41")])
     (reference,) = choice.references
     assert reference.row == 4
@@ -62,29 +62,29 @@ def test_the_best_reference_comes_with_score_credits_and_size(gallery: Gallery) 
     assert not [value for value in reference.credits().values() if str(gallery.path.parent) in str(value)]
 
 
-def test_rotation_spreads_the_work_and_bounds_what_it_costs(gallery: Gallery) -> None:
+def test_rotation_uses_several_references_within_its_limit(gallery: Gallery) -> None:
     same = [request("40")] * 30
     assert set(map(tuple, rows(chosen(gallery, same)))) == {(4,)}
     rotated = [row for (row,) in rows(chosen(gallery, same, rotate=0.1))]
-    # cos(20°) = 0.94 is a tenth below cos(0°) at most, cos(30°) = 0.87 is not.
+    # cos(20°) = 0.94 is less than a tenth below cos(0°); cos(30°) = 0.87 is not.
     assert set(rotated) == {2, 3, 4, 5, 6}
     assert set(Counter(rotated).values()) == {6}
     assert rotated[0] == 4
     assert rotated == [row for (row,) in rows(chosen(gallery, same, rotate=0.1))]
 
 
-def test_rotation_takes_what_other_prompts_have_not_used(gallery: Gallery) -> None:
+def test_rotation_prefers_references_that_other_prompts_have_not_used(gallery: Gallery) -> None:
     assert rows(chosen(gallery, [request("40"), request("41")], rotate=0.1)) == [[4], [5]]
 
 
-def test_every_place_of_a_picture_has_another_reference(gallery: Gallery) -> None:
+def test_the_references_of_a_picture_differ(gallery: Gallery) -> None:
     found = rows(chosen(gallery, [request("40"), request("40")], k=3, rotate=0.05))
     assert found[0] == [4, 3, 5] or found[0] == [4, 5, 3]
     assert all(len(set(picks)) == 3 for picks in found)
     assert rows(chosen(gallery, [request("0")], k=20)) == [[*range(12)]]
 
 
-def test_limits_and_conditions_leave_out_and_say_why(gallery: Gallery) -> None:
+def test_limits_and_conditions_and_their_reasons(gallery: Gallery) -> None:
     none, some, strict = chosen(
         gallery,
         [request("-60", min_score=0.9), request("-60"), request("0", where="number > 100")],
@@ -98,7 +98,7 @@ def test_limits_and_conditions_leave_out_and_say_why(gallery: Gallery) -> None:
     assert rows(chosen(gallery, [request("0", where="number >= 3")])) == [[3]]
 
 
-def test_zscores_limit_where_the_gallery_knows_them(gallery: Gallery, tmp_path: Path) -> None:
+def test_min_zscore_needs_a_gallery_with_zscores(gallery: Gallery, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="zscores"):
         chosen(gallery, [request("0", min_zscore=1)])
     measured = gallery_at(tmp_path, [3.0 * i for i in range(120)])
@@ -113,7 +113,7 @@ def test_several_queries_are_one_search(gallery: Gallery) -> None:
     assert rows(chosen(gallery, [request("0", queries=("0", "80"))])) == [[4]]
 
 
-def test_unsafe_rows_are_no_references_whatever_the_condition(tmp_path: Path) -> None:
+def test_unsafe_rows_are_never_references(tmp_path: Path) -> None:
     unsafe = [0.9, float("nan"), None, 0.5, 0.51]
     records = [{"number": i, **({} if value is None else {"NSFW": value})} for i, value in enumerate(unsafe)]
     gallery = gallery_at(tmp_path, [0, 1, 2, 3, 4], records)
@@ -124,7 +124,7 @@ def test_unsafe_rows_are_no_references_whatever_the_condition(tmp_path: Path) ->
         chosen(gallery, [request("0", where="number < 9) OR (true")])
 
 
-def test_near_duplicates_stand_for_each_other_once_they_are_known(tmp_path: Path) -> None:
+def test_known_near_duplicates_count_as_one_candidate(tmp_path: Path) -> None:
     emb_ND = np.repeat(np.eye(4, 8, dtype=np.float32), 3, axis=0)
     paths = [tmp_path / f"{i}.jpg" for i in range(12)]
     for path in paths:
@@ -142,7 +142,7 @@ def test_near_duplicates_stand_for_each_other_once_they_are_known(tmp_path: Path
     assert [row // 3 for row in found if row is not None] == [0, 1, 2, 3]
 
 
-def test_rows_and_files_that_are_named_are_taken_as_they_are(gallery: Gallery, tmp_path: Path) -> None:
+def test_given_rows_and_files_are_taken_unchanged(gallery: Gallery, tmp_path: Path) -> None:
     file = tmp_path / "mine.png"
     file.write_bytes(encoded(picture(5, (20, 20)), "PNG"))
     (choice,) = chosen(gallery, [request("0", rows=[7, 3], files=[str(file)])])
@@ -152,7 +152,7 @@ def test_rows_and_files_that_are_named_are_taken_as_they_are(gallery: Gallery, t
     assert alone.references[0].size == (20, 20)
 
 
-def test_rows_that_are_not_there_are_refused(tmp_path: Path) -> None:
+def test_rows_that_do_not_exist_are_refused(tmp_path: Path) -> None:
     gallery = gallery_at(tmp_path, [0, 10])
     with pytest.raises(InputError, match="row 2 is not one of the gallery's rows, which are 0 to 1"):
         chosen(gallery, [request("0", rows=[2])])
@@ -163,7 +163,7 @@ def test_rows_that_are_not_there_are_refused(tmp_path: Path) -> None:
         chosen(None, [request("0")])
 
 
-def test_pixels_that_are_gone_give_way_to_the_next_best(tmp_path: Path) -> None:
+def test_a_candidate_without_pixels_is_replaced_by_the_next_best(tmp_path: Path) -> None:
     gallery = gallery_at(tmp_path, [0, 10, 20])
     (tmp_path / "0.jpg").unlink()
     (tmp_path / "1.jpg").write_bytes(b"no picture")
@@ -175,7 +175,7 @@ def test_pixels_that_are_gone_give_way_to_the_next_best(tmp_path: Path) -> None:
     assert "no picture" in named.reason
 
 
-def test_a_reference_that_has_changed_is_not_taken_for_the_one_that_was_chosen(tmp_path: Path) -> None:
+def test_a_reference_that_has_changed_is_refused(tmp_path: Path) -> None:
     gallery = gallery_at(tmp_path, [0])
     (choice,) = chosen(gallery, [request("0")])
     (tmp_path / "0.jpg").write_bytes(encoded(picture(9)))

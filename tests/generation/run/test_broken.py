@@ -1,4 +1,4 @@
-"""Pictures that come out black, as NaN, or blanked by the model's own checker."""
+"""Images that come out black, as NaN, or blanked by the safety checker of the model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def strategy_over(folder: Path, dtype: str) -> Strategy:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Callable[..., Path]:
-    """Saves a pipeline whose VAE's decoder was changed by a function."""
+    """Returns a function that saves a pipeline with a changed VAE decoder."""
 
     def save(change: Callable[[Any], None], **components: Any) -> Path:
         vae = vae_of(seed=0)
@@ -33,7 +33,7 @@ def saved(tmp_path: Path) -> Callable[..., Path]:
 
 
 def overflow(decoder: Any) -> None:
-    """What comes first is larger than float16 can be; the norm after it makes it small again."""
+    """Makes the first layer exceed the range of float16; the norm after it brings the values back."""
     decoder.conv_in.weight *= 1e5
 
 
@@ -46,15 +46,15 @@ def black(decoder: Any) -> None:
     decoder.conv_out.bias.fill_(-5)
 
 
-def test_what_overflows_in_float16_is_made_in_float32(saved, caplog: pytest.LogCaptureFixture) -> None:
+def test_images_that_overflow_in_float16_are_made_in_float32(saved, caplog: pytest.LogCaptureFixture) -> None:
     strategy = strategy_over(saved(overflow), "float16")
     assert strategy.describe()["dtype"] == "float16"
-    for _ in range(2):  # the model is in float16 again afterwards
+    for _ in range(2):  # afterwards the model is in float16 again
         for made in strategy.make([draft(0), draft(1)]):
             assert pixels(made).std() > 10
             assert made.facts["retried"] == {"dtype": "float32", "because": "has values that are not numbers"}
-    assert strategy.model.pipeline("img2img").vae.dtype == torch.float16
-    assert "draft-1: the picture has values that are not numbers in torch.float16; once more" in caplog.text
+    assert strategy.model.pipeline(strategy.task).vae.dtype == torch.float16
+    assert "draft-1: the image has values that are not numbers in torch.float16; diantu tries again" in caplog.text
 
 
 def test_only_broken_pictures_are_made_again(tiny_sd: Path) -> None:
@@ -64,10 +64,10 @@ def test_only_broken_pictures_are_made_again(tiny_sd: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [(not_a_number, "draft-0: the picture has values that are not numbers"), (black, "is of one colour throughout")],
+    [(not_a_number, "draft-0: the image has values that are not numbers"), (black, "has the same colour everywhere")],
 )
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_what_stays_broken_is_a_problem(saved, change, says: str, dtype: str) -> None:
+def test_images_that_stay_broken_are_a_problem(saved, change, says: str, dtype: str) -> None:
     (made,) = strategy_over(saved(change), dtype).make([draft()])
     assert made.image is None
     assert says in made.problem
@@ -75,14 +75,14 @@ def test_what_stays_broken_is_a_problem(saved, change, says: str, dtype: str) ->
     assert made.facts["seed"] == 0
 
 
-def test_pictures_that_the_models_own_checker_blanks(saved) -> None:
-    """It gives them back black, and no precision would help."""
+def test_images_that_the_safety_checker_of_the_model_blanks(saved) -> None:
+    """The checker returns them black, and a higher precision would not help."""
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
     vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = CLIPConfig(vision_config={**vision, "image_size": 32, "patch_size": 16}, projection_dim=8)
     checker = StableDiffusionSafetyChecker(config)
-    checker.concept_embeds_weights.data.fill_(-9.0)  # every picture is nearer to every concept than that
+    checker.concept_embeds_weights.data.fill_(-9.0)  # every image is closer to every concept than this
     processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     folder = saved(lambda decoder: None, safety_checker=checker, feature_extractor=processor)
     (made,) = strategy_over(folder, "bfloat16").make([draft()])

@@ -10,12 +10,12 @@ from PIL import Image
 
 from diantu.datasets import InputError
 from diantu.generation import read_facts
-from diantu.generation.run.journal import Manifest, encode_png
+from diantu.generation.run.journal import Journal, encode_png
 
 FACTS = {"prompt": "一只猫 \U0001f408 'a' \"b\"", "references": [{"licence": "CC0-1.0"}], "seed": 2**32 - 1}
 
 
-def test_a_picture_carries_its_facts_and_equal_ones_are_equal_bytes(tmp_path: Path) -> None:
+def test_a_picture_contains_its_facts_and_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
     image = picture(3, (50, 40))
     data = encode_png(image, FACTS)
     assert data == encode_png(image.copy(), dict(FACTS))
@@ -25,40 +25,42 @@ def test_a_picture_carries_its_facts_and_equal_ones_are_equal_bytes(tmp_path: Pa
     assert Image.open(path).tobytes() == image.tobytes()
 
 
-def test_pictures_from_elsewhere_say_nothing(tmp_path: Path) -> None:
+def test_other_images_contain_no_facts(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(picture(), "PNG"))
     (tmp_path / "b.png").write_bytes(encoded(picture(), "JPEG"))
     (tmp_path / "c.png").write_bytes(encode_png(picture(), FACTS)[:60])
     for name in ("a.png", "b.png", "c.png", "d.png"):
-        with pytest.raises(InputError, match=f"{name} does not say"):
+        with pytest.raises(InputError, match=f"{name} contains no facts"):
             read_facts(tmp_path / name)
 
 
-def test_a_row_lasts_once_it_is_appended_and_the_last_one_counts(tmp_path: Path) -> None:
-    manifest = Manifest(tmp_path)
+def test_an_appended_row_is_on_disk_and_the_last_one_counts(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
     for row in ({"name": "a", "status": "failed"}, {"name": "b", "prompt": "猫"}, {"name": "a", "status": "done"}):
-        manifest.append(row)
-    assert Manifest(tmp_path).rows == {"a": {"name": "a", "status": "done"}, "b": {"name": "b", "prompt": "猫"}}
+        journal.append(row)
+    assert Journal(tmp_path).rows == {"a": {"name": "a", "status": "done"}, "b": {"name": "b", "prompt": "猫"}}
     assert "猫" in (tmp_path / "manifest.jsonl").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("torn", [b'{"name": "c", "st', b"\0" * 40, b"[1]\n", b'{"status": "done"}\n', b"\xff\n"])
-def test_torn_lines_are_told_and_removed(tmp_path: Path, torn: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_incomplete_lines_are_reported_and_removed(
+    tmp_path: Path, torn: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     whole = b"".join(json.dumps({"name": name}).encode() + b"\n" for name in "ab")
     (tmp_path / "manifest.jsonl").write_bytes(whole + torn)
     with caplog.at_level(logging.WARNING):
-        manifest = Manifest(tmp_path)
+        journal = Journal(tmp_path)
     assert "1 lines" in caplog.text
-    manifest.keep(list(manifest.rows.values()))
+    journal.keep(list(journal.rows.values()))
     assert (tmp_path / "manifest.jsonl").read_bytes() == whole
-    manifest.append({"name": "c"})
-    assert list(Manifest(tmp_path).rows) == ["a", "b", "c"]
+    journal.append({"name": "c"})
+    assert list(Journal(tmp_path).rows) == ["a", "b", "c"]
 
 
 def test_rows_are_kept_in_the_order_given(tmp_path: Path) -> None:
-    manifest = Manifest(tmp_path)
+    journal = Journal(tmp_path)
     for name in "cab":
-        manifest.append({"name": name})
-    manifest.keep({"name": name} for name in "abc")
-    manifest.append({"name": "d"})  # the file that was open is another one now
-    assert list(Manifest(tmp_path).rows) == ["a", "b", "c", "d"]
+        journal.append({"name": name})
+    journal.keep({"name": name} for name in "abc")
+    journal.append({"name": "d"})  # keep replaced the file that was open
+    assert list(Journal(tmp_path).rows) == ["a", "b", "c", "d"]

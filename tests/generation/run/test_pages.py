@@ -21,7 +21,7 @@ def run(tmp_path: Path, *asked: GenerationRequest, black: tuple[str, ...] = ()) 
     return generate(asked, tmp_path / "run", Tint(black=black), gallery=gallery)
 
 
-def test_reference_and_result_stand_side_by_side_with_what_is_known(tmp_path: Path) -> None:
+def test_the_page_shows_reference_result_and_facts(tmp_path: Path) -> None:
     run(
         tmp_path,
         GenerationRequest(prompt="1", negative_prompt="blur", headline="春天", settings={"tint": {"strength": 0.25}}),
@@ -53,7 +53,7 @@ def test_the_page_stands_alone_and_stays_small(tmp_path: Path) -> None:
     assert len(page) < sum(path.stat().st_size for path in (tmp_path / "run/pictures").iterdir()) / 3
 
 
-def test_what_users_and_galleries_wrote_is_text(tmp_path: Path) -> None:
+def test_text_of_users_and_galleries_is_escaped(tmp_path: Path) -> None:
     evil = "<script>alert('x')</script>' onload='y"
     (tmp_path / "a.jpg").write_bytes(jpeg())
     asked = [
@@ -73,21 +73,21 @@ def test_what_users_and_galleries_wrote_is_text(tmp_path: Path) -> None:
     Tags().feed(page)
     assert {"article", "figure"} <= seen
     assert not {"script", "onload"} & seen
-    assert links == ["pictures/0001-1.png", "pictures/0002-1.png"]  # javascript: is none
+    assert links == ["pictures/0001-1.png", "pictures/0002-1.png"]  # javascript: does not become a link
 
 
-def test_a_reference_that_has_gone_keeps_its_place(tmp_path: Path) -> None:
+def test_a_missing_reference_keeps_its_place(tmp_path: Path) -> None:
     asked = GenerationRequest(prompt="1")
     run(tmp_path, asked)
     (tmp_path / "g/0.jpg").unlink()
     generate([asked], tmp_path / "run", Tint())
     page = (tmp_path / "run/index.html").read_text(encoding="utf-8")
-    assert "the picture is gone" in page
+    assert "the image is missing" in page
     assert page.count("<img") == 1
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (5, 4)])
-def test_the_sheet_has_a_cell_a_picture(tmp_path: Path, count: int, columns: int) -> None:
+def test_the_sheet_has_one_cell_per_picture(tmp_path: Path, count: int, columns: int) -> None:
     run(tmp_path, *[GenerationRequest(prompt=str(i)) for i in range(count)])
     sheet = Image.open(tmp_path / "run/sheet.png")
     assert sheet.width == 14 + columns * (2 * 150 + 28)

@@ -1,4 +1,4 @@
-"""Strategies one after the other."""
+"""Chains of strategies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def chain(folder: Path, *names: str, **settings: dict[str, object]):
     )
 
 
-def test_each_works_on_the_picture_of_the_one_before(tiny_sd: Path) -> None:
+def test_each_strategy_works_on_the_image_of_the_one_before(tiny_sd: Path) -> None:
     both = chain(tiny_sd, "text2img", "img2img", text2img={"width": 60, "height": 40})
     assert both.name == "text2img+img2img"
     assert both.num_references == (0, 0)
@@ -36,8 +36,8 @@ def test_each_works_on_the_picture_of_the_one_before(tiny_sd: Path) -> None:
     assert set(both.describe()) == {"text2img", "img2img"}
 
 
-def test_pictures_of_different_sizes_are_sorted_again(tiny_sd: Path, tiny_ip_adapter: Path) -> None:
-    """Settings of single pictures differ for the second alone, so that the first has one batch and the second two."""
+def test_images_of_different_sizes_are_sorted_into_new_batches(tiny_sd: Path, tiny_ip_adapter: Path) -> None:
+    """Settings differ only for the second strategy, so the first makes one batch and the second two."""
     adapter = {"adapter": str(tiny_ip_adapter), "weight_names": "tiny.safetensors"}
     both = chain(tiny_sd, "img2img", "ip_adapter", ip_adapter=adapter)
     drafts = [draft(number, settings={"ip_adapter": {"width": 50 + 10 * (number % 2)}}) for number in range(3)]
@@ -45,7 +45,7 @@ def test_pictures_of_different_sizes_are_sorted_again(tiny_sd: Path, tiny_ip_ada
     assert [pixels(each).shape[1] for each in both.make(drafts)] == [50, 60, 50]
 
 
-def test_a_picture_that_failed_goes_no_further(tmp_path: Path) -> None:
+def test_a_failed_image_is_not_passed_on(tmp_path: Path) -> None:
     vae = vae_of(seed=0)
     with torch.no_grad():
         vae.decoder.conv_out.bias[0] = float("nan")
@@ -55,11 +55,11 @@ def test_a_picture_that_failed_goes_no_further(tmp_path: Path) -> None:
     assert set(made.facts) == {"text2img"}
 
 
-def test_all_are_checked_before_the_work(tiny_sd: Path) -> None:
+def test_all_strategies_check_a_draft_before_the_work(tiny_sd: Path) -> None:
     both = chain(tiny_sd, "img2img", "inpaint")
     with pytest.raises(InputError, match="no mask and no segmenter"):
-        both.check(draft(mask=Image.new("L", (96, 64), "white")))  # it is the reference's, not the picture's
-    with pytest.raises(InputError, match="'img2img' takes 1 references, not 2"):
+        both.check(draft(mask=Image.new("L", (96, 64), "white")))  # it belongs to the reference, not to the image
+    with pytest.raises(InputError, match="'img2img' takes 1 reference, not 2"):
         both.check(draft(references=2))
 
 

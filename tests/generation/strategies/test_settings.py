@@ -1,4 +1,4 @@
-"""Settings of strategies are checked wherever they come from."""
+"""Settings of strategies are always checked."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from diantu.generation.strategies import STRATEGIES, ModelOptions, check_setting
         ({"inpaint": {"width": 512}}, "'inpaint' has no setting 'width'"),
     ],
 )
-def test_bad_settings_are_answered_in_one_sentence(settings: dict[str, Any], says: str) -> None:
+def test_the_message_about_wrong_settings_is_one_sentence(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError) as caught:
         check_settings(settings)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_lists_of_yaml_become_tuples() -> None:
+def test_yaml_lists_become_tuples() -> None:
     settings = settings_type("ip_adapter")(weight_names=["a.safetensors", "b.safetensors"], scales=0.5)
     assert settings.weight_names == ("a.safetensors", "b.safetensors")
     assert settings.scales == (0.5, 0.5)
 
 
-def test_settings_of_single_pictures_are_checked_too(tiny_sd) -> None:
+def test_settings_of_single_images_are_checked(tiny_sd) -> None:
     strategy = load("img2img", tiny_sd, strength=0.5)
     strategy.check(draft(settings={"img2img": {"strength": 1}, "text2img": {"steps": 3}}))
     for wrong, says in ({"strength": 2}, "strength is 2"), ({"strengths": 1}, "has no setting 'strengths'"):
@@ -62,8 +62,8 @@ def test_names_of_strategies() -> None:
         load_strategies(["img2img"], {}, ModelOptions())
 
 
-def test_settings_are_known_without_torch() -> None:
-    names = [name for name in STRATEGIES if STRATEGIES[name].runs_model]
+def test_settings_do_not_import_torch() -> None:
+    names = list(STRATEGIES)
     code = (
         "import sys; from diantu.generation.strategies import settings_type\n"
         f"for name in {names!r}: settings_type(name)()\n"

@@ -1,4 +1,4 @@
-"""Styles, by the real networks, which are small and come with their package."""
+"""Styles with the real networks, which are small and part of their package."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def enlarged(seed: int = 0) -> np.ndarray:
     return np.asarray(picture(seed, (60, 40)).resize((96, 64), Image.Resampling.LANCZOS)).astype(int)
 
 
-def test_each_style_is_another(stylize: Stylize) -> None:
+def test_styles_differ(stylize: Stylize) -> None:
     results = [one(stylize, style=style) for style in ("0", "12", "25")]
     assert all(np.abs(a - b).mean() > 5 for i, a in enumerate(results) for b in results[:i])
     assert all(np.abs(result - enlarged()).mean() > 5 for result in results)
-    assert (one(stylize, style=12) == results[1]).all()  # as YAML gives it
+    assert (one(stylize, style=12) == results[1]).all()  # a number, as in YAML
 
 
-def test_a_mix_lies_between_its_styles(stylize: Stylize) -> None:
+def test_a_mix_is_between_its_styles(stylize: Stylize) -> None:
     first, second, mix = (one(stylize, style=style) for style in ("0", "12", "0:0.5, 12:0.5"))
     distance = np.abs(first - second).mean()
     assert 0 < np.abs(mix - first).mean() < distance
@@ -59,8 +59,8 @@ def test_a_mix_lies_between_its_styles(stylize: Stylize) -> None:
 
 
 @pytest.mark.parametrize("built_in", [True, False])
-def test_strength_mixes_with_the_picture(stylize: Stylize, tmp_path: Path, built_in: bool) -> None:
-    """Of a picture's style, the package itself takes strength for a mixture of styles: at 0 it redraws all the same."""
+def test_strength_blends_with_the_image(stylize: Stylize, tmp_path: Path, built_in: bool) -> None:
+    """For the style of an image, the package uses strength to mix styles, so that it redraws even at 0."""
     picture(7, (80, 80)).save(tmp_path / "style.png")
     style = "3" if built_in else str(tmp_path / "style.png")
     none, half, whole = (one(stylize, style=style, strength=strength) for strength in (0.0, 0.5, 1.0))
@@ -69,7 +69,7 @@ def test_strength_mixes_with_the_picture(stylize: Stylize, tmp_path: Path, built
     assert np.abs(half - (none + whole) / 2).max() <= 1
 
 
-def test_a_picture_gives_its_style(stylize: Stylize, tmp_path: Path) -> None:
+def test_an_image_gives_its_style(stylize: Stylize, tmp_path: Path) -> None:
     for name, color in (("red", (220, 30, 20)), ("blue", (20, 40, 220))):
         Image.new("RGB", (64, 64), color).save(tmp_path / f"{name}.png")
     red, blue = (one(stylize, style=str(tmp_path / f"{name}.png")) for name in ("red", "blue"))
@@ -90,7 +90,7 @@ def test_colors_can_be_kept(stylize: Stylize) -> None:
     ("size", "result"), [((60, 40), (96, 64)), ((37, 101), (35, 96)), ((400, 100), (96, 24)), ((300, 200), (96, 64))]
 )
 def test_sizes(stylize: Stylize, size: tuple[int, int], result: tuple[int, int]) -> None:
-    """Enlarged or reduced to the long side; sides that are no multiples of 4 come out as they went in."""
+    """Images are scaled to the long side; sides that are not multiples of 4 are kept."""
     (made,) = stylize.make([draft(shape=size)])
     if min(result) < 32:
         assert made.image is None
@@ -115,7 +115,7 @@ def test_the_same_draft_gives_the_same_bytes_alone_or_in_a_batch(stylize: Styliz
         ({"style": "monet"}, "stylize.style is 'monet'; give a number from 0 to 25"),
         ({"style": "3:0,4:nan"}, "give a number from 0 to 25"),
         ({"style": ""}, "give a number from 0 to 25"),
-        ({"style": "/no/such/picture.jpg"}, "or the path of a picture"),
+        ({"style": "/no/such/picture.jpg"}, "or the path of an image"),
         ({"strength": 1.5}, "stylize.strength is 1.5; give a number from 0 to 1"),
         ({"size": 5000}, "stylize.size is 5000; give a whole number from 64 to 2048"),
         ({"styles": "3"}, "has no setting 'styles'; it has: style, strength, keep_colors, size"),
@@ -126,13 +126,13 @@ def test_settings_that_cannot_be_used(stylize: Stylize, settings: dict[str, Any]
         stylize.check(draft(**settings))
 
 
-def test_a_file_that_is_no_picture_or_too_large_a_one_is_no_style(stylize: Stylize, tmp_path: Path) -> None:
+def test_files_that_cannot_be_a_style(stylize: Stylize, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
     buffer = io.BytesIO()
     Image.new("1", (20000, 20000)).save(buffer, "PNG")
     (tmp_path / "bomb.png").write_bytes(buffer.getvalue())
     for name in ("notes.txt", "bomb.png"):
-        with pytest.raises(InputError, match=f"{name}', which cannot be read as a picture"):
+        with pytest.raises(InputError, match=f"{name}', which cannot be read as an image"):
             stylize.check(draft(style=str(tmp_path / name)))
 
 
@@ -141,7 +141,7 @@ def test_a_draft_needs_one_reference(stylize: Stylize) -> None:
         stylize.check(Draft(name="0001-1", prompt="", seed=0))
 
 
-def test_by_its_name_and_before_an_overlay() -> None:
+def test_stylize_by_name_and_before_overlay() -> None:
     settings = {"stylize": {"size": 128}, "overlay": {"size": 64, "position": "below"}}
     chain = load_strategies(["stylize", "overlay"], settings, ModelOptions())
     (made,) = chain.make(

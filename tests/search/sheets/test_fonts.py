@@ -1,4 +1,4 @@
-"""Finding fonts, with fonts that are made here: none of the machine's own is needed."""
+"""Finding fonts, with fonts that the tests make themselves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_first_preferred_family_that_has_the_glyphs(tmp_path: Path) -> None:
 
 
 def test_a_collection_gives_its_simplified_chinese_face(tmp_path: Path) -> None:
-    """Its first face is the Japanese one, which draws 直 another way."""
+    """The first face of a collection is the Japanese one, which draws 直 differently."""
     path = save_collection(
         tmp_path / "cjk.ttc", LATIN + HAN, ["Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans CJK SC"]
     )
@@ -52,8 +52,8 @@ def test_weights_by_the_names_of_styles(style: str, weight: int) -> None:
     assert weight_of(style) == weight
 
 
-def test_a_variable_font_takes_the_weight_that_is_asked_for(tmp_path: Path) -> None:
-    """Noto's variable collection is thin unless told."""
+def test_a_variable_font_uses_the_given_weight(tmp_path: Path) -> None:
+    """The default weight of the variable collection of Noto is thin."""
     save_font(tmp_path / "v.ttf", LATIN, family="Noto Sans", style="Thin", is_variable=True)
     (face,) = faces_in(tmp_path)
     assert face.has_weights
@@ -63,7 +63,7 @@ def test_a_variable_font_takes_the_weight_that_is_asked_for(tmp_path: Path) -> N
 def test_characters_without_a_glyph_are_named(tmp_path: Path) -> None:
     save_font(tmp_path / "a.ttf", LATIN + "大猫", family="Noto Sans SC")
     faces = list(faces_in(tmp_path))
-    with pytest.raises(InputError, match=r"no font that was found has a glyph for '熊龘'; install one.*diantu\[demo\]"):
+    with pytest.raises(InputError, match=r"no installed font has a glyph for '熊龘'; install one.*diantu\[demo\]"):
         find("大熊猫龘熊", among=faces)
     face, missing = choose("大熊猫", among=faces)
     assert (face.family, missing) == ("Noto Sans SC", "熊")
@@ -71,16 +71,16 @@ def test_characters_without_a_glyph_are_named(tmp_path: Path) -> None:
         find("大熊猫", name=str(tmp_path / "a.ttf"))
 
 
-def test_what_has_no_ink_needs_no_glyph(tmp_path: Path) -> None:
+def test_characters_without_ink_need_no_glyph(tmp_path: Path) -> None:
     save_font(tmp_path / "a.ttf", LATIN, family="Noto Sans SC")
     assert find("fox\u3000fox\n\u200d\ufe0f", among=list(faces_in(tmp_path))).family == "Noto Sans SC"
 
 
-def test_fonts_of_placeholders_or_of_blanks_are_not_taken(tmp_path: Path) -> None:
-    """matplotlib's Last Resort has a glyph for everything, which says nothing; others have blank glyphs."""
+def test_placeholder_fonts_and_blank_glyphs_are_not_used(tmp_path: Path) -> None:
+    """Last Resort of matplotlib has a meaningless glyph for every character; other fonts have blank glyphs."""
     save_font(tmp_path / "a.ttf", LATIN + HAN, family="Last Resort High-Efficiency")
     save_font(tmp_path / "b.ttf", LATIN, blanks=HAN, family="Adobe Blank")
-    with pytest.raises(InputError, match="no font"):
+    with pytest.raises(InputError, match="no installed font"):
         find("大熊猫", among=list(faces_in(tmp_path)))
 
 
@@ -90,7 +90,7 @@ def test_latin_can_be_drawn_without_any_font_installed() -> None:
     assert face.at(20).getlength("hammer") > face.at(10).getlength("hammer") > 0
 
 
-def test_a_font_by_its_name(tmp_path: Path) -> None:
+def test_a_font_by_name(tmp_path: Path) -> None:
     path = save_font(tmp_path / "Some-File.ttf", LATIN, family="My Own Sans")
     faces = list(faces_in(tmp_path))
     for name in (str(path), "some-file.ttf", "my own sans"):
@@ -98,11 +98,11 @@ def test_a_font_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'My Own Sants' is neither a file nor installed; the nearest.* My Own Sans"):
         find("fox", name="My Own Sants", among=faces)
     (tmp_path / "notes.txt").write_text("no font")
-    with pytest.raises(InputError, match=r"notes.txt is not a font that can be read"):
+    with pytest.raises(InputError, match=r"notes.txt cannot be read as a font"):
         find("fox", name=str(tmp_path / "notes.txt"), among=faces)
 
 
-def test_broken_files_are_passed_over(tmp_path: Path) -> None:
+def test_broken_files_are_skipped(tmp_path: Path) -> None:
     save_font(tmp_path / "deeper" / "a.ttf", LATIN, family="Noto Sans")
     (tmp_path / "broken.ttf").write_bytes(b"\0\1\0\0 no font")
     (tmp_path / "empty.otf").write_bytes(b"")

@@ -12,6 +12,8 @@ from PIL import Image
 from diantu.datasets import InputError
 from diantu.search import Gallery, Hit, Hits
 from diantu.search.hits import Asked
+from diantu.search.sheets.section import SheetSection
+from diantu.search.sheets.sheet import write_sheet
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +32,14 @@ def test_the_page_stands_alone(hits: Hits, tmp_path: Path) -> None:
     assert "animal_panda" in page
 
 
-def test_the_picture_has_a_cell_a_hit(hits: Hits, tmp_path: Path) -> None:
+def test_the_png_has_one_cell_per_hit(hits: Hits, tmp_path: Path) -> None:
     sheet = Image.open(hits.sheet(tmp_path / "hits.png"))
     one = Image.open(Hits(query=hits.query, hits=hits.hits[:1], took_ms=1).sheet(tmp_path / "one.png"))
     assert sheet.width > 5 * one.width
     assert sheet.height > 1.8 * one.height - 60
 
 
-def test_what_users_wrote_is_text_in_the_page(tmp_path: Path) -> None:
+def test_text_of_users_is_escaped(tmp_path: Path) -> None:
     evil = "<script>alert('x')</script>\" onload='y"
     metadata = {"shard": "/gone.tar", "offset": 0, "length": 1, "image_path": "a.jpg", "note": evil}
     hit = Hit(row=0, rank=1, score=0.5, zscore=None, key=evil, caption=evil, metadata=metadata)
@@ -54,12 +56,30 @@ def test_what_users_wrote_is_text_in_the_page(tmp_path: Path) -> None:
     assert not {"script", "onload"} & seen
 
 
-def test_no_hits_make_a_sheet_too(hits: Hits, tmp_path: Path) -> None:
+def test_a_sheet_without_hits(hits: Hits, tmp_path: Path) -> None:
     none = Hits(query=hits.query, hits=(), took_ms=1)
     assert none.sheet(tmp_path / "a.html").exists()
     assert Image.open(none.sheet(tmp_path / "a.png")).width > 0
 
 
-def test_other_endings_are_refused(hits: Hits, tmp_path: Path) -> None:
+def test_other_extensions_are_refused(hits: Hits, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.html or \.png"):
         hits.sheet(tmp_path / "hits.pdf")
+
+
+def test_a_single_section_is_headed_once(hits: Hits, tmp_path: Path) -> None:
+    page = hits.sheet(tmp_path / "hits.html").read_text(encoding="utf-8")
+    assert "<title>大熊猫</title>" in page
+    assert "<h1>大熊猫</h1>" in page
+    assert "<h2>" not in page
+    assert "<h2>大熊猫</h2>" in hits._repr_html_()
+
+
+def test_several_sections_have_a_common_title(tmp_path: Path) -> None:
+    sections = [SheetSection(heading=heading) for heading in ("a < b", "c")]
+    page = write_sheet(sections, tmp_path / "a.html", further="<p>more</p>").read_text(encoding="utf-8")
+    assert re.findall("<h1>(.*?)</h1>", page) == ["a &lt; b · c"]
+    assert re.findall("<h2>(.*?)</h2>", page) == ["a &lt; b", "c"]
+    assert "<p>more</p>" in page
+    page = write_sheet(sections[:1], tmp_path / "b.html", title="One & all").read_text(encoding="utf-8")
+    assert re.findall("<h[12]>(.*?)</h", page) == ["One &amp; all", "a &lt; b"]

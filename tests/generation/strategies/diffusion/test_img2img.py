@@ -1,4 +1,4 @@
-"""Picture to picture and text to picture: what diffusers does in silence otherwise."""
+"""Image to image and text to image, in cases where diffusers silently does something else."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from diantu.datasets import InputError
 from diantu.generation.strategies.diffusion.calls import enough_steps
 
 
-def test_one_step_is_done_at_least(tiny_sd: Path) -> None:
-    """int(3 × 0.1) is 0: diffusers would do none."""
+def test_at_least_one_step_is_done(tiny_sd: Path) -> None:
+    """int(3 × 0.1) is 0, so diffusers would do no step."""
     strategy = load("img2img", tiny_sd, steps=3, strength=0.1)
     (made,) = strategy.make([draft()])
     pixels(made)
@@ -26,15 +26,15 @@ def test_one_step_is_done_at_least(tiny_sd: Path) -> None:
 
 
 @given(asked=st.integers(1, 100), strength=st.floats(0.01, 1))
-@example(asked=1, strength=0.0303030303030303)  # 33 times as much is 0.99…
-def test_steps_are_raised_no_further_than_needed(asked: int, strength: float) -> None:
+@example(asked=1, strength=0.0303030303030303)  # 33 times this is 0.99…
+def test_steps_are_not_raised_more_than_necessary(asked: int, strength: float) -> None:
     steps = enough_steps(asked, strength)
     assert int(steps * strength) >= 1
     assert steps == asked or int((steps - 1) * strength) < 1
 
 
-def test_transparency_is_no_latent(tiny_sd: Path) -> None:
-    """A fourth channel makes diffusers take a picture for latents."""
+def test_transparency_is_not_taken_for_latents(tiny_sd: Path) -> None:
+    """diffusers takes an image with a fourth channel for latents."""
     reference = draft().references[0].convert("RGBA")
     reference.putalpha(Image.linear_gradient("L").resize(reference.size))
     flat = Image.new("RGBA", reference.size, "white")
@@ -45,7 +45,7 @@ def test_transparency_is_no_latent(tiny_sd: Path) -> None:
     assert distance(made, expected) == 0
 
 
-def test_odd_sizes_come_back_as_asked(tiny_sd: Path) -> None:
+def test_results_have_the_size_that_was_asked_for(tiny_sd: Path) -> None:
     strategy = load("img2img", tiny_sd, width=101, height=67)
     (made,) = strategy.make([draft(size=(101, 67))])
     assert pixels(made).shape == (67, 101, 3)
@@ -61,14 +61,14 @@ def test_only_equal_sizes_and_settings_share_a_batch(tiny_sd: Path) -> None:
     assert strategy.bucket(wide) == strategy.bucket(draft(1, size=(96, 64)))
     assert strategy.bucket(wide) != strategy.bucket(tall)
     assert strategy.bucket(wide) != strategy.bucket(draft(settings={"img2img": {"strength": 0.9}}))
-    # SDXL encodes no negative prompt in another way than an empty one, so the batch would have a say.
+    # SDXL encodes a missing negative prompt differently from an empty one, so the batch would change the image.
     assert strategy.bucket(wide) != strategy.bucket(draft(negative_prompt="text"))
     asked = load("img2img", tiny_sd, width=64, height=64)
     assert asked.bucket(wide) == asked.bucket(tall)
 
 
 @pytest.mark.parametrize("model", ["tiny_sd", "tiny_sdxl", "tiny_sd3"])
-def test_a_picture_is_the_same_alone_and_in_a_batch(model: str, request: pytest.FixtureRequest) -> None:
+def test_an_image_is_the_same_alone_and_in_a_batch(model: str, request: pytest.FixtureRequest) -> None:
     strategy = load("img2img", request.getfixturevalue(model))
     drafts = [draft(number, prompt=f"{number} 只大熊猫") for number in range(3)]
     batch = strategy.make(drafts)
@@ -83,7 +83,7 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(model: str, request: pytest.
     assert distance(backwards[2], batch[0]) <= 2
 
 
-def test_prompt_seed_and_reference_show(tiny_sd: Path) -> None:
+def test_prompt_seed_and_reference_change_the_image(tiny_sd: Path) -> None:
     strategy = load("img2img", tiny_sd)
     first, *others = strategy.make(
         [draft(), draft(prompt="一座城堡"), draft(seed=5), draft(references=draft(9).references)]
@@ -92,7 +92,7 @@ def test_prompt_seed_and_reference_show(tiny_sd: Path) -> None:
 
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0])
-def test_a_negative_prompt_without_effect_is_said(tiny_sd: Path, guidance: float, caplog) -> None:
+def test_a_negative_prompt_without_effect_is_reported(tiny_sd: Path, guidance: float, caplog) -> None:
     strategy = load("img2img", tiny_sd, guidance=guidance)
     with caplog.at_level(logging.WARNING, logger="diantu"):
         made, plain = strategy.make([draft(negative_prompt="text, watermark"), draft()])
@@ -102,18 +102,18 @@ def test_a_negative_prompt_without_effect_is_said(tiny_sd: Path, guidance: float
     assert "draft-0: the negative prompt has no effect" in caplog.text
 
 
-def test_a_negative_prompt_with_guidance_counts(tiny_sd: Path) -> None:
+def test_a_negative_prompt_with_guidance_has_an_effect(tiny_sd: Path) -> None:
     made, plain = load("img2img", tiny_sd, guidance=6).make([draft(negative_prompt="text, watermark"), draft()])
     assert distance(made, plain) > 2
     assert "negative_prompt_ignored" not in made.facts
 
 
-def test_prompts_that_clip_cuts_are_said(tiny_sd: Path, caplog) -> None:
+def test_prompts_that_clip_cuts_are_reported(tiny_sd: Path, caplog) -> None:
     long = "x" * 75 + " and what comes then"
     strategy = load("img2img", tiny_sd)
     with caplog.at_level(logging.WARNING, logger="diantu"):
         made, cut, fits = strategy.make([draft(prompt=long), draft(prompt="x" * 75), draft(prompt="a red panda")])
-    assert distance(made, cut) <= 1  # the model has not read the rest
+    assert distance(made, cut) <= 1  # the model did not read the rest
     assert made.facts["prompt_cut"]["kept"] == 77
     assert made.facts["prompt_cut"]["tokens"] > 77
     assert "draft-0: the prompt has" in caplog.text
@@ -123,7 +123,7 @@ def test_prompts_that_clip_cuts_are_said(tiny_sd: Path, caplog) -> None:
 
 def test_prompts_that_another_encoder_reads_are_not_cut(tiny_sd3: Path) -> None:
     made, cut = load("img2img", tiny_sd3).make([draft(prompt="x " * 100), draft(prompt="x " * 300)])
-    assert "prompt_cut" not in made.facts  # CLIP reads 77, and T5 256
+    assert "prompt_cut" not in made.facts  # CLIP reads 77 tokens, T5 reads 256
     assert cut.facts["prompt_cut"]["kept"] == 256
 
 
@@ -141,14 +141,14 @@ def test_schedulers_by_name(tiny_sd: Path) -> None:
 
 
 def test_how_many_references(tiny_sd: Path) -> None:
-    with pytest.raises(InputError, match="draft-0: 'img2img' takes 1 references, not 2"):
+    with pytest.raises(InputError, match="draft-0: 'img2img' takes 1 reference, not 2"):
         load("img2img", tiny_sd).check(draft(references=2))
-    with pytest.raises(InputError, match="'text2img' takes 0 references"):
+    with pytest.raises(InputError, match="'text2img' takes no reference, not 1"):
         load("text2img", tiny_sd).check(draft())
 
 
 @pytest.mark.parametrize("model", ["tiny_sd", "tiny_sdxl", "tiny_sd3"])
-def test_text_to_picture_shares_the_weights(model: str, request: pytest.FixtureRequest) -> None:
+def test_text_to_image_shares_the_weights(model: str, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue(model)
     strategy, fallback = load("img2img", folder), load("text2img", folder, width=100, height=50)
     (before,) = strategy.make([draft()])
@@ -159,10 +159,10 @@ def test_text_to_picture_shares_the_weights(model: str, request: pytest.FixtureR
     assert distance(made[0], made[1]) > 10
     assert distance(made[1], fallback.make([drafts[1]])[0]) <= 2
     assert distance(before, strategy.make([draft()])[0]) == 0
-    assert strategy.model.pipeline("img2img").vae is fallback.model.pipeline("text2img").vae
+    assert strategy.model.pipeline(strategy.task).vae is fallback.model.pipeline(fallback.task).vae
 
 
-def test_what_is_described(tiny_sd: Path) -> None:
+def test_description(tiny_sd: Path) -> None:
     facts = load("img2img", tiny_sd, strength=0.3).describe()
     assert facts["settings"]["strength"] == 0.3
     assert facts["model"] == str(tiny_sd)
@@ -174,7 +174,7 @@ def test_what_is_described(tiny_sd: Path) -> None:
     assert set(facts["versions"]) == {"diffusers", "transformers", "torch", "threads"}
 
 
-def test_strength_is_how_much_the_prompt_counts(tiny_sd: Path) -> None:
+def test_strength_sets_the_influence_of_the_prompt(tiny_sd: Path) -> None:
     near, far = (load("img2img", tiny_sd, steps=10, strength=strength) for strength in (0.1, 1.0))
     changes = [distance(*strategy.make([draft(), draft(prompt="一座城堡")])) for strategy in (near, far)]
     assert 3 * changes[0] < changes[1], changes

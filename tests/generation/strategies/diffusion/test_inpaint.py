@@ -1,4 +1,4 @@
-"""A part is made anew, and nothing else changes by a single byte."""
+"""Inpainting repaints a part and does not change any other byte."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def left_half(size: tuple[int, int] = SIZE) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SegFormer with random weights that finds `cat` and `sky`, never `dog`."""
+    """A SegFormer with random weights that finds `cat` and `sky`, never `dog`."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("segmenter")
     names = {0: "sky", 1: "cat", 2: "dog"}
@@ -43,8 +43,8 @@ def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("model", ["tiny_sd", "tiny_inpaint"])
-def test_what_is_kept_is_kept_byte_for_byte(model: str, request: pytest.FixtureRequest) -> None:
-    """Both kinds of models: a UNet of 4 channels starts from the picture, one of 9 reads the mask too."""
+def test_the_kept_part_is_unchanged_byte_for_byte(model: str, request: pytest.FixtureRequest) -> None:
+    """Two kinds of models: a UNet with 4 channels starts from the image, one with 9 also reads the mask."""
     strategy = load("inpaint", request.getfixturevalue(model))
     drafts = [draft(number, size=SIZE, mask=left_half()) for number in range(2)]
     for each in drafts:
@@ -67,14 +67,14 @@ def test_the_prompt_fills_the_mask(tiny_inpaint: Path) -> None:
     assert distance(one, other) > 4
 
 
-def test_one_step_is_done_at_least(tiny_sd: Path) -> None:
+def test_at_least_one_step_is_done(tiny_sd: Path) -> None:
     (made,) = load("inpaint", tiny_sd, steps=3, strength=0.1).make([draft(mask=left_half((96, 64)))])
     assert made.facts["steps_done"] == 1
     pixels(made)
 
 
 @pytest.mark.parametrize("feather", [0, 1, 8])
-def test_the_edge_fades_inside_the_mask_alone(feather: int) -> None:
+def test_the_edge_fades_only_inside_the_mask(feather: int) -> None:
     new, original = Image.new("RGB", (64, 64), "white"), Image.new("RGB", (64, 64), "black")
     row = np.asarray(overlay(new, original, left_half((64, 64)), feather))[32, :, 0].astype(int)
     assert (row[32:] == 0).all()
@@ -82,11 +82,11 @@ def test_the_edge_fades_inside_the_mask_alone(feather: int) -> None:
     assert (np.diff(row) <= 0).all()
     if feather > 1:
         assert ((row > 0) & (row < 255)).sum() >= feather - 1
-        assert row[31] < 64  # it begins with what was there
+        assert row[31] < 64  # it begins with the original
 
 
-def test_the_edge_fades_inside_the_mask_in_corners_too() -> None:
-    """In the corner of an L most of what is around a kept pixel is new."""
+def test_the_edge_also_fades_inside_the_mask_in_corners() -> None:
+    """In the corner of an L, most of the area around a kept pixel is new."""
     new, original = Image.new("RGB", (64, 64), "white"), Image.new("RGB", (64, 64), "black")
     mask = Image.new("L", (64, 64), 255)
     mask.paste(0, (32, 32, 64, 64))
@@ -115,12 +115,12 @@ def test_a_segmenter_finds_the_subject(tiny_sd: Path, segmenter: Path) -> None:
     assert made.facts["mask"] == str(segmenter)
     original = np.asarray(each.references[0]).astype(int)
     changed, changed_there = ((pixels(x) != original).any(-1) for x in (made, opposite))
-    assert not (changed & changed_there).any()  # the subject, or what is not the subject
+    assert not (changed & changed_there).any()  # either the subject, or everything else
     assert 0.05 < changed.mean() < 0.95
     assert (changed | changed_there).mean() > 0.9
 
 
-def test_without_a_label_the_subject_is_in_the_middle(tiny_sd: Path, segmenter: Path) -> None:
+def test_without_a_label_the_subject_is_in_the_centre(tiny_sd: Path, segmenter: Path) -> None:
     whole = load("inpaint", tiny_sd, segmenter=str(segmenter), feather=0)
     (made,) = whole.make([draft(size=SIZE)])
     by_label = [
@@ -129,7 +129,7 @@ def test_without_a_label_the_subject_is_in_the_middle(tiny_sd: Path, segmenter: 
     assert 0 in [distance(made, each) for each in by_label]
 
 
-def test_no_subject_is_a_problem_of_that_picture_alone(tiny_sd: Path, segmenter: Path) -> None:
+def test_a_missing_subject_is_a_problem_of_this_image_only(tiny_sd: Path, segmenter: Path) -> None:
     strategy = load("inpaint", tiny_sd, segmenter=str(segmenter), subject="dog")
     without, given = strategy.make([draft(0), draft(1, mask=left_half((96, 64)))])
     assert without.image is None

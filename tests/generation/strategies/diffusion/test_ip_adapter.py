@@ -1,4 +1,4 @@
-"""References as image tokens: each picture has its own."""
+"""References as image tokens: each image has its own."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def pair(request: pytest.FixtureRequest) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("guidance", [5.0, 0.0])
 def test_references_do_not_mix_across_a_batch(pair: tuple[Path, Path], guidance: float) -> None:
-    """diffusers gives every picture the references of all: https://github.com/huggingface/diffusers/issues/9813."""
+    """diffusers gives each image all references: https://github.com/huggingface/diffusers/issues/9813."""
     strategy = adapted(*pair, guidance=guidance)
     drafts = [draft(number, references=2, seed=7) for number in range(3)]
     batch = strategy.make(drafts)
     for made, each in zip(batch, drafts, strict=True):
         (alone,) = strategy.make([each])
         assert distance(made, alone) <= 2
-    assert distance(batch[0], batch[1]) > 4  # nothing but the references differs
+    assert distance(batch[0], batch[1]) > 4  # only the references differ
 
 
-def test_every_reference_counts(tiny_sd: Path, tiny_ip_adapter: Path) -> None:
+def test_every_reference_has_an_effect(tiny_sd: Path, tiny_ip_adapter: Path) -> None:
     strategy = adapted(tiny_sd, tiny_ip_adapter)
     first, second = draft(references=2).references
     one, two, both = (strategy.make([draft(references=given)])[0] for given in [(first,), (second,), (first, second)])
     assert min(distance(one, two), distance(one, both), distance(two, both)) > 4
 
 
-def test_at_scale_0_it_is_text_to_picture(pair: tuple[Path, Path]) -> None:
+def test_scale_0_equals_text_to_image(pair: tuple[Path, Path]) -> None:
     (plain,) = load("text2img", pair[0], width=96, height=64).make([draft(references=0)])
     strategy = adapted(*pair, width=96, height=64)
     without, with_it = (strategy.make([draft(settings={"ip_adapter": {"scales": scale}})])[0] for scale in (0, 1.0))
@@ -48,8 +48,8 @@ def test_at_scale_0_it_is_text_to_picture(pair: tuple[Path, Path]) -> None:
     assert distance(plain, with_it) > 4
 
 
-def test_other_strategies_over_the_same_weights_are_not_touched(pair: tuple[Path, Path]) -> None:
-    """A UNet with an adapter wants image tokens in every call, also in the fallback's."""
+def test_other_strategies_over_the_same_weights_are_not_affected(pair: tuple[Path, Path]) -> None:
+    """A UNet with an adapter needs image tokens in every call, also in that of the fallback."""
     text, image = load("text2img", pair[0]), load("img2img", pair[0], strength=0.5)
     drafts = [draft(number) for number in range(2)]
     wordy = [draft(number, references=0) for number in range(2)]
@@ -63,7 +63,7 @@ def test_other_strategies_over_the_same_weights_are_not_touched(pair: tuple[Path
 
 
 def test_scales_of_single_references(tiny_sd: Path, tiny_ip_adapter: Path) -> None:
-    """The same file twice: each of two references has a scale of its own."""
+    """With the same file twice, each of two references has its own scale."""
     strategy = adapted(tiny_sd, tiny_ip_adapter, weight_names=["tiny.safetensors"] * 2, scales=[1.0, 0.0])
     assert strategy.num_references == (2, 2)
     first, second = draft(references=2).references
@@ -77,12 +77,12 @@ def test_scales_of_single_references(tiny_sd: Path, tiny_ip_adapter: Path) -> No
         strategy.check(draft())
 
 
-def test_with_strength_it_starts_from_the_first_reference(tiny_sd: Path, tiny_ip_adapter: Path) -> None:
+def test_with_strength_denoising_starts_from_the_first_reference(tiny_sd: Path, tiny_ip_adapter: Path) -> None:
     strategy = adapted(tiny_sd, tiny_ip_adapter, strength=0.5, scales=0)
     drafts = [draft(number, seed=7) for number in range(2)]
     batch = strategy.make(drafts)
     (expected,) = load("img2img", tiny_sd, strength=0.5).make([drafts[0]])
-    assert distance(batch[0], expected) <= 2  # at scale 0 nothing else is left
+    assert distance(batch[0], expected) <= 2  # at scale 0 the adapter has no effect
     assert batch[0].facts["steps_done"] == 1
     tokens = adapted(tiny_sd, tiny_ip_adapter, strength=0.5)
     made = tokens.make(drafts)
@@ -90,7 +90,7 @@ def test_with_strength_it_starts_from_the_first_reference(tiny_sd: Path, tiny_ip
     assert distance(made[0], batch[0]) > 4
 
 
-def test_what_is_described(tiny_sd: Path, tiny_ip_adapter: Path) -> None:
+def test_description(tiny_sd: Path, tiny_ip_adapter: Path) -> None:
     facts = adapted(tiny_sd, tiny_ip_adapter).describe()
     assert facts["adapter_revision"].startswith("sha256:")
     assert facts["adapter_revision"] != facts["revision"]
@@ -100,7 +100,7 @@ def test_what_is_described(tiny_sd: Path, tiny_ip_adapter: Path) -> None:
 @pytest.mark.parametrize(
     "settings", [{"adapter": "/nowhere"}, {"weight_names": "other.safetensors"}, {"image_encoder": "encoder"}]
 )
-def test_adapters_that_cannot_be_had(tiny_sd: Path, tiny_ip_adapter: Path, settings: dict[str, object]) -> None:
+def test_adapters_that_cannot_be_loaded(tiny_sd: Path, tiny_ip_adapter: Path, settings: dict[str, object]) -> None:
     strategy = adapted(tiny_sd, tiny_ip_adapter, **settings)
     with pytest.raises(InputError, match=r"adapter '.*' cannot be loaded \(.*\); give a repository") as caught:
         strategy.describe()

@@ -1,4 +1,4 @@
-"""Models by name or folder: which run what, and what is said where they cannot."""
+"""Models by name or folder: which strategies they run, and the messages if they cannot."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def described(**options: Any) -> dict[str, Any]:
         ("QwenImageEditPlusPipeline", "edit", "QwenImageEditPlusPipeline"),
     ],
 )
-def test_what_runs_is_known_without_weights_or_network(pipeline: str, strategy: str, runs: str) -> None:
+def test_the_class_is_found_without_weights_or_network(pipeline: str, strategy: str, runs: str) -> None:
     assert check_model(ModelOptions(name="some/model", pipeline=pipeline), strategy) == runs
 
 
@@ -47,10 +47,10 @@ def test_what_runs_is_known_without_weights_or_network(pipeline: str, strategy: 
         ("StableDiffusionPipeline", "edit", "give one of: Flux2KleinPipeline"),
         ("FluxPipeline", "ip_adapter", "has no UNet"),
         ("ZImagePipeline", "ip_adapter", "takes no 'ip_adapter_image_embeds'"),
-        ("StableDiffusionPipeline", "overlay", "'overlay' runs no model of diffusers; those that do: text2img"),
+        ("StableDiffusionPipeline", "overlay", "'overlay' runs no diffusers model; those that do: text2img"),
     ],
 )
-def test_what_cannot_run_is_said(pipeline: str, strategy: str, says: str) -> None:
+def test_models_that_cannot_run_a_strategy(pipeline: str, strategy: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         check_model(ModelOptions(name="some/model", pipeline=pipeline), strategy)
 
@@ -64,7 +64,7 @@ def test_a_folder_is_checked_by_its_index(tiny_sd: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"name": "./nowhere"}, "'./nowhere' is neither a folder nor a repository's name"),
+        ({"name": "./nowhere"}, "'./nowhere' is neither a folder nor the name of a repository"),
         ({"name": "/no/where"}, "'/no/where' is neither a folder"),
         ({"name": "no-one/nothing"}, "the model_index.json of model 'no-one/nothing' cannot be read"),
         ({"name": ""}, "no model is given"),
@@ -87,7 +87,7 @@ def test_code_that_comes_with_a_model_is_not_run(tiny_sd: Path, tmp_path: Path, 
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": named}))
     (folder / "pipeline.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-    with pytest.raises(InputError, match="names no class of diffusers"):
+    with pytest.raises(InputError, match="names no diffusers class"):
         described(name=str(folder))
     assert not (tmp_path / "ran").exists()
 
@@ -106,7 +106,7 @@ def test_weights_that_are_pickled_are_refused(tiny_sd: Path, tmp_path: Path, par
         described(name=str(folder))
 
 
-def test_a_broken_file_is_said(tiny_sd: Path, tmp_path: Path) -> None:
+def test_a_broken_weight_file(tiny_sd: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_sd, tmp_path / "model")
     (weights,) = (folder / "unet").glob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[:1000])
@@ -125,8 +125,10 @@ def test_the_revision_of_a_folder_is_its_content(tiny_sd: Path, tmp_path: Path) 
     assert described(name=str(copy))["revision"] != revision
 
 
-def test_a_repository_is_known_by_its_commit(tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub's cache as a download leaves it, and no network."""
+def test_the_revision_of_a_repository_is_its_commit(
+    tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uses the hub cache as a download leaves it, and no network."""
     from huggingface_hub import constants
 
     commit = "0123456789abcdef0123456789abcdef01234567"
@@ -150,7 +152,7 @@ def test_half_precision(tiny_sd: Path) -> None:
     assert full.describe()["dtype"] == "float32"  # on a CPU
     assert half.describe()["dtype"] == "bfloat16"
     one, other = full.make([draft()])[0], half.make([draft()])[0]
-    assert abs(pixels(one) - pixels(other)).mean() < 20  # the same noise, so much the same picture
+    assert abs(pixels(one) - pixels(other)).mean() < 20  # the same noise gives a similar image
 
 
 def test_equal_options_share_a_model_while_it_is_in_use(tiny_sd: Path) -> None:
@@ -160,24 +162,28 @@ def test_equal_options_share_a_model_while_it_is_in_use(tiny_sd: Path) -> None:
     assert other.model is not strategy.model
 
 
-def test_a_missing_package_is_answered_with_the_pip_line(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_about_a_missing_package_has_the_pip_command(
+    tiny_sd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "diffusers" else find_spec(name))
     with pytest.raises(InputError, match=r"'img2img' needs diffusers.*pip install \"diantu\[generate\]\""):
-        described(name=str(tiny_sd), device="cpu")  # options of no other test, whose model might still be there
+        described(
+            name=str(tiny_sd), device="cpu"
+        )  # options that no other test uses, because its model could still be loaded
 
 
-def test_a_model_for_inpainting_alone(tiny_inpaint: Path) -> None:
+def test_a_model_for_inpainting_only(tiny_inpaint: Path) -> None:
     for strategy in ("text2img", "img2img"):
-        with pytest.raises(InputError, match=f"made for inpainting alone: .* 9 channels.* model for '{strategy}'"):
+        with pytest.raises(InputError, match=f"made for inpainting only: .* 9 channels.* model for '{strategy}'"):
             load(strategy, tiny_inpaint).describe()
 
 
 def test_pipelines_over_the_same_weights_keep_their_precision(tiny_sd: Path) -> None:
-    """A pipeline derived the usual way turns the weights that it shares to float32."""
+    """`from_pipe` of the pipeline classes would convert the shared weights to float32."""
     options = ModelOptions(name=str(tiny_sd), dtype="bfloat16")
     image, text = (load_strategies([name], {name: {"steps": 2}}, options) for name in ("img2img", "text2img"))
     (before,) = image.make([draft()])
     text.make([draft(references=0)])
     assert distance(before, image.make([draft()])[0]) == 0
-    assert str(text.model.pipeline("text2img").unet.dtype) == "torch.bfloat16"
+    assert str(text.model.pipeline(text.task).unet.dtype) == "torch.bfloat16"

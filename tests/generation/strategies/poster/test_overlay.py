@@ -1,4 +1,4 @@
-"""Copy on pictures: in the safe area, readable, away from what happens in the picture."""
+"""Copy on images: inside the margins, readable, away from the subject."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def draft(picture: Image.Image, lines: tuple[str, ...], **settings: Any) -> Draf
 
 
 def made(picture: Image.Image, lines: tuple[str, ...] = ZH, **settings: Any) -> Made:
-    overlay = Overlay(OverlaySettings(size=64))  # pictures stay as large as they are
+    overlay = Overlay(OverlaySettings(size=64))  # images keep their size
     given = draft(picture, lines, **settings)
     overlay.check(given)
     (done,) = overlay.make([given])
@@ -54,7 +54,7 @@ def image_of(done: Made) -> Image.Image:
 
 
 def ink(done: Made) -> np.ndarray:
-    """Where the text is, `bool_HW`, by its colour."""
+    """Returns where the text is, `bool_HW`, by its colour."""
     color = np.array([int(done.facts["color"][i : i + 2], 16) for i in (1, 3, 5)])
     return (np.asarray(image_of(done)) == color).all(2)
 
@@ -88,13 +88,13 @@ def test_text_stays_in_the_safe_area(font: str, position: str, size: tuple[int, 
     ids=["white", "black", "grey", "blue", "yellow", "noise", "gradient"],
 )  # fmt: skip
 @pytest.mark.parametrize("position", ["top-left", "center", "bottom"])
-def test_text_can_be_read_whatever_is_below_it(font: str, picture: Image.Image, position: str) -> None:
-    """The contrast is measured between the text and the pixels around it, in the picture that comes out."""
+def test_text_is_readable_on_any_background(font: str, picture: Image.Image, position: str) -> None:
+    """Measures the contrast between the text and the pixels around it in the result."""
     done = made(picture, position=position, font=font)
     left, top, right, bottom = done.facts["box"]
     cut = np.asarray(image_of(done)).astype(float)[top:bottom, left:right]
     text = ink(done)[top:bottom, left:right]
-    # Pixels at the edge of a glyph are a mixture of both.
+    # Pixels at the edge of a glyph are mixed.
     near = text.copy()
     for axis in (0, 1):
         near |= np.roll(near, 1, axis) | np.roll(near, -1, axis)
@@ -104,7 +104,7 @@ def test_text_can_be_read_whatever_is_below_it(font: str, picture: Image.Image, 
     assert done.facts["contrast"] >= 4.49
 
 
-def test_a_calm_picture_is_left_as_it_is(font: str) -> None:
+def test_a_calm_image_needs_no_scrim(font: str) -> None:
     done = made(plain("black"), font=font)
     assert done.facts["scrim"] == 0
     assert done.facts["color"] == "#ffffff"
@@ -125,7 +125,7 @@ def test_a_calm_picture_is_left_as_it_is(font: str) -> None:
     ],
     ids=["left", "right", "top", "bottom"],
 )
-def test_text_goes_where_nothing_happens(font: str, busy: Any, positions: set[str]) -> None:
+def test_text_goes_to_the_calm_part(font: str, busy: Any, positions: set[str]) -> None:
     rgb_HWC = np.full((260, 400, 3), 60, np.uint8)
     rgb_HWC[busy] = noise((400, 260))[busy]
     done = made(Image.fromarray(rgb_HWC), font=font)
@@ -136,7 +136,7 @@ def test_text_goes_where_nothing_happens(font: str, busy: Any, positions: set[st
     assert below[busy].sum() < 0.02 * below.sum()
 
 
-def test_where_all_is_busy_the_copy_stands_in_a_field_below(font: str) -> None:
+def test_on_a_busy_image_the_copy_goes_into_a_field_below(font: str) -> None:
     picture = Image.fromarray(noise((400, 260)))
     done = made(picture, font=font)
     image = image_of(done)
@@ -150,7 +150,7 @@ def test_where_all_is_busy_the_copy_stands_in_a_field_below(font: str) -> None:
 
 
 @pytest.mark.parametrize(("color", "contrast"), [("white", 7), ("black", 7), ("#777777", 4)])
-def test_a_field_suits_the_color_that_is_asked_for(font: str, color: str, contrast: float) -> None:
+def test_a_field_contrasts_with_the_given_color(font: str, color: str, contrast: float) -> None:
     done = made(Image.fromarray(noise((400, 260))), font=font, position="below", color=color)
     field = np.asarray(image_of(done))[-1, 0]
     text = np.array(ImageColor.getrgb(color))
@@ -158,15 +158,15 @@ def test_a_field_suits_the_color_that_is_asked_for(font: str, color: str, contra
     assert ink(done)[260:].any()
 
 
-def test_lines_begin_where_their_ink_does(font: str) -> None:
-    """Not where the square of their first character begins, whose left part may be empty, as of 《."""
+def test_lines_are_aligned_by_their_ink(font: str) -> None:
+    """The square of the first character may have an empty left part, for example 《."""
     left, *_ = extent(ink(made(plain("black"), ("看大熊猫",), position="bottom-left", font=font, margin=0.1)))
     _, _, right, _ = extent(ink(made(plain("black"), ("看大熊猫",), position="top-right", font=font, margin=0.1)))
     assert abs(left - 26) <= 1
     assert abs(right - (400 - 26)) <= 1
 
 
-def test_the_headline_is_as_large_as_fits(font: str) -> None:
+def test_the_headline_is_as_large_as_possible(font: str) -> None:
     short, long = (
         made(plain("black"), (text,), font=font).facts["headline_px"] for text in ("看大熊猫", "周末去看大熊猫" * 9)
     )
@@ -176,25 +176,25 @@ def test_the_headline_is_as_large_as_fits(font: str) -> None:
     assert all(word in " ".join(narrow.facts["lines"]).split() for word in EN[0].split())
 
 
-def test_lines_that_the_user_breaks_stay_so(font: str) -> None:
+def test_line_breaks_of_the_user_are_kept(font: str) -> None:
     assert made(plain("black"), ("周末\n去看大熊猫",), font=font).facts["lines"] == ["周末", "去看大熊猫"]
 
 
-def test_copy_that_does_not_fit_is_a_problem_of_that_picture_alone(font: str) -> None:
+def test_copy_that_does_not_fit_is_a_problem_of_this_image_only(font: str) -> None:
     overlay = Overlay(OverlaySettings(size=64, font=font))
     drafts = [draft(plain("black"), lines) for lines in (("周末去看大熊猫" * 200,), ZH)]
     started = time.monotonic()
     for given in drafts:
         overlay.check(given)
     bad, good = overlay.make(drafts)
-    assert time.monotonic() - started < 20  # breaking lines takes minutes here, if all ways to do it are tried
+    assert time.monotonic() - started < 20  # trying all line breaks takes minutes here
     assert bad.image is None
     assert "0001-1, 1400 characters, does not fit on 400 × 260 pixels" in bad.problem
     assert "shorten it" in bad.problem
     assert good.image is not None
 
 
-def test_small_pictures_are_enlarged_so_that_text_is_sharp(font: str) -> None:
+def test_small_images_are_enlarged_so_that_text_is_sharp(font: str) -> None:
     overlay = Overlay(OverlaySettings(font=font, size=800))
     (small,) = overlay.make([draft(plain("black", (200, 100)), ZH)])
     (large,) = overlay.make([draft(plain("black", (1000, 500)), ZH)])
@@ -208,13 +208,13 @@ def test_no_font_with_the_glyphs(font: str) -> None:
 
 
 def test_characters_without_ink_are_not_drawn(font: str) -> None:
-    """Of a pasted text: a joiner, a form of the character before, a mark of the text's direction."""
+    """Pasted text may contain joiners, variation selectors and direction marks."""
     clean, dirty = (made(plain("black"), (text,), font=font) for text in ("看大熊猫!", "看\u200b大\ufe0f熊\u200e猫!"))
     assert dirty.facts["lines"] == clean.facts["lines"]
     assert image_of(dirty).tobytes() == image_of(clean).tobytes()
 
 
-def test_transparent_pictures_become_white_below(font: str) -> None:
+def test_transparent_images_get_a_white_background(font: str) -> None:
     done = made(Image.new("RGBA", (400, 260), (255, 0, 0, 0)), font=font)
     assert image_of(done).getpixel((0, 0)) == (255, 255, 255)
 
@@ -227,7 +227,7 @@ def test_the_same_draft_gives_the_same_bytes_alone_or_in_a_batch(font: str) -> N
     assert len({overlay.bucket(given) for given in drafts}) == 1
 
 
-def test_a_picture_may_change_settings(font: str) -> None:
+def test_a_draft_may_change_settings(font: str) -> None:
     assert made(plain("black"), font=font, color="#ffcc00").facts["color"] == "#ffcc00"
     one, other = (draft(plain("black"), ZH, position=position) for position in ("top", "bottom"))
     overlay = Overlay(OverlaySettings(font=font))
@@ -257,12 +257,12 @@ def test_a_draft_without_copy_is_refused(lines: tuple[str, ...]) -> None:
         made(plain("black"), lines)
 
 
-def test_a_draft_needs_one_picture() -> None:
+def test_a_draft_needs_one_image() -> None:
     with pytest.raises(InputError, match="takes 1 reference, not 0"):
         Overlay(OverlaySettings()).check(Draft(name="0001-1", prompt="", seed=0, lines=ZH))
 
 
-def test_by_its_name(font: str) -> None:
+def test_overlay_by_name(font: str) -> None:
     overlay = load_strategies(["overlay"], {"overlay": {"font": font}}, ModelOptions())
     assert overlay.name == "overlay"
     assert overlay.describe()["settings"]["font"] == font
@@ -270,7 +270,7 @@ def test_by_its_name(font: str) -> None:
     assert image_of(done).size == (1024, 666)
 
 
-def test_the_headline_stands_above_the_text_and_is_larger(font: str) -> None:
+def test_the_headline_is_above_the_text_and_larger(font: str) -> None:
     done = made(plain("black"), position="top-left", font=font)
     rows = ink(done).any(1)
     starts = np.flatnonzero(np.diff(rows.astype(int)) == 1)
@@ -280,7 +280,7 @@ def test_the_headline_stands_above_the_text_and_is_larger(font: str) -> None:
     assert heights[0] > 1.8 * heights[-1]
 
 
-def test_a_picture_file_is_not_changed(font: str, tmp_path: Path) -> None:
+def test_an_image_file_is_not_changed(font: str, tmp_path: Path) -> None:
     picture = plain((30, 60, 90))
     before = picture.tobytes()
     made(picture, font=font)
