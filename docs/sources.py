@@ -1,7 +1,7 @@
 """A hook of MkDocs: shows the tree to mkdocstrings under the names that it is installed by.
 
 `pyproject.toml` maps each top-level folder to a package below `diantu`. mkdocstrings reads source files and does not
-know that mapping, so the hook copies the Python files to a temporary folder that is laid out like the installed package.
+know that mapping, so the hook copies the Python files to a temporary folder with the layout of the installed package.
 """
 
 from __future__ import annotations

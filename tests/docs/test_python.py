@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from documentation import EXTENDING, PAGES, Block, blocks
 
-
 EXAMPLES = [block for page in PAGES if page != EXTENDING for block in blocks(page) if block.language == "python"]
 
 
