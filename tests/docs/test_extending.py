@@ -33,7 +33,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_the_package_works_as_shown(tmp_path: Path, demo: Path) -> None:
+def test_the_package_works_as_shown(tmp_path: Path) -> None:
     package, work = tmp_path / "extras", tmp_path / "work"
     package.mkdir()
     shown = blocks(EXTENDING)
@@ -42,7 +42,7 @@ def test_the_package_works_as_shown(tmp_path: Path, demo: Path) -> None:
             (package / block.title).write_text(block.code, encoding="utf-8")
     metadata = "import setuptools.build_meta as backend; backend.prepare_metadata_for_build_wheel('.')"
     subprocess.run([sys.executable, "-c", metadata], cwd=package, check=True, capture_output=True)
-    _write_inputs(work, demo)
+    _write_inputs(work)
     steps = []
     for number, block in enumerate(shown):
         codes = block.code.splitlines() if block.language == "sh" else [block.code]
@@ -65,7 +65,7 @@ def test_the_package_works_as_shown(tmp_path: Path, demo: Path) -> None:
     assert (work / "by-pool" / "gallery.json").exists()
 
 
-def _write_inputs(work: Path, demo: Path) -> None:
+def _write_inputs(work: Path) -> None:
     """The folder that the page's commands run in: photos, shards, an .npz archive, prompts and copy."""
     (work / "photos").mkdir(parents=True)
     (work / "archives").mkdir()
@@ -73,6 +73,6 @@ def _write_inputs(work: Path, demo: Path) -> None:
         shutil.copy(photos.FOLDER / f"{stem}.jpg", work / "photos")
     images = {path.stem: np.fromfile(path, np.uint8) for path in (work / "photos").iterdir()}
     np.savez(work / "archives" / "some.npz", **images)
-    shutil.copytree(demo / "shards", work / "shards")
+    photos.pack(work / "shards", num_shards=2)
     (work / "prompts.txt").write_text("orange\nwhite\n")
     (work / "copy.txt").write_text("周末，去看大熊猫\n", encoding="utf-8")
