@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..decode import EXTENSIONS
+from ..decoding import EXTENSIONS
 from ..errors import Reason
 from ..types import Entry, Failure, Scan, Shard, Span
 from .captions import find_row, read_table

@@ -13,7 +13,7 @@ from typing import Any
 
 import fsspec
 
-from ..decode import EXTENSIONS
+from ..decoding import EXTENSIONS
 from ..errors import Reason, ShardError
 from ..text import decode_text
 from ..types import Entry, Failure, Scan, Shard, Span

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from ...datasets import Shard
 from ...indexing.store.manifest import Manifest, read_manifest
 from ...indexing.store.metadata import Metadata
-from ...indexing.store.parts import read_part, write_part
+from ...indexing.store.parts import write_part
+from ...indexing.store.records import read_part
 from .table import Line
 from .vectors import bench_manifest
 

@@ -31,7 +31,8 @@ from ...datasets.files import write_json
 from ...indexing.encoders import EncoderSpec
 from ...indexing.index.exact import exact_search
 from ...indexing.store.manifest import Manifest
-from ...indexing.store.parts import read_part, write_part
+from ...indexing.store.parts import write_part
+from ...indexing.store.records import read_part
 from ...indexing.store.vectors import Vectors
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ def run(gallery: str, failures: bool = False, verify: bool = False, json: bool =
     from ...indexing.store.layout import JOB_LOCK
     from ...indexing.store.ledger import Ledger
     from ...indexing.store.manifest import read_manifest
-    from ...indexing.store.parts import read_failures, verify_part
+    from ...indexing.store.records import verify_part
     from ...indexing.store.tombstones import read_deleted
 
     root = Path(gallery)
@@ -40,6 +40,8 @@ def run(gallery: str, failures: bool = False, verify: bool = False, json: bool =
         "quarantined": [part.quarantined for part in progress.quarantined],
     }
     if failures:
+        from ...indexing.store.parts import read_failures
+
         report["failures"] = [row for part in progress.parts for row in read_failures(root, part.number)]
     if verify:
         report["problems"] = problems

@@ -22,7 +22,7 @@ from diantu.indexing.embed.job import Summary, embed
 from diantu.indexing.encoders import ImageEncoder, load_encoder
 from diantu.indexing.store.ledger import Ledger
 from diantu.indexing.store.manifest import read_manifest
-from diantu.indexing.store.parts import verify_part
+from diantu.indexing.store.records import verify_part
 from diantu.indexing.store.vectors import Vectors
 from diantu.indexing.upkeep.importing import import_vectors
 from diantu.search import Gallery
