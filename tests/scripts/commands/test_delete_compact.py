@@ -37,12 +37,12 @@ def test_delete_and_compact(tmp_path: Path) -> None:
         f"1 rows deleted, 1 were already; 6 of {gallery} are left",
     ]
     assert read_deleted(gallery).tolist() == [0, 1, 4]
-    assert "deleted 3 (diantu compact leaves them out)" in diantu("status", "--gallery", gallery).stdout.splitlines()
+    assert "deleted 3 (diantu compact removes them)" in diantu("status", "--gallery", gallery).stdout.splitlines()
 
     done = diantu("compact", "--gallery", gallery, "--output", tmp_path / "new")
     assert done.returncode == 0
     assert done.stderr.splitlines()[-2:] == [
-        "6 rows, 3 deleted ones dropped; 1 parts linked, 2 rewritten",
+        "6 rows kept, 3 deleted rows dropped; 1 parts linked, 2 rewritten",
         f"next: diantu index --gallery {tmp_path / 'new'}",
     ]
     status = json.loads(diantu("status", "--gallery", tmp_path / "new", "--json", "--verify").stdout)
