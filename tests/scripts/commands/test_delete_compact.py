@@ -58,7 +58,7 @@ def test_delete_and_compact(tmp_path: Path) -> None:
         ([], "no rows given; say which rows to delete with exactly one of --where, --keys and --keys-file"),
         (["--where", "true", "--keys", "0-0"], "--where and --keys given; say which rows"),
         (["--keys-file", "{tmp}/none.txt"], "none.txt cannot be read"),
-        (["--keys-file", "{tmp}/empty.txt"], "empty.txt have no lines; give one key a line"),
+        (["--keys-file", "{tmp}/empty.txt"], "empty.txt is empty; give one key per line"),
         (["--where", "numbr < 3"], "the nearest: number"),
     ],
 )
