@@ -17,13 +17,13 @@ from ..indexing.index.within import Within
 from .encode import Encoders
 from .hits import Asked, Hit, Hits
 from .options import Options
-from .query import Part
+from .query import QueryPart
 from .ranking import by_column, diverse, found, with_aesthetic
 from .version import Version
 
 # Columns that a hit needs for itself and its pixels.
 _NEEDED = ("key", "caption", "shard", "offset", "length", "image_path", "url")
-_Parts = Sequence[Part]
+_Parts = Sequence[QueryPart]
 
 
 class Answer:
@@ -101,7 +101,7 @@ class Answer:
         if self._rerank is not None and "image" in kinds:
             self._encoders.load(self._rerank)
 
-    def _sought(self, parts: _Parts) -> list[Part]:
+    def _sought(self, parts: _Parts) -> list[QueryPart]:
         """The parts that the rows are found by: where another space ranks by the pictures, the texts."""
         texts = [part for part in parts if part.kind == "text"]
         return texts if self._rerank is not None and any(part.weight > 0 for part in texts) else list(parts)

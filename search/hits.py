@@ -15,7 +15,7 @@ from ..datasets import InputError, decode
 from ..datasets.errors import SampleError
 from ..indexing.store.parts import metadata_table
 from .pixels import read_pixels
-from .query import Part
+from .query import QueryPart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,10 +92,10 @@ class Asked:
     kind: str
     label: str
     image: Image.Image | None = field(default=None, repr=False)
-    parts: tuple[Part, ...] = field(default=(), repr=False)
+    parts: tuple[QueryPart, ...] = field(default=(), repr=False)
 
     @classmethod
-    def of(cls, parts: Sequence[Part]) -> Asked:
+    def of(cls, parts: Sequence[QueryPart]) -> Asked:
         """Names the parts of a query."""
         picture = next((part.value for part in parts if part.kind == "image"), None)
         labels = [f" {'+' if part.weight > 0 else '−'} {part.label}" for part in parts]

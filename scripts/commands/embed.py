@@ -57,7 +57,7 @@ def run(
     from ...indexing.encoders.torch_encoder import resolve_device
 
     if texts not in _TEXTS:
-        raise InputError(f"texts {texts!r} is unknown; give one of: {', '.join(_TEXTS)}")
+        raise InputError(f"texts {texts!r} is not known; give one of: {', '.join(_TEXTS)}")
     shards = find_shards(source, captions=captions)
     devices = _devices(device, num_processes)
     settings = LoopSettings(
