@@ -102,7 +102,7 @@ def find(text: str, *, name: str = "", weight: int = 400, among: Sequence[Face] 
             raise InputError(
                 f"the font {name!r} has no glyph for {shown!r}; name another font, or none to let diantu choose"
             )
-        raise InputError(f"no installed font has a glyph for {shown!r}; {ADVICE}, or name a font file")
+        raise InputError(f"no font has a glyph for {shown!r}; {ADVICE}, or name a font file")
     return face
 
 
