@@ -12,7 +12,7 @@ import bracex
 import fsspec
 from fsspec import AbstractFileSystem
 
-from .decode import is_image_name
+from .decoding import is_image_name
 from .errors import InputError
 from .names import NAMES
 from .readers.captions import count_rows, find_table, has_captions, read_table

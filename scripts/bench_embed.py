@@ -1,11 +1,11 @@
-"""How near `diantu embed` comes to what the hardware can do, and how it compares with clip-retrieval, in one run.
+"""Speed of `diantu embed` compared with the limit of the hardware and with clip-retrieval, in one run.
 
     python -m diantu.scripts.bench_embed --shards shards/ --encoder hf:clip-vit-base-patch32 [--peer ENVIRONMENT]
 
 Measured on the same shards and weights, medians of `--repeats`: (a) the model alone on random pixels, (b) reading,
-decoding and preprocessing alone on all processors, (c) the whole command, by the images/s of its last line and, beside
-it, by the wall clock with start-up. The limit of c is min(a, b) where a GPU runs the model, and 1 / (1/a + 1/b) on a
-CPU, where both share the processors. Also: what precision `auto` does to vectors.
+decoding and preprocessing alone on all CPU cores, (c) the whole command, by the images/s of its last line and by the
+wall clock, which includes start-up. The limit of c is min(a, b) if a GPU runs the model, and 1 / (1/a + 1/b) on a CPU,
+where both share the cores. Also measured: how precision `auto` changes the vectors.
 """
 
 from __future__ import annotations
@@ -23,42 +23,42 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jsonargparse import auto_cli
 
 from ..datasets import Entry, decode, find_shards, read_sample, scan
 from ..indexing.embed.job import BATCH_SIZE
 from ..indexing.encoders import EncoderSpec, ImageEncoder, load_encoder
 from ..indexing.encoders.preprocess import preprocess
+from .main import call
 
 _MODEL_SECONDS = 8.0
 
 
-def main(
+def run(
     shards: str,
     encoder: str,
     repeats: int = 3,
     batch_size: int | None = None,
     num_workers: int | None = None,
     peer: str | None = None,
-) -> None:
-    """Measures and prints the ratios.
+) -> int:
+    """Measures an encoder and prints the ratios.
 
     Args:
         shards: a folder of tars.
-        encoder: the encoder, as `diantu embed` takes it.
+        encoder: the encoder, as in diantu embed.
         repeats: how often each is measured; medians are printed.
-        batch_size: as in `diantu embed`.
-        num_workers: as in `diantu embed`.
-        peer: a virtual environment with clip-retrieval; runs its inference on the same shards, pictures alone.
+        batch_size: as in diantu embed.
+        num_workers: as in diantu embed.
+        peer: a virtual environment with clip-retrieval, whose inference runs on the same shards, without texts.
     """
     loaded = load_encoder(encoder)
     on_gpu = torch.cuda.is_available()
     size = batch_size or BATCH_SIZE["cuda" if on_gpu else "cpu"]
     entries = [entry for shard in find_shards([shards]) for entry in scan(shard).entries]
-    print(f"{len(entries)} images, {encoder}, batches of {size}, {os.cpu_count()} processors, GPU: {on_gpu}")
+    print(f"{len(entries)} images, {encoder}, batches of {size}, {os.cpu_count()} CPU cores, GPU: {on_gpu}")
 
     model, decoding, loop, process = [], [], [], []
-    for _ in range(repeats):  # in turn, so that a slow minute of the machine hits all of them
+    for _ in range(repeats):  # in turn, so that a slow minute of the machine affects all of them
         model.append(_model_alone(loaded, size))
         decoding.append(_decoding_alone(entries, loaded.spec))
         by_loop, by_process = _embed(shards, encoder, batch_size, num_workers)
@@ -75,9 +75,9 @@ def main(
     if peer:
         theirs = [_peer(Path(peer), shards, encoder, size) for _ in range(repeats)]
         print(f"clip-retrieval, with start-up  {statistics.median(theirs):8.1f} images/s   {_spread(theirs)}")
-        print(
-            f"diantu / clip-retrieval, both with start-up  {statistics.median(process) / statistics.median(theirs):.2f}"
-        )
+        ratio = statistics.median(process) / statistics.median(theirs)
+        print(f"diantu ÷ clip-retrieval, both with start-up  {ratio:.2f}")
+    return 0
 
 
 def _spread(speeds: list[float]) -> str:
@@ -98,7 +98,7 @@ def _model_alone(encoder: ImageEncoder, batch_size: int) -> float:
 def _decoding_alone(entries: list[Entry], spec: EncoderSpec) -> float:
     count = os.cpu_count() or 1
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        list(pool.map(_decode_all, [entries[:8]] * count, [spec] * count))  # start-up is not what is measured
+        list(pool.map(_decode_all, [entries[:8]] * count, [spec] * count))  # start-up is not measured
         started = time.perf_counter()
         list(pool.map(_decode_all, [entries[i::count] for i in range(count)], [spec] * count))
         return len(entries) / (time.perf_counter() - started)
@@ -111,7 +111,7 @@ def _decode_all(entries: list[Entry], spec: EncoderSpec) -> None:
 
 
 def _embed(shards: str, encoder: str, batch_size: int | None, num_workers: int | None) -> tuple[float, float]:
-    """Images/s of the last line, and of the wall clock."""
+    """Runs `diantu embed`; returns the images/s of its last line, and those of the wall clock."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "diantu.scripts.main", "embed", "--source", shards, "--output", f"{folder}/g"]
         command += ["--encoder", encoder]
@@ -126,10 +126,10 @@ def _embed(shards: str, encoder: str, batch_size: int | None, num_workers: int |
 
 def _print_precision(encoder: str, entries: list[Entry], auto: ImageEncoder) -> None:
     exact = load_encoder(encoder, precision="fp32")
-    pictures = [
+    pixels_CHW = [
         preprocess(decode(read_sample(entry).image), auto.spec) for entry in entries[:: len(entries) // 184 or 1]
     ]
-    pixels = torch.from_numpy(np.stack(pictures))
+    pixels = torch.from_numpy(np.stack(pixels_CHW))
     cosines = np.concatenate(
         [(auto.encode_images(batch) * exact.encode_images(batch)).sum(axis=1) for batch in pixels.split(16)]
     )
@@ -138,7 +138,7 @@ def _print_precision(encoder: str, entries: list[Entry], auto: ImageEncoder) -> 
 
 
 def _peer(environment: Path, shards: str, encoder: str, batch_size: int) -> float:
-    """clip-retrieval's inference by the wall clock, pictures alone."""
+    """Runs clip-retrieval's inference without texts; returns the images/s of the wall clock."""
     model = "hf_clip:" + encoder.partition(":")[2]
     tars = sorted(Path(shards).glob("*.tar"))
     pattern = f"{shards}/{{{tars[0].stem}..{tars[-1].stem}}}.tar"
@@ -165,4 +165,4 @@ def _peer(environment: Path, shards: str, encoder: str, batch_size: int) -> floa
 
 
 if __name__ == "__main__":
-    auto_cli(main, as_positional=False)
+    sys.exit(call(run, "python -m diantu.scripts.bench_embed", sys.argv[1:]))

@@ -1,15 +1,14 @@
-"""How fast a run makes pictures, beside its model alone: references, PNGs, manifest and pages are to cost little.
+"""Speed of a run compared with its model alone: references, PNG files, manifest and pages must cost little.
 
     python -m diantu.scripts.bench_generate --output FOLDER --model MODEL [--batch-sizes 1 4 16] [--pictures 64]
 
-Both make the same pictures of the bundled photographs by img2img, in batches of the same size and shape: the strategy's
-`make` on drafts that are in memory, and a run from its plan to its last file, without the pages. They take turns, so
-that a slow minute of the machine hits both; medians of the ratios are printed.
+Both generate the same pictures from the bundled photographs with img2img, in batches of the same size and shape. The
+one is the strategy's `make` on drafts in memory; the other is a run from its plan to its last file, without the pages.
+They take turns, so that a slow minute of the machine affects both; medians of the ratios are printed.
 """
 
 from __future__ import annotations
 
-import json as jsons
 import shutil
 import statistics
 import sys
@@ -23,7 +22,8 @@ from PIL import Image
 from ..datasets import photos
 from ..generation import Draft, GenerationRequest, ModelOptions, RunOptions, Strategy, generate, load_strategies
 from .bench.table import Line, print_targets
-from .main import _run
+from .commands.common import print_json
+from .main import call
 
 if TYPE_CHECKING:
     from ..generation.strategies.diffusion.options import Dtype
@@ -43,29 +43,29 @@ def run(
     repeats: int = 3,
     dtype: str = "auto",
     device: str = "auto",
-    json: bool = False,
+    json_: bool = False,
 ) -> int:
-    """Measures runs beside the model alone and prints the ratio of pictures a second.
+    """Measures runs and the model alone, and prints the ratio of their pictures per second.
 
     Args:
-        output: a folder for the runs, which are removed again.
+        output: a folder for the runs, which are removed afterwards.
         model: a repository of diffusers or a local folder.
-        batch_sizes: pictures that are made together.
-        pictures: how many, at most 184.
+        batch_sizes: numbers of pictures per batch; each is measured.
+        pictures: number of pictures, at most 184.
         size: width and height in pixels.
-        steps: of denoising.
-        strength: how many of them are done, as a share.
-        repeats: turns of each; medians are printed.
+        steps: number of denoising steps.
+        strength: the share of the steps that is done, from 0 to 1.
+        repeats: how often each is measured; medians are printed.
         dtype: auto, float32, bfloat16 or float16.
-        device: auto, cpu, cuda or cuda:<number>.
-        json: print JSON.
+        device: where the model runs: auto, cpu, cuda or cuda:<number>.
+        json_: print the results as JSON on stdout.
     """
     settings = {"img2img": {"steps": steps, "strength": strength, "width": size, "height": size, "guidance": 0}}
     maker = load_strategies(["img2img"], settings, ModelOptions(name=model, dtype=cast("Dtype", dtype), device=device))
     files = [str(photos.FOLDER / name) for name in sorted(photos.rows())[:pictures]]
     found = [_measured(Path(output), maker, files, int(batch_size), repeats) for batch_size in batch_sizes]
-    if json:
-        print(jsons.dumps({"model": maker.describe(), "pictures": len(files), "size": size, "batches": found}))
+    if json_:
+        print_json({"model": maker.describe(), "pictures": len(files), "size": size, "batches": found})
         return 0
     described = maker.describe()
     print(f"{model} on {described['device']} in {described['dtype']}, {len(files)} pictures of {size} × {size}\n")
@@ -78,7 +78,7 @@ def _measured(root: Path, maker: Strategy, files: Sequence[str], batch_size: int
     drafts = [
         Draft(name=str(seed), prompt=_PROMPT, seed=seed, references=(_opened(file),)) for seed, file in enumerate(files)
     ]
-    maker.make(drafts[:batch_size])  # what the first call prepares is no part of either
+    maker.make(drafts[:batch_size])  # what only the first call must prepare is not measured
     alone, whole = [], []
     for _ in range(repeats):
         started = time.perf_counter()
@@ -91,7 +91,7 @@ def _measured(root: Path, maker: Strategy, files: Sequence[str], batch_size: int
         assert results.counts == {"done": len(files)}, results.counts
         whole.append(len(files) / results.seconds)
         shutil.rmtree(folder)
-    ratios = [run / model for run, model in zip(whole, alone, strict=True)]
+    ratios = [of_run / of_model for of_run, of_model in zip(whole, alone, strict=True)]
     return {
         "batch_size": batch_size, "model": statistics.median(alone), "run": statistics.median(whole),
         "ratio": statistics.median(ratios), "ratios": ratios,
@@ -113,4 +113,4 @@ def _line(facts: dict[str, Any]) -> Line:
 
 
 if __name__ == "__main__":
-    sys.exit(_run("bench_generate", sys.argv[1:]))
+    sys.exit(call(run, "python -m diantu.scripts.bench_generate", sys.argv[1:]))

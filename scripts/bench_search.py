@@ -1,27 +1,26 @@
-"""What filters, conditions and metadata cost in a search, and what filtered searches find, in one run.
+"""Cost and recall of searches with filters, and the cost of conditions and metadata, in one run.
 
     python -m diantu.scripts.bench_search --output FOLDER [--rows 1000000] [--metadata-rows 10000000]
 
-The vectors are those of `bench_vectors`. A filter lets a share of the rows through: by `chance`, which has nothing to
-do with the vectors, or by `side`, how far rows lie towards the first row: the queries for these are the ones that lie
-most that way, so that the filter goes with the query (its best answers qualify) or against it (none of them does).
+The vectors are synthetic (see `bench.generator`). A filter lets a share of the rows through. One kind of filter is over
+`chance`, which is independent of the vectors. The other is over `side`, the similarity to the first row; its queries
+are those most similar to the first row, so that the filter is correlated with the query (the best hits match) or anti-
+correlated (none of them does).
 
-An independent oracle, numpy over the rows that DuckDB names, judges recall@10. Queries come one at a time, on one
-thread; each of them asks without a filter, at several efforts, and then with every filter, so that a slow minute hits
-all alike. Ratios are p50 ÷ p50 of a search without a filter at equal recall, interpolated between the efforts; where
-the filtered search finds more than the highest of them (0.99), the ratio is to that one. Reading metadata is left out.
+An independent oracle, numpy over the rows that DuckDB returns, judges recall@10. Queries run one at a time, on one
+thread; each is searched without a filter, at several efforts, and then with every filter, so that a slow minute of the
+machine affects all alike. Ratios are p50 ÷ p50 of a search without a filter at the same recall, interpolated between
+the efforts; if the filtered search has a higher recall than the highest effort (0.99), the ratio is to that effort. The
+time to read metadata is not part of them.
 """
 
 from __future__ import annotations
 
-import json as jsons
-import logging
-import re
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +28,27 @@ import numpy as np
 
 from ..indexing.build.job import build_index
 from ..indexing.build.request import IndexRequest
-from ..indexing.index.effort import Effort
+from ..indexing.index.effort import Effort, Strategy
 from ..indexing.index.opened import GalleryIndex, faiss_threads
+from ..indexing.index.report import IndexReport, read_report
+from ..indexing.index.within import FilterCache
 from ..indexing.store.columns import Columns
 from ..indexing.store.filters import Filters
-from ..indexing.store.manifest import read_manifest
+from ..indexing.store.snapshot import Snapshot
 from .bench.metadata import metadata_lines
 from .bench.table import Line, print_targets
 from .bench.vectors import Bench, synthetic
-from .main import _run
-
-log = logging.getLogger(__name__)
+from .commands.common import print_json
+from .main import call
 
 _SHARES = (0.00001, 0.001, 0.01, 0.1, 0.5)
 _K = 10
 _RECALL = 0.95
-_PRECISE = 0.99  # the recall that narrow filters are to reach
+_PRECISE = 0.99  # the target recall of narrow filters
 _EFFORTS = (0.9, "balanced", 0.98, 0.99)
-_NARROW, _TIMES = 0.05, 3.0
+_NARROW, _TIMES = 0.05, 3.0  # a narrow filter lets less than this share through; how much slower it may be
 _WHERE_MS, _REPEATED_MS = 30.0, 1.0
-# Conditions over one, two and three columns, numbers and texts; none of them is asked twice.
+# Conditions over one, two and three columns, numbers and texts; each number makes another condition.
 _CONDITIONS = (
     "width >= {0} AND punsafe < 0.1",
     "chance < 0.{0} OR width BETWEEN 512 AND 1024",
@@ -58,13 +58,13 @@ _CONDITIONS = (
 
 
 @dataclass(kw_only=True)
-class _Asked:
-    """A way to search, with or without a filter, and what came of it."""
+class _Case:
+    """A way to search, with or without a filter, and its results."""
 
     name: str
-    search: Callable[[np.ndarray], tuple[np.ndarray, str]]
+    search: Callable[[np.ndarray], tuple[np.ndarray, Strategy]]
     queries_QD: np.ndarray
-    threshold_Q: np.ndarray  # the score of the tenth of the exact results
+    threshold_Q: np.ndarray  # the score of the tenth exact result
     num_possible: int
     share: float = 1.0
     seconds: list[float] = field(default_factory=list)
@@ -72,14 +72,14 @@ class _Asked:
     short: int = 0
     strategies: set[str] = field(default_factory=set)
 
-    def ask(self, query: int) -> None:
-        """Asks one query and judges the answer."""
+    def search_one(self, query: int) -> None:
+        """Searches one query and judges the result."""
         started = time.perf_counter()
         scores_K, strategy = self.search(self.queries_QD[query][None])
         self.seconds.append(time.perf_counter() - started)
         self.recalls.append(float((scores_K >= self.threshold_Q[query] - 1e-5).sum()) / self.num_possible)
         self.short += len(scores_K) < self.num_possible
-        self.strategies.add(strategy)
+        self.strategies.add(strategy.name)
 
     @property
     def recall(self) -> float:
@@ -97,75 +97,75 @@ def run(
     rows: int = 1_000_000,
     metadata_rows: int = 10_000_000,
     queries: int = 200,
-    json: bool = False,
+    json_: bool = False,
     seed: int = 0,
 ) -> int:
     """Measures filtered searches, conditions and metadata, and prints what they reach.
 
     Args:
-        output: the folder that galleries go to; what it has already is used again.
-        rows: how many vectors are searched.
-        metadata_rows: how many rows the gallery has whose metadata is read; 0 leaves that out.
-        queries: how many queries of each kind.
-        json: print JSON.
-        seed: of the vectors and the queries.
+        output: the folder for the galleries; what is in it already is used again.
+        rows: number of vectors to search.
+        metadata_rows: number of rows of another gallery, whose metadata is read; 0 skips this.
+        queries: number of queries of each kind.
+        json_: print the results as JSON on stdout.
+        seed: the seed of the vectors and the queries.
     """
     folder = Path(output)
     bench = synthetic(folder / "vectors", rows, seed=seed)
     report = _indexed(bench)
-    asked, lines = _filtered(bench, queries)
+    cases, lines = _filtered(bench, queries)
     lines += _conditions(bench)
     if metadata_rows:
         lines += metadata_lines(folder / "metadata", metadata_rows)
-    if json:
-        print(jsons.dumps({"rows": rows, "filters": [_facts(one) for one in asked], "lines": [*map(_line, lines)]}))
+    if json_:
+        print_json({"rows": rows, "filters": [_facts(one) for one in cases], "lines": [asdict(line) for line in lines]})
         return 0
-    print(f"{rows} vectors, {report['spec']['factory']}, {queries} text queries each, one at a time\n")
+    print(f"{rows} vectors, {report.spec.factory}, {queries} text queries each, one at a time\n")
     print(f"{'':28}{'share':>9}{'recall@10':>11}{'too few':>9}{'p50 ms':>9}  by")
-    for one in asked:
-        by = "; ".join(sorted({re.sub(r"\d+ ", "", strategy) for strategy in one.strategies}))
+    for one in cases:
+        by = ", ".join(sorted(one.strategies))
         print(f"{one.name:<28}{one.share:>9.3%}{one.recall:>11.4f}{one.short:>9}{one.p50_ms:>9.3f}  {by}")
     print()
     print_targets(lines)
     return 0
 
 
-def _indexed(bench: Bench) -> dict[str, Any]:
-    """The report of the gallery's index, built now if it is not there."""
-    index = GalleryIndex.open(bench.gallery, read_manifest(bench.gallery))
-    if index.report:
-        return dict(index.report)
+def _indexed(bench: Bench) -> IndexReport:
+    """The report of the gallery's index, which is built if there is none."""
+    report = read_report(Snapshot.read(bench.gallery))
+    if report is not None:
+        return report
     return build_index(bench.gallery, None, request=IndexRequest(target_recall=_RECALL, tune_queries=bench.tuning))
 
 
-def _filtered(bench: Bench, num_queries: int) -> tuple[list[_Asked], list[Line]]:
+def _filtered(bench: Bench, num_queries: int) -> tuple[list[_Case], list[Line]]:
     import torch
 
-    manifest = read_manifest(bench.gallery)
-    index = GalleryIndex.open(bench.gallery, manifest)
-    filters = Filters(Columns(bench.gallery, manifest))
+    snapshot = Snapshot.read(bench.gallery)
+    index = GalleryIndex.open(snapshot)
+    filters = Filters(Columns(snapshot))
     texts_QD = np.load(bench.queries("text"))
-    towards_Q = np.argsort(-(texts_QD @ index.vectors.rows(np.array([0]))[0]))  # side is the likeness to the first row
+    towards_Q = np.argsort(-(texts_QD @ index.vectors.rows(np.array([0]))[0]))  # most similar to the first row first
     random_QD, along_QD = texts_QD[:num_queries], texts_QD[towards_Q[:num_queries]]
     every = np.arange(len(index.vectors))
-    asked = [_unfiltered(index, effort, random_QD, every) for effort in _EFFORTS]
+    cases = [_unfiltered(index, effort, random_QD, every) for effort in _EFFORTS]
     for share in _SHARES:
-        asked += [
+        cases += [
             _within(index, filters, f"chance < {share}", "independent", random_QD),
             _within(index, filters, f"side > {1 - share:.5f}", "with the query", along_QD),
             _within(index, filters, f"side < {share}", "against the query", along_QD),
         ]
     torch.set_num_threads(1)
     with faiss_threads(1):
-        for one in asked:  # codes are read, filters worked out: that is not what a search takes
+        for one in cases:  # reads codes and evaluates filters, which only a first search must do
             one.search(one.queries_QD[:1])
         for query in range(num_queries):
-            for one in asked:
-                one.ask(query)
-    return asked, _filter_lines(asked[: len(_EFFORTS)], asked[len(_EFFORTS) :])
+            for one in cases:
+                one.search_one(query)
+    return cases, _filter_lines(cases[: len(_EFFORTS)], cases[len(_EFFORTS) :])
 
 
-def _filter_lines(unfiltered: Sequence[_Asked], filtered: Sequence[_Asked]) -> list[Line]:
+def _filter_lines(unfiltered: Sequence[_Case], filtered: Sequence[_Case]) -> list[Line]:
     recalls, p50s = [one.recall for one in unfiltered], [one.p50_ms for one in unfiltered]
     lines = []
     for one in filtered:
@@ -182,12 +182,12 @@ def _filter_lines(unfiltered: Sequence[_Asked], filtered: Sequence[_Asked]) -> l
     return lines
 
 
-def _unfiltered(index: GalleryIndex, effort: Effort, queries_QD: np.ndarray, every: np.ndarray) -> _Asked:
-    def search(query_1D: np.ndarray) -> tuple[np.ndarray, str]:
+def _unfiltered(index: GalleryIndex, effort: Effort, queries_QD: np.ndarray, every: np.ndarray) -> _Case:
+    def search(query_1D: np.ndarray) -> tuple[np.ndarray, Strategy]:
         scores_1K, _ = index.search(query_1D, _K, effort=effort)
         return scores_1K[0], index.strategy(effort, "text", _K)
 
-    return _Asked(
+    return _Case(
         name=f"no filter, effort {effort}",
         search=search,
         queries_QD=queries_QD,
@@ -196,15 +196,15 @@ def _unfiltered(index: GalleryIndex, effort: Effort, queries_QD: np.ndarray, eve
     )
 
 
-def _within(index: GalleryIndex, filters: Filters, where: str, kind: str, queries_QD: np.ndarray) -> _Asked:
+def _within(index: GalleryIndex, filters: Filters, where: str, kind: str, queries_QD: np.ndarray) -> _Case:
     chosen = filters.rows(where)
-    among, rows = index.within(chosen), chosen.rows()
+    among, rows = FilterCache(index).within(chosen), chosen.rows()
 
-    def search(query_1D: np.ndarray) -> tuple[np.ndarray, str]:
+    def search(query_1D: np.ndarray) -> tuple[np.ndarray, Strategy]:
         found = among.search(query_1D, _K)
         return found.scores_QK[0], found.strategies[0]
 
-    return _Asked(
+    return _Case(
         name=kind,
         search=search,
         queries_QD=queries_QD,
@@ -215,7 +215,7 @@ def _within(index: GalleryIndex, filters: Filters, where: str, kind: str, querie
 
 
 def _threshold(index: GalleryIndex, queries_QD: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The score of the tenth best of some rows, or of their last one: `Q` float32."""
+    """The score of the tenth best of some rows, or of the last one if there are fewer: `Q` float32."""
     best_QK = np.full((len(queries_QD), 0), -np.inf, np.float32)
     for low in range(0, len(rows), 50_000):
         scores_QN = queries_QD @ index.vectors.rows(rows[low : low + 50_000]).T
@@ -224,14 +224,14 @@ def _threshold(index: GalleryIndex, queries_QD: np.ndarray, rows: np.ndarray) ->
 
 
 def _conditions(bench: Bench) -> list[Line]:
-    """Conditions → rows: with columns that are on disk, in memory, and a condition that was asked before."""
-    filters = Filters(Columns(bench.gallery, read_manifest(bench.gallery)))
+    """Times conditions → rows: with columns read from disk, with columns in memory, and repeated conditions."""
+    filters = Filters(Columns(Snapshot.read(bench.gallery)))
     first = [_ms(filters, form.format(1)) for form in _CONDITIONS]
     further = [_ms(filters, form.format(number)) for number in range(2, 10) for form in _CONDITIONS]
     repeated = [_ms(filters, form.format(number)) for number in range(2, 10) for form in _CONDITIONS]
     p50, again = statistics.median(further), statistics.median(repeated)
     return [
-        Line(what="a condition whose columns are read first", value=f"{max(first):.0f} ms at most"),
+        Line(what="a condition whose columns must be read", value=f"{max(first):.0f} ms at most"),
         Line(
             what="a condition → its rows",
             value=f"{p50:.1f} ms (at most {max(further):.1f})",
@@ -253,7 +253,7 @@ def _ms(filters: Filters, where: str) -> float:
     return 1000 * (time.perf_counter() - started)
 
 
-def _facts(one: _Asked) -> dict[str, Any]:
+def _facts(one: _Case) -> dict[str, Any]:
     return {
         "name": one.name,
         "share": one.share,
@@ -264,9 +264,5 @@ def _facts(one: _Asked) -> dict[str, Any]:
     }
 
 
-def _line(line: Line) -> dict[str, Any]:
-    return {"what": line.what, "value": line.value, "target": line.target, "met": line.met}
-
-
 if __name__ == "__main__":
-    sys.exit(_run("bench_search", sys.argv[1:]))
+    sys.exit(call(run, "python -m diantu.scripts.bench_search", sys.argv[1:]))

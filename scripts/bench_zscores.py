@@ -1,18 +1,17 @@
-"""Do zscores tell what is in a gallery from what is not? On the bundled photographs, beside raw scores, in one run.
+"""How well zscores tell what is in a gallery from what is not, compared with raw scores, on the bundled photographs.
 
     python -m diantu.scripts.bench_zscores --output FOLDER
 
-Asks the demo's gallery for nouns in two languages, half of which are on no photograph (`datasets/photos/nouns.csv`).
-A threshold on the first hit is to tell the two halves apart. The ROC AUC is the chance that of two nouns the one that
-is there has the higher value: 0.5 for guessing, 1 for knowing. Intervals are of 95 %, by resampling nouns, a noun in
-both of its languages at once.
+Searches the demo's gallery for nouns in two languages; half of them are on no photograph (`datasets/photos/nouns.csv`).
+A threshold on the value of the first hit should separate the two halves. The ROC AUC is the probability that a noun
+that is present has a higher value than one that is absent: 0.5 for guessing, 1 for a perfect separation. The 95 %
+intervals come from resampling nouns; a noun is drawn in both languages at once.
 
 Shapes: N nouns.
 """
 
 from __future__ import annotations
 
-import json as jsons
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,27 +20,28 @@ import numpy as np
 
 from ..datasets import photos
 from ..search import Gallery
+from .commands.common import print_json
 from .commands.demo import build_gallery
-from .main import _run
+from .main import call
 
 LANGUAGES = ("en", "zh")
 _RESAMPLES = 2000
 
 
-def run(output: str, json: bool = False, device: str = "auto") -> int:
-    """Measures how well scores and zscores tell nouns that are in the gallery from ones that are not.
+def run(output: str, json_: bool = False, device: str = "auto") -> int:
+    """Measures how well scores and zscores tell nouns that are in the gallery from nouns that are not.
 
     Args:
-        output: the folder of the demo's gallery, which is made if it is not there.
-        json: print JSON.
+        output: the folder of the demo's gallery, which is made if there is none.
+        json_: print the results as JSON on stdout.
         device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
     """
     root, encoder = build_gallery(Path(output), device)
     facts = measure(Gallery.open(root, encoder=encoder))
-    if json:
-        print(jsons.dumps(facts, ensure_ascii=False))
+    if json_:
+        print_json(facts)
         return 0
-    print(f"{facts['present']} nouns that are there, {facts['absent']} that are not; ROC AUC of the first hit\n")
+    print(f"{facts['present']} nouns present, {facts['absent']} absent; ROC AUC of the first hit\n")
     print(f"{'':8}{'score':>8}{'zscore':>8}{'difference':>12}   95 %")
     for language in (*LANGUAGES, "both"):
         one = facts[language]
@@ -86,10 +86,10 @@ def _compared(values_2N: list[np.ndarray], present_N: np.ndarray) -> dict[str, A
 
 
 def roc_auc(values_N: np.ndarray, is_positive_N: np.ndarray) -> float:
-    """The chance that a positive one has a higher value than a negative one; ties count half (Mann and Whitney)."""
+    """The probability that a positive has a higher value than a negative; ties count half (Mann and Whitney)."""
     positive_P1, negative_N = values_N[is_positive_N][:, None], values_N[~is_positive_N]
     return float((positive_P1 > negative_N).mean() + (positive_P1 == negative_N).mean() / 2)
 
 
 if __name__ == "__main__":
-    sys.exit(_run("bench_zscores", sys.argv[1:]))
+    sys.exit(call(run, "python -m diantu.scripts.bench_zscores", sys.argv[1:]))

@@ -19,13 +19,13 @@ from .encode import Encoders
 from .explain import Explain, with_strategy
 from .hits import Asked, Hit, Hits
 from .options import Options
-from .query import Part
+from .query import QueryPart
 from .ranking import by_column, diverse, found, with_aesthetic
 from .version import Version
 
 # Columns that a hit needs for itself and for its image.
 _NEEDED = ("key", "caption", "shard", "offset", "length", "image_path", "url")
-_Parts: TypeAlias = Sequence[Part]
+_Parts: TypeAlias = Sequence[QueryPart]
 _Scored: TypeAlias = tuple[np.ndarray, np.ndarray]  # scores and rows
 
 
@@ -110,7 +110,7 @@ class Answer:
         if self._rerank is not None and "image" in kinds:
             self._encoders.load(self._rerank.spec)
 
-    def _sought(self, parts: _Parts) -> list[Part]:
+    def _sought(self, parts: _Parts) -> list[QueryPart]:
         """The parts that rows are searched by: the texts, where another space ranks by the images."""
         texts = [part for part in parts if part.kind == "text"]
         return texts if self._rerank is not None and any(part.weight > 0 for part in texts) else list(parts)

@@ -16,7 +16,7 @@ from ..indexing.encoders import ImageEncoder, TextEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec
 from ..indexing.store.manifest import refuse_other
 from ..indexing.store.vectors import Vectors
-from .query import Part
+from .query import QueryPart
 
 
 class Encoders:
@@ -44,7 +44,7 @@ class Encoders:
                 self._loaded[spec.fingerprint] = encoder
             return self._loaded[spec.fingerprint]
 
-    def encode(self, queries: Sequence[Sequence[Part]], spec: EncoderSpec, vectors: Vectors) -> np.ndarray:
+    def encode(self, queries: Sequence[Sequence[QueryPart]], spec: EncoderSpec, vectors: Vectors) -> np.ndarray:
         """The parts of each query to its vector: `emb_QD` float32 of unit length.
 
         Args:
@@ -96,7 +96,7 @@ class Encoders:
         return encoder.encode_images(torch.from_numpy(pixels_BCHW))
 
 
-def _rows(vectors: Vectors, parts: Sequence[Part]) -> np.ndarray:
+def _rows(vectors: Vectors, parts: Sequence[QueryPart]) -> np.ndarray:
     rows_B = np.array([part.value for part in parts], np.int64)
     for row in rows_B.tolist():
         if not 0 <= row < len(vectors):
@@ -118,7 +118,7 @@ def _checked(vector: np.ndarray, spec: EncoderSpec) -> np.ndarray:
     return emb_D
 
 
-def _sum(parts: Sequence[Part], found: Mapping[int, np.ndarray]) -> np.ndarray:
+def _sum(parts: Sequence[QueryPart], found: Mapping[int, np.ndarray]) -> np.ndarray:
     total_D = sum((part.weight * _unit(found[id(part)]) for part in parts), np.float32(0))
     try:
         return _unit(np.asarray(total_D, np.float32))

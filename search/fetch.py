@@ -1,7 +1,7 @@
-"""A picture from a URL that stood in metadata: whoever wrote that may not send us to the machines of this network.
+"""Fetches an image from a URL in metadata, without access to private networks (against request forgery, SSRF).
 
-The host's addresses are looked up once, checked, and the connection goes to the address that was checked: a name that
-means another address the next time (DNS rebinding) gains nothing. Redirections are followed by the same rules.
+The host's addresses are looked up once and checked, and the connection goes to a checked address. So a host name that
+resolves to another address the next time (DNS rebinding) has no effect. The same rules apply to redirects.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from urllib.parse import urljoin, urlsplit
 
 MAX_BYTES = 32 << 20
 SECONDS = 10.0
-_REDIRECTIONS = 3
+_REDIRECTS = 3
 _CHUNK = 1 << 16
 
 
 def fetch(url: str, *, private_hosts: bool = False, max_bytes: int = MAX_BYTES, seconds: float = SECONDS) -> bytes:
-    """What a URL gives.
+    """Downloads the content of a URL.
 
     Args:
-        url: of http or https.
-        private_hosts: whether its host may be on this machine or in a private network.
-        max_bytes: at most so much is read.
-        seconds: for all of it; a server that stops in the middle may take twice as long.
+        url: an http or https URL.
+        private_hosts: whether the host may be this machine or in a private network.
+        max_bytes: the largest content that is accepted.
+        seconds: time limit for the whole download; if the server stops in the middle, it may take twice as long.
 
     Raises:
-        FileNotFoundError: if it cannot be had under these conditions.
+        FileNotFoundError: if the content cannot be downloaded under these conditions.
     """
     deadline = time.monotonic() + seconds
     try:
-        for _ in range(_REDIRECTIONS + 1):
+        for _ in range(_REDIRECTS + 1):
             data, location = _get(url, private_hosts, max_bytes, deadline)
             if location is None:
                 return data
             url = urljoin(url, location)
-        raise ValueError(f"it was redirected more than {_REDIRECTIONS} times")
+        raise ValueError(f"it was redirected more than {_REDIRECTS} times")
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise FileNotFoundError(f"the picture {url} cannot be downloaded: {error}") from error
+        raise FileNotFoundError(f"the image {url} cannot be downloaded: {error}") from error
 
 
 def _get(url: str, private_hosts: bool, max_bytes: int, deadline: float) -> tuple[bytes, str | None]:
-    """A URL's content, or where it redirects to."""
+    """The content of a URL, or the URL that it redirects to."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("only http and https are allowed")
@@ -68,7 +68,7 @@ def _get(url: str, private_hosts: bool, max_bytes: int, deadline: float) -> tupl
 
 
 def _connected(host: str, port: int, private_hosts: bool, deadline: float) -> socket.socket:
-    """A connection to one of a host's addresses, all of which are public unless private ones are allowed."""
+    """Connects to one of a host's addresses; all of them must be public, unless private ones are allowed."""
     addresses = {str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     if not private_hosts:
         for address in addresses:
@@ -78,7 +78,7 @@ def _connected(host: str, port: int, private_hosts: bool, deadline: float) -> so
 
 
 def _read(response: http.client.HTTPResponse, max_bytes: int, deadline: float) -> bytes:
-    """The content; no single read takes longer than was left when the connection was made."""
+    """Reads the content; a single read takes at most the time that was left when the connection was made."""
     found = bytearray()
     while chunk := response.read1(_CHUNK):
         found += chunk

@@ -16,7 +16,7 @@ from ..datasets.errors import SampleError
 from ..indexing.store.parts import metadata_table
 from .explain import Explain
 from .pixels import read_pixels
-from .query import Part
+from .query import QueryPart
 from .sheets.section import SheetSection, Tile
 
 if TYPE_CHECKING:
@@ -116,10 +116,10 @@ class Asked:
     kind: Literal["text", "image", "vector", "row", "mixed"]
     label: str
     image: Image.Image | None = field(default=None, repr=False)
-    parts: tuple[Part, ...] = field(default=(), repr=False)
+    parts: tuple[QueryPart, ...] = field(default=(), repr=False)
 
     @classmethod
-    def of(cls, parts: Sequence[Part]) -> Asked:
+    def of(cls, parts: Sequence[QueryPart]) -> Asked:
         """Describes the parts of a query."""
         picture = next((part.value for part in parts if part.kind == "image"), None)
         labels = [f" {'+' if part.weight > 0 else '−'} {part.label}" for part in parts]
@@ -220,7 +220,7 @@ class Hits(Sequence[Hit]):
 
     def section(self) -> SheetSection:
         """Returns the hits as a section of a sheet."""
-        where = f", where {self.explain['where']}" if self.explain.get("where") else ""
+        where = f", where {condition}" if (condition := self.explain.get("where")) else ""
         return SheetSection(
             heading=self.query.label,
             note=f"{self.query.kind} query{where}, {len(self)} hits, {self.took_ms:.1f} ms",

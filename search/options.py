@@ -10,6 +10,7 @@ from ..datasets import InputError
 from ..indexing.index.effort import Effort
 from ..indexing.store.filters import MISSING, Missing
 
+# The default window of a search that reorders hits: at least this many rows, and this many per hit.
 _WINDOW, _WINDOW_PER_K = 100, 10
 
 
@@ -35,10 +36,10 @@ class SearchOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a search answers; see `Gallery.search`, whose arguments they are.
+    """The options of `Gallery.search`, which describes them.
 
     Raises:
-        InputError: if a value is not allowed, or two of them exclude each other.
+        InputError: if a value is not allowed, or two values contradict each other.
     """
 
     k: int = 12
@@ -59,31 +60,33 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.k < 1:
-            raise InputError(f"k is {self.k}; at least 1 hit must be asked for")
+            raise InputError(f"k is {self.k}; give at least 1")
         if self.offset < 0:
-            raise InputError(f"offset is {self.offset}; it is the number of hits to leave out, 0 or more")
+            raise InputError(f"offset is {self.offset}; give the number of hits to skip, 0 or more")
         if not 0 <= self.diversity <= 1:
             raise InputError(f"diversity is {self.diversity}; give 0 (by score alone) to 1 (as different as possible)")
         if self.missing not in MISSING:
             raise InputError(f"missing {self.missing!r} is not known; missing values: {' or '.join(MISSING)}")
         if self.sort_by and (self.diversity or self.aesthetic):
-            raise InputError("sort_by gives an order of its own; leave out diversity and aesthetic")
+            raise InputError(
+                "sort_by cannot be combined with diversity or aesthetic, which give other orders; leave out one of them"
+            )
         if self.arranges and self.offset + self.k > self.depth:
             raise InputError(
-                f"hits {self.offset} to {self.offset + self.k} of a window of {self.depth} were asked for; "
+                f"hits {self.offset} to {self.offset + self.k} are beyond the window of {self.depth} rows; "
                 f"give window={self.offset + self.k} or more, the same for all pages"
             )
         if self.window is not None and not self.arranges:
-            raise InputError("a window is arranged by rerank, diversity, sort_by or aesthetic; none of them is given")
+            raise InputError("window needs rerank, diversity, sort_by or aesthetic, and none of them is given")
 
     @property
     def arranges(self) -> bool:
-        """Whether the nearest rows are put into another order."""
+        """Whether the nearest rows are reordered."""
         return bool(self.rerank or self.diversity or self.sort_by or self.aesthetic)
 
     @property
     def depth(self) -> int:
-        """How many rows, in the order of scores, decide the answer."""
+        """How many rows with the best scores the hits are chosen from."""
         if not self.arranges:
             return self.offset + self.k
         return self.window if self.window is not None else max(_WINDOW, _WINDOW_PER_K * self.k)

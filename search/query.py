@@ -1,7 +1,7 @@
-"""What is searched for: texts, pictures, vectors and rows of the gallery, wanted or not, in any mix.
+"""Queries: any mix of texts, images, vectors and rows of the gallery, and of negative terms.
 
-Every part is scaled to length 1, multiplied by its weight and added; the sum is scaled to length 1. Parts that are not
-wanted are subtracted.
+The vector of every part is scaled to length 1 and multiplied by its weight; the parts are added, negative ones
+subtracted, and the sum is scaled to length 1.
 """
 
 from __future__ import annotations
@@ -9,23 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from ..datasets import InputError, SampleError, decode
 
+Kind: TypeAlias = Literal["text", "image", "vector", "row"]
 ImageQuery: TypeAlias = "str | Path | bytes | Image.Image | np.ndarray"
 
-# What a part that is not wanted weighs unless told: texts and pictures of one kind have much in common, and subtracting
-# one as a whole would take that away, too.
+# The default weight of a negative part. It is below 1, because two texts (or two images) have much in common, which
+# subtracting the whole vector would remove, too.
 NEGATIVE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Query:
-    """A search's question. At least one of the wanted parts is given; any part may be `(part, weight)`.
+    """What to search for. At least one positive part must be given; any part may be a pair `(part, weight)`.
 
     >>> from diantu.search import Gallery
     >>> query = Query(texts=["castle", ("by the sea", 0.5)], negatives=["windmill"])
@@ -33,15 +34,15 @@ class Query:
     'landmark'
 
     Attributes:
-        text: in any language that the encoder knows; `texts` for several.
-        texts: as `text`.
-        image: a path, encoded bytes, a PIL picture, or `rgb_HWC` uint8; `images` for several.
-        images: as `image`.
-        vector: of the space's encoder, `emb_D`; `vectors` for several.
-        vectors: as `vector`.
-        rows: row ids of the gallery, say of hits that were liked.
-        negatives: what is not wanted: texts, or pictures in any form but a path as text (give a `Path`). They weigh 0.5
-            unless told.
+        text: a text in any language that the encoder knows.
+        texts: several texts.
+        image: a path, encoded bytes, a PIL image, or `rgb_HWC` uint8.
+        images: several images.
+        vector: a vector of the space's encoder, `emb_D`.
+        vectors: several vectors.
+        rows: row ids of the gallery, for example of hits that the user liked.
+        negatives: what to search away from: texts, or images in any form except a path as `str` (give a `Path`). Their
+            weight is 0.5 unless given.
     """
 
     text: str | tuple[str, float] | None = None
@@ -58,69 +59,75 @@ class Query:
             if isinstance(getattr(self, name), (str, bytes, Path)):
                 raise InputError(f"{name} takes a list; give {name}=[…]")
 
-    def parts(self) -> list[Part]:
-        """All parts, wanted ones first.
+    def parts(self) -> list[QueryPart]:
+        """All parts, positive ones first; negative ones have negative weights.
 
         Raises:
-            InputError: if there is none that is wanted, or one cannot be used.
+            InputError: if there is no positive part, or a part cannot be used.
         """
-        wanted = list(self._wanted())
-        if not wanted:
-            raise InputError("the query is empty; give a text, an image, a vector or rows to look for")
-        return [*wanted, *map(_negative, self.negatives)]
+        positive = list(self._positive())
+        if not positive:
+            raise InputError("the query is empty; give a text, an image, a vector or rows to search for")
+        return [*positive, *map(_negative, self.negatives)]
 
-    def _wanted(self) -> Iterator[Part]:
-        for kind, one, several in (
+    def _positive(self) -> Iterator[QueryPart]:
+        given_parts: tuple[tuple[Kind, Any, Sequence[Any]], ...] = (
             ("text", self.text, self.texts),
             ("image", self.image, self.images),
             ("vector", self.vector, self.vectors),
             ("row", None, self.rows),
-        ):
+        )
+        for kind, one, several in given_parts:
             for given in [*([] if one is None else [one]), *several]:
                 value, weight = given if isinstance(given, tuple) else (given, 1.0)
                 yield _part(kind, value, weight)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Part:
-    """One part: `kind` is text, image, vector or row; `value` a text, `rgb_HWC` uint8, a vector or a row id."""
+class QueryPart:
+    """One part of a query.
 
-    kind: str
+    Attributes:
+        kind: what `value` is.
+        value: a text, `rgb_HWC` uint8, a vector or a row id.
+        weight: negative for negative parts.
+        label: a short text for people.
+    """
+
+    kind: Kind
     value: Any
     weight: float
     label: str
 
 
-def _part(kind: str, value: Any, weight: float) -> Part:
+def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
     if not np.isfinite(weight) or weight <= 0:
         raise InputError(
-            f"a part of the query has the weight {weight}; give one above 0, and unwanted parts as negatives"
+            f"a part of the query has the weight {weight}; give one above 0, and what to search away from as negatives"
         )
     if kind == "text":
         if not isinstance(value, str) or not value.strip():
-            raise InputError("the text of the query is empty; say what to look for")
-        return Part(kind=kind, value=value, weight=float(weight), label=value)
+            raise InputError("the text of the query is empty; say what to search for")
+        return QueryPart(kind=kind, value=value, weight=float(weight), label=value)
     if kind == "image":
         rgb_HWC, label = pixels_of(value)
-        return Part(kind=kind, value=rgb_HWC, weight=float(weight), label=label)
+        return QueryPart(kind=kind, value=rgb_HWC, weight=float(weight), label=label)
     if kind == "row":
-        return Part(kind=kind, value=int(value), weight=float(weight), label=f"row {int(value)}")
-    return Part(kind=kind, value=value, weight=float(weight), label=f"{np.size(value)} dimensions")
+        return QueryPart(kind=kind, value=int(value), weight=float(weight), label=f"row {int(value)}")
+    return QueryPart(kind=kind, value=value, weight=float(weight), label=f"{np.size(value)} dimensions")
 
 
-def _negative(given: Any) -> Part:
+def _negative(given: Any) -> QueryPart:
     value, weight = given if isinstance(given, tuple) else (given, NEGATIVE_WEIGHT)
     part = _part("text" if isinstance(value, str) else "image", value, weight)
-    return Part(kind=part.kind, value=part.value, weight=-part.weight, label=part.label)
+    return QueryPart(kind=part.kind, value=part.value, weight=-part.weight, label=part.label)
 
 
 def pixels_of(image: ImageQuery) -> tuple[np.ndarray, str]:
-    """A picture in any of its forms → `rgb_HWC` uint8 and a label for it."""
+    """An image in any form to `rgb_HWC` uint8 and a label."""
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise InputError(
-                f"the picture is an array of {image.dtype} {image.shape}; give uint8 of height × width × 3"
-            )
+            raise InputError(f"the image is an array of {image.dtype} {image.shape}; give uint8 of height × width × 3")
         return image, "array"
     if isinstance(image, Image.Image):
         return np.asarray(image.convert("RGB")), "picture"
@@ -129,9 +136,9 @@ def pixels_of(image: ImageQuery) -> tuple[np.ndarray, str]:
             return decode(image), "bytes"
         return decode(Path(image).read_bytes()), Path(image).name
     except (OSError, SampleError) as error:
-        name = "the given bytes" if isinstance(image, bytes) else f"the picture {image}"
+        name = "the given bytes" if isinstance(image, bytes) else f"the image {image}"
         raise InputError(f"{name} cannot be read: {error}") from error
     except TypeError as error:
         raise InputError(
-            f"a {type(image).__name__} is no picture; give a path, bytes, a PIL picture or an array"
+            f"a {type(image).__name__} is not an image; give a path, bytes, a PIL image or an array"
         ) from error

@@ -1,6 +1,6 @@
-"""From the nearest rows to the rows that are shown: folding, thresholds, diversity, other orders, pages.
+"""Selects and orders the hits among the nearest rows: folding, thresholds, diversity, other sort orders, pages.
 
-Shapes: K rows in the order in which they are found, M rows of the window that is arranged anew, D dimension.
+Shapes: K rows in the order in which they are found, M rows of the window that is reordered, D dimension.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import numpy as np
 
 from .options import Options
 
-# Depth → the scores and rows found: descending, as many as asked for unless there are no more.
+# Depth → the scores and rows of the best `depth` rows, best first; fewer only if there are no more.
 Search: TypeAlias = Callable[[int], tuple[np.ndarray, np.ndarray]]
 
-# A search whose results are thinned out goes this many times deeper each time.
+# If too few rows remain after folding and thresholds, the next search is this many times deeper.
 _DEEPER = 4
 
 
@@ -27,19 +27,20 @@ def found(
     representatives: Callable[[np.ndarray], np.ndarray] | None = None,
     zscores: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest rows that an answer may be made of, `options.depth` of them if there are as many.
+    """Finds the nearest rows that pass the thresholds, `options.depth` of them if there are so many.
 
-    Pages are stable: the same `depth` gives the same rows in the same order, however many are asked for.
+    Pages are stable: the same first `depth` gives the same rows in the same order, whatever the size of the page.
 
     Args:
-        search: finds the rows of highest score.
-        depth: what it is asked for first.
+        search: finds the rows with the highest scores.
+        depth: how deep the first search goes.
         options: the thresholds.
-        representatives: rows → the representative of each one's group; of each group only the first row is kept.
-        zscores: scores and rows → zscores.
+        representatives: rows → the representative of the group of each; of each group only the first row is kept. None
+            keeps all rows.
+        zscores: scores and rows → zscores; None if there are none.
 
     Returns:
-        `scores_K`, descending within what one depth found, and `rows_K`.
+        `scores_K`, descending among the rows that one search found, and `rows_K`.
     """
     scores_K, rows_K = np.zeros(0, np.float32), np.zeros(0, np.int64)
     groups: set[int] = set()
@@ -59,7 +60,7 @@ def found(
 
 
 def _firsts(groups_K: np.ndarray, known: set[int]) -> np.ndarray:
-    """Which rows are the first of their group; `known` are the groups that had one before, and grows."""
+    """Marks the first row of each group that is not in `known`, and adds the groups to `known`."""
     is_first_K = np.zeros(len(groups_K), bool)
     for place, group in enumerate(groups_K.tolist()):
         is_first_K[place] = group not in known
@@ -68,7 +69,7 @@ def _firsts(groups_K: np.ndarray, known: set[int]) -> np.ndarray:
 
 
 def _deeper(search: Search, depth: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows that were not given yet, from ever deeper searches, until there are no more."""
+    """Yields the new rows of ever deeper searches, until there are no more."""
     given = np.zeros(0, np.int64)
     while True:
         scores_K, rows_K = search(depth)
@@ -81,41 +82,44 @@ def _deeper(search: Search, depth: int) -> Iterator[tuple[np.ndarray, np.ndarray
 
 
 def diverse(scores_M: np.ndarray, emb_MD: np.ndarray, diversity: float, count: int) -> np.ndarray:
-    """The first `count` places of an order by maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998).
+    """Orders rows by maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998).
 
-    Each next row is the one of the highest `(1 − diversity) · score − diversity · likeness` to what was taken before;
-    equal ones come in their order.
+    The next row is always the one with the highest `(1 − diversity) · score − diversity · similarity`, where similarity
+    is the largest to a row chosen before; ties keep the given order.
 
     Args:
         scores_M: relevance.
         emb_MD: float32 of unit length.
-        diversity: 0 (by score) to 1.
-        count: how many.
+        diversity: from 0 (by score) to 1.
+        count: number of rows to choose.
+
+    Returns:
+        The positions of the chosen rows, int64, at most `count`.
     """
     order: list[int] = []
-    likeness_M = np.full(len(scores_M), -np.inf, np.float32)
+    similarity_M = np.full(len(scores_M), -np.inf, np.float32)
     left_M = np.ones(len(scores_M), bool)
     for _ in range(min(count, len(scores_M))):
-        penalty_M = np.where(np.isfinite(likeness_M), likeness_M, 0)
+        penalty_M = np.where(np.isfinite(similarity_M), similarity_M, 0)
         marginal_M = np.where(left_M, (1 - diversity) * scores_M - diversity * penalty_M, -np.inf)
         chosen = int(np.argmax(marginal_M))
         order.append(chosen)
         left_M[chosen] = False
-        likeness_M = np.maximum(likeness_M, emb_MD @ emb_MD[chosen])
+        similarity_M = np.maximum(similarity_M, emb_MD @ emb_MD[chosen])
     return np.array(order, np.int64)
 
 
 def by_column(values: Sequence[object], *, descending: bool) -> np.ndarray:
-    """The order of rows by a column's values; rows that have none come last, equal ones stay in their order."""
+    """Orders rows by a column: their positions, int64. Missing values come last; ties keep their order."""
     places = [place for place, value in enumerate(values) if value is not None and value == value]
-    # Of a column with numbers and texts, as parts may have it, numbers come first.
+    # Parts may have different types in a column; numbers are sorted before texts.
     places.sort(key=lambda place: (isinstance(values[place], str), values[place]), reverse=descending)
     present = set(places)
     return np.array([*places, *(place for place in range(len(values)) if place not in present)], np.int64)
 
 
 def with_aesthetic(scores_M: np.ndarray, values: Sequence[object], weight: float) -> np.ndarray:
-    """Scores plus `weight` times a tenth of the aesthetic scores (LAION's: 1 to 10); missing ones are average."""
+    """Adds `weight` times a tenth of LAION's aesthetic scores (1 to 10) to scores; missing ones count as the mean."""
     known = [float(value) for value in values if isinstance(value, (int, float)) and value == value]
     average = float(np.mean(known)) if known else 0.0
     aesthetic_M = [float(v) if isinstance(v, (int, float)) and v == v else average for v in values]

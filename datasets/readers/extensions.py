@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 
-from ..decode import IMAGE_EXTENSIONS
+from ..decoding import IMAGE_EXTENSIONS
 from ..errors import InputError, first_line
 from .reader import Reader
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import fsspec
 
-from ..decode import IMAGE_EXTENSIONS
+from ..decoding import IMAGE_EXTENSIONS
 from ..errors import Reason, ShardError
 from ..text import decode_text
 from ..types import Entry, Failure, Place, Scan, Shard, Span

@@ -20,7 +20,8 @@ from ..encoders.spec import ImageEncoder
 from ..store.layout import JOB_LOCK, remove_temporary_files
 from ..store.ledger import Job, Ledger
 from ..store.manifest import Manifest, open_or_create
-from ..store.parts import Part, write_part
+from ..store.parts import write_part
+from ..store.records import Part
 from .events import Broken, Committed, Encoded, Event, Scanned
 from .executors import Executor, InProcess
 from .loop import LoopSettings

@@ -16,7 +16,7 @@ from ...datasets.errors import InputError
 from ...datasets.files import write_atomic
 from ...datasets.types import Shard
 from .layout import space_root
-from .parts import MAX_PARTS, Part, committed, read_part
+from .records import MAX_PARTS, Part, committed, read_part
 
 log = logging.getLogger(__name__)
 

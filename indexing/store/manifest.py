@@ -14,7 +14,7 @@ from ...datasets.errors import InputError
 from ...datasets.files import TEMPORARY, write_json
 from ..encoders.spec import EncoderSpec
 from .layout import JOB_LOCK
-from .parts import read_part
+from .records import read_part
 
 MANIFEST = "gallery.json"
 FORMAT = "diantu-gallery"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...datasets.errors import InputError, Reason
+from ...datasets.errors import Reason
 from ...datasets.files import sha256, sha256_of_file, write_atomic, write_json
 from ...datasets.types import Failure, Shard
 from ..encoders.spec import EncoderSpec
-from .layout import failures_path, metadata_path, part_name, record_path, text_vectors_path, vectors_path
+from .layout import failures_path, metadata_path, record_path, text_vectors_path, vectors_path
+from .records import Part
 
 Record = Mapping[str, Any]
 
 # What to do about a part whose files are damaged.
 REMEDY = "diantu status --verify lists what is; remove the part's file in parts/ and run diantu embed to make it anew"
-# Part names have five digits, so that the order of names is the order of parts.
-MAX_PARTS = 100_000
 # Reading one row costs one row group: small enough for a hit's metadata, large enough to compress.
 _ROW_GROUP = 512
 
@@ -56,31 +55,6 @@ COLUMNS = {
     "phash": pa.uint64(),
 }
 _FAILURE_COLUMNS = pa.schema([(name, pa.string()) for name in ("key", "shard", "reason", "detail")])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """The commit record of a part. It has no times in it: the same shard gives the same bytes.
-
-    `num_samples` are those of the shard. Each is a row, or counted in `failures`, or was deleted and left out by a
-    compaction. `quarantined` is why the shard could not be read at all, in which case there are no rows.
-    """
-
-    number: int
-    num_rows: int
-    dim: int
-    dtype: str
-    encoder_fingerprint: str
-    shard: Mapping[str, Any]
-    num_samples: int
-    failures: Mapping[str, int]
-    files: Mapping[str, Mapping[str, Any]]
-    quarantined: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The part's number as files are named by it."""
-        return part_name(self.number)
 
 
 def write_part(
@@ -200,36 +174,6 @@ def _write_files(root: Path, contents: Mapping[Path, bytes]) -> Mapping[str, Map
         path.relative_to(root).as_posix(): {"bytes": len(data), "sha256": sha256(data)}
         for path, data in contents.items()
     }
-
-
-def read_part(root: Path, number: int) -> Part | None:
-    """A part's commit record, or None where there is none: then there is no such part."""
-    path = record_path(root, number)
-    try:
-        return Part(**json.loads(path.read_text()))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} is damaged ({error}); remove it and run diantu embed again to make that part anew"
-        ) from error
-
-
-def committed(root: Path) -> set[int]:
-    """The numbers of all parts that have a commit record."""
-    return {int(path.stem) for path in (root / "parts").glob("[0-9]*.json")}
-
-
-def verify_part(root: Path, part: Part) -> list[str]:
-    """What is wrong with a part's files, one sentence each; reads all of them."""
-    problems = []
-    for name, expected in part.files.items():
-        path = root / name
-        if not path.exists():
-            problems.append(f"{name} is missing")
-        elif sha256_of_file(path) != expected["sha256"]:
-            problems.append(f"{name} has changed since it was written")
-    return problems
 
 
 def read_failures(root: Path, number: int) -> list[dict[str, str]]:

@@ -18,7 +18,8 @@ from ...datasets.errors import InputError
 from ...datasets.files import TEMPORARY, exclusive, replacing, sha256, sync_folder, write_atomic, write_json
 from ..store.layout import DELETION_LOCK, JOB_LOCK, record_path, remove_temporary_files, space_root
 from ..store.manifest import Manifest, read_manifest
-from ..store.parts import REMEDY, committed, read_part, verify_part, write_rows_of_part
+from ..store.parts import REMEDY, write_rows_of_part
+from ..store.records import committed, read_part, verify_part
 from ..store.snapshot import Snapshot
 from .deletion import PATIENCE_SECONDS
 

@@ -1,1 +1,1 @@
-"""What the benchmarks share."""
+"""Parts of the benchmarks: synthetic vectors, processes of engines, and tables of results."""

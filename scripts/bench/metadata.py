@@ -1,8 +1,7 @@
-"""How long the metadata of a search's hits takes, out of a gallery of many rows: part of `bench_search`."""
+"""Times reading the metadata of hits from a gallery of many rows: a part of `bench_search`."""
 
 from __future__ import annotations
 
-import logging
 import statistics
 import time
 from pathlib import Path
@@ -11,17 +10,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ...datasets import Shard
-from ...indexing.store.manifest import Manifest, read_manifest
+from ...datasets.types import Shard
 from ...indexing.store.metadata import Metadata
-from ...indexing.store.parts import read_part, write_part
+from ...indexing.store.parts import write_part
+from ...indexing.store.records import read_part
+from ...indexing.store.snapshot import Snapshot
+from .memory import private_bytes
 from .table import Line
 from .vectors import bench_manifest
 
-log = logging.getLogger(__name__)
-
-_DIM = 8  # vectors are not what is measured
-_PART_ROWS = 10_000  # as img2dataset's shards have them
+_DIM = 8  # vectors are not measured
+_PART_ROWS = 10_000  # as in shards of img2dataset
 _NUM_HITS, _NUM_SEARCHES, _MS = 100, 200, 20.0
 _COLUMNS = ("key", "caption", "url")
 _WORDS = (
@@ -31,12 +30,12 @@ _WORDS = (
 
 
 def metadata_lines(folder: Path, num_rows: int) -> list[Line]:
-    """Reads the metadata of 100 random rows, again and again: all columns, and a few.
+    """Reads the metadata of 100 random rows many times: a few columns, then all.
 
-    The files are in the page cache if they fit there. Memory is what the process holds privately.
+    The files are in the page cache if they fit. Memory is the private memory of this process.
     """
-    manifest = _gallery(folder, num_rows)
-    metadata, rng = Metadata(folder, manifest), np.random.default_rng(0)
+    _write_gallery(folder, num_rows)
+    metadata, rng = Metadata(Snapshot.read(folder)), np.random.default_rng(0)
     lines = []
     for what, columns in ((f"{len(_COLUMNS)} columns", _COLUMNS), ("all columns", None)):
         held, milliseconds = [], []
@@ -45,7 +44,7 @@ def metadata_lines(folder: Path, num_rows: int) -> list[Line]:
             started = time.perf_counter()
             metadata.rows(rows_N, columns)
             milliseconds.append(1000 * (time.perf_counter() - started))
-            held.append(_private_bytes())
+            held.append(private_bytes())
         p50, p99 = np.percentile(milliseconds, (50, 99))
         grown = (statistics.median(held[-20:]) - statistics.median(held[len(held) // 2 :][:20])) / 1e6
         lines.append(
@@ -59,10 +58,10 @@ def metadata_lines(folder: Path, num_rows: int) -> list[Line]:
     return lines
 
 
-def _gallery(folder: Path, num_rows: int) -> Manifest:
-    """Parts with metadata like that of a web crawl; those that are there already are kept."""
+def _write_gallery(folder: Path, num_rows: int) -> None:
+    """Writes parts with metadata like that of a web crawl; existing parts are kept."""
     manifest = bench_manifest(_DIM)
-    for number, low in enumerate(tqdm(range(0, num_rows, _PART_ROWS), desc="making metadata", unit=" parts")):
+    for number, low in enumerate(tqdm(range(0, num_rows, _PART_ROWS), desc="writing metadata", unit=" parts")):
         count = min(_PART_ROWS, num_rows - low)
         if read_part(folder, number) is None:
             rng = np.random.default_rng(number)
@@ -71,7 +70,6 @@ def _gallery(folder: Path, num_rows: int) -> Manifest:
             records = _records(low, count, rng)
             write_part(folder, number, shard, manifest.spec.fingerprint, emb_ND.astype(np.float16), records, [])
     manifest.with_committed(folder).save(folder)
-    return read_manifest(folder)
 
 
 def _records(first: int, count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -95,7 +93,3 @@ def _records(first: int, count: int, rng: np.random.Generator) -> list[dict[str,
             strict=True,
         )
     ]
-
-
-def _private_bytes() -> int:
-    return 1024 * int(Path("/proc/self/status").read_text().partition("RssAnon:")[2].split()[0])

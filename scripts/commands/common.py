@@ -1,21 +1,36 @@
-"""What several commands share."""
+"""What several commands share: loading the encoder of a gallery, and printing reports."""
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...datasets import InputError
+from ...datasets.errors import InputError
 
 if TYPE_CHECKING:
     from ...indexing.encoders import ImageEncoder
+    from ...indexing.index.report import IndexReport
 
 log = logging.getLogger(__name__)
 
 
 def load_gallery_encoder(root: Path, name: str | None, device: str) -> ImageEncoder | None:
-    """The encoder that turns captions into queries; None, with a warning, where it cannot be loaded."""
+    """Loads the encoder that turns captions into queries.
+
+    Args:
+        root: the gallery's folder.
+        name: the encoder, if it is not where the gallery says.
+        device: where it runs: auto, cpu, cuda or cuda:<number>.
+
+    Returns:
+        The encoder; None, after a warning, if the gallery's own cannot be loaded.
+
+    Raises:
+        InputError: if the named encoder cannot be loaded, or is not the one that made the gallery.
+    """
     from ...indexing.encoders import load_encoder
     from ...indexing.store.manifest import read_manifest, refuse_other
 
@@ -27,27 +42,39 @@ def load_gallery_encoder(root: Path, name: str | None, device: str) -> ImageEnco
     except InputError as error:
         if name:
             raise
-        log.warning("without the encoder captions may not count as queries: %s", error)
+        log.warning("captions cannot be used as queries, because the encoder cannot be loaded: %s", error)
         return None
 
 
-def print_report(report: dict[str, Any]) -> None:
-    """Says what was built and what it delivers."""
+def has_duplicates(root: Path) -> bool:
+    """Whether `diantu dedup` has run on a gallery."""
+    from ...indexing.store.duplicates import NAME
+
+    return (root / NAME).exists()
+
+
+def print_json(report: Mapping[str, Any]) -> None:
+    """Prints a report as one line of JSON on stdout."""
+    print(json.dumps(report, ensure_ascii=False))
+
+
+def log_index(report: IndexReport) -> None:
+    """Logs what an index consists of, and its recall and latency."""
     log.info(
-        "%s over %d rows, %.1f MB (%.0f bytes a row), built in %.1f s",
-        report["spec"]["factory"],
-        report["num_rows"],
-        report["bytes"] / 1e6,
-        report["bytes_per_row"],
-        report["build_seconds"],
+        "%s over %d rows, %.1f MB (%.0f bytes per row), built in %.1f s",
+        report.spec.factory,
+        report.num_rows,
+        report.num_bytes / 1e6,
+        report.bytes_per_row,
+        report.build_seconds,
     )
-    for kind, found in report["delivers"].items():
-        recalls = ", ".join(f"{name} {value:.3f}" for name, value in found.items() if name.startswith("recall"))
-        latency = found["latency_ms"]["one_thread"]
+    for kind, found in report.delivers.items():
+        recalls = ", ".join(f"recall@{k} {value:.3f}" for k, value in found.recall.items())
+        latency = found.latency_ms["one_thread"]
         log.info(
             "%s queries (%s): %s; p50 %.2f ms, p99 %.2f ms on one thread",
             kind,
-            found["source"],
+            found.source,
             recalls,
             latency["p50"],
             latency["p99"],

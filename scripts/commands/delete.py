@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from ...datasets import InputError
+from ...datasets.errors import InputError
+from .common import has_duplicates
 
 log = logging.getLogger(__name__)
 
-# Unknown keys that are named.
+# How many unknown keys a warning names.
 _SHOWN = 10
 
 
@@ -20,16 +21,15 @@ def run(
     keys_file: str | None = None,
     dry_run: bool = False,
 ) -> int:
-    """Deletes rows from a gallery: they are found no more, and embedding their shards again does not bring them back.
+    """Deletes rows: searches no longer find them, and embedding their shards again does not bring them back.
 
     Args:
-        gallery: the gallery's folder; a job may be running in it.
-        where: a SQL condition over the metadata, say 'punsafe > 0.5'.
-        keys: the keys of the rows.
-        keys_file: a text file of keys, one a line.
-        dry_run: only count; nothing is changed.
+        gallery: the gallery's folder; you may delete while another job runs in it.
+        where: delete the rows that match this SQL condition over the metadata, for example 'punsafe > 0.5'.
+        keys: delete the rows with these keys.
+        keys_file: delete the rows whose keys are in this text file, one per line.
+        dry_run: only count the rows; delete nothing.
     """
-    from ...indexing.store.duplicates import NAME as DUPLICATES
     from ...indexing.upkeep.deletion import delete
 
     given = [name for name, value in (("--where", where), ("--keys", keys), ("--keys-file", keys_file)) if value]
@@ -47,8 +47,8 @@ def run(
     if not dry_run:
         sentence = "%d rows deleted, %d were already; %d of %s are left"
     log.info(sentence, done.num_deleted, done.num_already, done.num_rows, gallery)
-    if done.num_deleted and not dry_run and (Path(gallery) / DUPLICATES).exists():
-        log.info("a picture that stood for its near-duplicates may be among them; next: diantu dedup")
+    if done.num_deleted and not dry_run and has_duplicates(Path(gallery)):
+        log.info("a deleted image may have represented its near-duplicates; next: diantu dedup --gallery %s", gallery)
     return 0
 
 
@@ -57,9 +57,9 @@ def _read_keys(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"the keys {path} cannot be read ({error}); give a text file in UTF-8, one key a line"
+            f"the file of keys {path} cannot be read ({error}); give a text file in UTF-8, one key per line"
         ) from error
     keys = [line for line in (line.rstrip("\r") for line in lines) if line]
     if not keys:
-        raise InputError(f"the keys {path} have no lines; give one key a line")
+        raise InputError(f"the file of keys {path} is empty; give one key per line")
     return keys

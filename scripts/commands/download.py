@@ -10,9 +10,6 @@ import time
 from pathlib import Path
 from typing import cast
 
-from ...datasets.download import img2dataset
-from ...datasets.download.rows import Request, ResizeMode, choose_rows, find_tables
-
 log = logging.getLogger(__name__)
 
 
@@ -29,23 +26,27 @@ def run(
     timeout: int = 10,
     retries: int = 0,
 ) -> int:
-    """Downloads the images of a LAION-style parquet table into shards; run it again to go on where it stopped.
+    """Downloads the images of a LAION-style parquet table into shards; run it again to continue after an interruption.
 
     Args:
         source: parquet files, folders of them, or patterns ('laion/*.parquet').
         output: the folder of the shards.
-        where: which rows, as one SQL condition, say 'punsafe < 0.1 AND width >= 512'; columns go by the table's names
-            or by url, caption, width, height, similarity, punsafe, pwatermark, aesthetic.
-        limit: at most this many rows, the first ones.
-        image_size: pixels that larger images are shrunk to; none is enlarged.
-        resize_mode: keep_ratio (the shorter side becomes image_size; all that encoders look at is kept),
-            keep_ratio_largest (the longer side does), center_crop (a square), or no (JPEGs keep their bytes).
-        images_per_shard: rows of a shard.
-        num_processes: processes that download; by default as many as processors.
-        num_threads: downloads at a time in each process.
+        where: download only the rows that match this SQL condition, for example 'punsafe < 0.1 AND width >= 512'. It
+            may use the table's column names or url, caption, width, height, similarity, punsafe, pwatermark, aesthetic.
+        limit: download at most this many rows, the first ones.
+        image_size: shrink larger images to this size in pixels; smaller images are not enlarged.
+        resize_mode: keep_ratio (the shorter side becomes image_size, which keeps all that encoders see),
+            keep_ratio_largest (the longer side becomes image_size), center_crop (a square), or no (JPEG files are
+            stored unchanged).
+        images_per_shard: rows per shard.
+        num_processes: number of processes that download; by default one per CPU core.
+        num_threads: simultaneous downloads in each process.
         timeout: seconds to wait for a server.
-        retries: how often a failed download is tried again.
+        retries: how often to retry a failed download.
     """
+    from ...datasets.download import img2dataset
+    from ...datasets.download.rows import Request, ResizeMode, choose_rows, find_tables
+
     started = time.perf_counter()
     root = Path(output)
     request = Request(
@@ -69,14 +70,14 @@ def run(
     _report(num_images, num_rows, len(stats), failed, time.perf_counter() - started)
     if exit_code or len(stats) < num_shards:
         log.error(
-            "img2dataset ended with %d and left %d of %d shards undone, what it said stands above; "
-            "run the same command again to go on",
+            "img2dataset ended with %d and left %d of %d shards undone, see its messages above; "
+            "run the same command again to continue",
             *(exit_code, num_shards - len(stats), num_shards),
         )
         return 1
     shutil.rmtree(root / "_tmp", ignore_errors=True)
     if not num_images:
-        log.error("no image could be downloaded; the column error_message of %s/*.parquet says why", output)
+        log.error("no image could be downloaded; see the column error_message of %s/*.parquet", output)
         return 1
     log.info("next: diantu embed --source %s --output gallery", shlex.quote(output))
     return 0

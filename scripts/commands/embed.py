@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...datasets import InputError, find_shards
+from ...datasets.errors import InputError
 
 if TYPE_CHECKING:
     from ...indexing.embed.executors import Executor
@@ -32,24 +32,26 @@ def run(
     device: str = "auto",
     precision: str = "auto",
 ) -> int:
-    """Turns shards of images into a gallery; run it again to go on where it stopped, or to add shards.
+    """Computes the embeddings of images and makes a gallery; run it again to continue, or to add shards.
 
     Args:
-        source: tars ('shards/{00000..00099}.tar', 'shards/*.tar', also .tar.gz), parquet files with pictures, folders
-            of them, or folders of pictures; paths or URIs (s3://…).
+        source: tars ('shards/{00000..00099}.tar', 'shards/*.tar', also .tar.gz), parquet files that contain images,
+            folders of either, or folders of images; paths or URIs (s3://…).
         output: the gallery's folder.
-        encoder: conse, cn_clip:<model or .pt>, hf:<repository or folder>; the first one's vectors are searched, further
-            ones go to spaces/.
-        captions: for folders of pictures, the CSV or JSONL table of captions; auto finds it in the folder, none uses
-            none.
-        texts: captions embeds the captions too (text_emb/), none does not.
-        batch_size: pictures that go through the model at a time; by default 16 on a CPU, 256 on a GPU.
-        num_workers: processes that read and decode, for every embedding process; 0 decodes in threads of that process.
-            By default 0 on a CPU, and on GPUs as many as there are processors.
-        num_processes: processes that embed, each with its own model; by default one a GPU.
-        device: auto, cpu, cuda or cuda:<number>.
-        precision: auto (bf16 where the hardware multiplies it), fp32 or bf16.
+        encoder: conse, cn_clip:<model or .pt file>, hf:<repository or folder>, or
+            open_clip:<architecture>/<weights>. Searches use the vectors of the first one; vectors of others go to
+            spaces/ (see diantu search --space).
+        captions: for folders of images, the CSV or JSONL table of captions; auto looks for it in the folder, none uses
+            no table.
+        texts: captions (embed the captions, too, into text_emb/) or none.
+        batch_size: images per batch of the model; by default 16 on a CPU, 256 on a GPU.
+        num_workers: number of processes that read and decode, per embedding process; 0 decodes in threads of that
+            process. By default 0 on a CPU, and one per CPU core, shared by all GPUs, on GPUs.
+        num_processes: number of processes that embed, each with its own model; by default one per GPU.
+        device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
+        precision: auto (bf16 where the hardware supports it, else fp32), fp32 or bf16.
     """
+    from ...datasets import find_shards
     from ...indexing.embed.job import BATCH_SIZE, embed_with
     from ...indexing.embed.loop import LoopSettings
     from ...indexing.encoders.torch_encoder import resolve_device
@@ -70,13 +72,13 @@ def run(
 
 
 def _devices(device: str, num_processes: int | None) -> list[str]:
-    """One device an embedding process; with `auto`, the GPUs in turn."""
+    """The device of each embedding process; with `auto`, the GPUs in turn."""
     import torch
 
     num_gpus = torch.cuda.device_count() if device == "auto" else 0
     count = num_processes if num_processes is not None else max(1, num_gpus)
     if count < 1:
-        raise InputError(f"{num_processes} processes cannot embed anything; give at least 1")
+        raise InputError(f"num_processes is {num_processes}; give at least 1")
     return [f"cuda:{i % num_gpus}" if num_gpus else device for i in range(count)]
 
 
@@ -101,10 +103,10 @@ def _executor(
 
 def _report(summary: Summary, output: str) -> int:
     if summary.num_failed:
-        log.info("which failed and why: diantu status --gallery %s --failures", output)
+        log.info("the failures with their reasons: diantu status --gallery %s --failures", output)
     for part in summary.quarantined:
-        log.error("left out as a whole: %s", part.quarantined)
+        log.error("shard left out: %s", part.quarantined)
     for reason in summary.lacking:
-        log.error("a part that cannot be completed: %s", reason)
+        log.error("part not completed: %s", reason)
     log.info("%s", summary)
     return 1 if summary.quarantined or summary.lacking else 0

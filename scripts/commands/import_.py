@@ -9,12 +9,15 @@ log = logging.getLogger(__name__)
 
 
 def run(source: str, output: str, encoder: str, device: str = "auto") -> int:
-    """Makes a gallery of vectors that clip-retrieval wrote or LAION published; unit float16 vectors are not copied.
+    """Makes a gallery of embeddings that clip-retrieval computed or LAION published.
+
+    Files of unit-length float16 vectors are hard links to the originals; others are converted.
 
     Args:
         source: the folder with img_emb/*.npy and metadata/*.parquet.
         output: the gallery's folder.
-        encoder: the encoder that made the vectors, say hf:openai/clip-vit-base-patch32; queries go through it.
+        encoder: the encoder that computed the vectors, for example hf:openai/clip-vit-base-patch32; it will encode the
+            queries.
         device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
     """
     from ...indexing.encoders import load_encoder
@@ -23,9 +26,11 @@ def run(source: str, output: str, encoder: str, device: str = "auto") -> int:
     spec = load_encoder(encoder, device=device, precision="fp32").spec
     done = import_vectors(Path(source), Path(output), spec, show_progress=True)
     if done.num_empty:
-        log.warning("%d rows have no finite vector: they stay in their place and are never found", done.num_empty)
+        log.warning(
+            "%d rows have no finite vector: they keep their row numbers, but no search finds them", done.num_empty
+        )
     log.info(
-        "%d rows; %d files of vectors linked, %d converted to unit float16; next: diantu index --gallery %s",
+        "%d rows; %d files of vectors linked, %d converted to unit-length float16; next: diantu index --gallery %s",
         done.num_rows,
         done.num_linked,
         done.num_converted,

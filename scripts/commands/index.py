@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .common import load_gallery_encoder, print_report
-
-if TYPE_CHECKING:
-    pass
+from .common import load_gallery_encoder, log_index
 
 log = logging.getLogger(__name__)
 
@@ -26,19 +22,20 @@ def run(
     encoder: str | None = None,
     device: str = "auto",
 ) -> int:
-    """Builds a gallery's index, or folds rows added since into it; tunes it for real queries and measures it.
+    """Builds a gallery's index, or adds new rows to it; then tunes it with real queries and measures it.
 
     Args:
         gallery: the gallery's folder.
-        memory_budget: what a process that searches may spend on the index, as 500MB or 2GB; by default no limit.
-        target_recall: share of the exact results that a search is to find, by default 0.95.
-        factory: FAISS's factory string, to choose the index oneself.
-        tune_queries: queries that users send: one text a line, JSONL with a field text, or vectors as .npy; by default
-            captions of the gallery, where it has any, else its pictures.
-        rebuild: train anew, even if the new rows could be folded in.
-        dry_run: say what would be built, with its memory, disk and time, and stop.
-        seed: of the samples that are drawn; by default that of the last time, or 0.
-        encoder: the gallery's encoder, if its weights lie elsewhere than when the gallery was made.
+        memory_budget: how much memory the index may take in a process that searches, for example 500MB or 2GB; by
+            default no limit.
+        target_recall: the share of the exact results that a search must find; by default 0.95.
+        factory: a FAISS factory string, if you want to choose the type of index yourself.
+        tune_queries: queries that users send: a text file with one query per line, JSONL with a field "text", or
+            vectors as .npy. By default captions of the gallery; images, if it has no captions.
+        rebuild: train a new index, even if the new rows could be added to the existing one.
+        dry_run: print the plan with its memory, disk space and time; build nothing.
+        seed: the seed of all random samples; by default the seed of the last build, or 0.
+        encoder: the gallery's encoder, if its weights have moved since the gallery was made.
         device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
     """
     from ...indexing.build.job import build_index, plan_index
@@ -57,6 +54,6 @@ def run(
     log.info("%s", plan_index(root, request))
     if dry_run:
         return 0
-    report = build_index(root, load_gallery_encoder(root, encoder, device), request=request, show_progress=True)
-    print_report(report)
+    loaded = load_gallery_encoder(root, encoder, device)
+    log_index(build_index(root, loaded, request=request, show_progress=True))
     return 0

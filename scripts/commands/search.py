@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json as jsons
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ...datasets import InputError
+from ...datasets.errors import InputError
+from .common import print_json
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ...search import Gallery, Hits, Query
 
 log = logging.getLogger(__name__)
 
 _PROMPT = "search> "
-_HOW = "a line is a text; @picture.jpg is a picture; an empty line ends"
+_HELP = "enter a text, or @image.jpg for an image; an empty line ends"
 
 
 def run(
@@ -49,41 +49,42 @@ def run(
     columns: list[str] = [],  # noqa: B006
     explain: bool = False,
     sheet: str | None = None,
-    json: bool = False,
+    json_: bool = False,
     encoder: str | None = None,
     device: str = "auto",
 ) -> int:
-    """Asks a gallery by texts, pictures, vectors and rows, or a mix; without any, it answers the lines of stdin.
+    """Searches a gallery by texts, images, vectors and rows, or a mix; without any, it reads queries from stdin.
 
     Args:
         gallery: the gallery's folder.
-        text: what to look for, in any language that the encoder knows.
-        image: the path of a picture.
+        text: what to search for, in any language that the encoder knows.
+        image: the path of an image.
         vector: the path of an .npy file with one vector of the space's encoder.
-        texts: several texts to be mixed; any part of a mix may end in its weight, as 'a beach^0.5'.
-        images: several pictures to be mixed.
-        rows: rows of the gallery to be mixed in, by the numbers that hits have.
-        negatives: texts of what is not wanted; they weigh 0.5 unless told.
-        negative_images: pictures of what is not wanted.
-        k: how many hits.
-        offset: how many of the first hits to leave out.
-        where: a SQL condition over the metadata, as 'width >= 512 AND punsafe < 0.1'.
-        missing: rows for which the condition cannot be decided, since a value is missing: exclude or include.
-        effort: fast, balanced or exact, or the share of the exact results that is to be found, as 0.98.
-        space: search the vectors of another encoder that the gallery has, as dinov2.
-        rerank: find by the texts, then order by likeness to the pictures in this other space.
-        diversity: 0 to 1; prefer hits that are unlike those before them.
-        fold_duplicates: of near-duplicates (see diantu dedup) show only the one that answers best.
-        min_score: leave out hits below this score.
-        min_zscore: leave out hits below this zscore.
-        sort_by: order the nearest rows by a column; --sort-by=-width begins with the widest.
-        aesthetic: add this times a tenth of each row's aesthetic score to its score.
-        window: how many of the nearest rows --rerank, --diversity, --sort-by and --aesthetic choose from.
-        columns: of the metadata, those to give; by default all.
-        explain: say how the hits were found.
-        sheet: write the hits as a contact sheet, .html or .png.
-        json: machine-readable, on stdout.
-        encoder: the gallery's encoder, if its weights lie elsewhere than when the gallery was made.
+        texts: several texts. Any term of a mixed query may end in its weight: 'a beach^0.5'; else its weight is 1.
+        images: several images.
+        rows: rows of the gallery, by the row numbers of hits.
+        negatives: texts to search away from; their weight is 0.5 unless given.
+        negative_images: images to search away from.
+        k: number of hits.
+        offset: number of hits to skip at the start.
+        where: search only the rows that match this SQL condition over the metadata, for example 'width >= 512 AND
+            punsafe < 0.1'.
+        missing: exclude or include rows for which the condition cannot be decided, because a value is missing.
+        effort: fast, balanced or exact, or the target recall, for example 0.98.
+        space: search the vectors of another encoder of the gallery, for example dinov2.
+        rerank: search by the texts, then sort the hits by their similarity to the images in this other space.
+        diversity: from 0 to 1; prefer hits that differ from those before them.
+        fold_duplicates: of near-duplicates (see diantu dedup) show only the best hit.
+        min_score: drop hits with a lower score.
+        min_zscore: drop hits with a lower zscore.
+        sort_by: sort the nearest rows by a column; --sort-by=-width starts with the widest.
+        aesthetic: add this factor times a tenth of a row's aesthetic score to its score.
+        window: number of nearest rows that --rerank, --diversity, --sort-by and --aesthetic select from.
+        columns: metadata columns to return; by default all.
+        explain: print how the hits were found.
+        sheet: write the hits as a contact sheet to this file, .html or .png.
+        json_: print the hits as JSON on stdout.
+        encoder: the gallery's encoder, if its weights have moved since the gallery was made.
         device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
     """
     from ...search import Gallery
@@ -98,63 +99,62 @@ def run(
     }  # fmt: skip
 
     def answer(query: Query) -> None:
-        _show(opened.search(query, **options), explain=explain, sheet=sheet, json=json)
+        _show(opened.search(query, **options), explain=explain, sheet=sheet, as_json=json_)
 
-    parts = {
+    terms = {
         "text": text,
         "image": image,
         "vector": None if vector is None else _read_vector(vector),
         "texts": [*map(_weighted, texts)],
         "images": [*map(_weighted, images)],
         "rows": [*map(_row, rows)],
-        "negatives": [*map(_weighted, negatives), *(_as_path(_weighted(part)) for part in negative_images)],
+        "negatives": [*map(_weighted, negatives), *(_as_path(_weighted(term)) for term in negative_images)],
     }
-    if all(part is None or (isinstance(part, list) and not part) for part in parts.values()):
-        return _converse(opened, answer)
-    answer(_query(parts))
+    if all(term is None or (isinstance(term, list) and not term) for term in terms.values()):
+        return _answer_lines(opened, answer)
+    answer(_query(terms))
     return 0
 
 
-def _query(parts: dict[str, Any]) -> Query:
+def _query(terms: Mapping[str, Any]) -> Query:
     from ...search import Query
 
-    return Query(**parts)
+    return Query(**terms)
 
 
-def _converse(opened: Gallery, answer: Callable[[Query], None]) -> int:
-    """Answers line after line, with the model loaded; what cannot be answered is told, and the next line awaited."""
+def _answer_lines(opened: Gallery, answer: Callable[[Query], None]) -> int:
+    """Answers the lines of stdin one by one, with the model loaded; a line with an error is reported and skipped."""
     is_terminal = sys.stdin.isatty()
     if is_terminal:
-        log.info(_HOW)
+        log.info(_HELP)
     while True:
         if is_terminal:
             print(_PROMPT, end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         asked = line.strip()
-        if not line or (is_terminal and not asked):  # the end of a file, or of the conversation
+        if not line or (is_terminal and not asked):  # the end of the file, or an empty line in a terminal
             return 0
         if not asked:
             continue
         try:
-            opened.refresh()  # rows may have come since the last line
+            opened.refresh()  # rows may have been added after the last line
             answer(_query({"image": asked[1:].strip()} if asked.startswith("@") else {"text": asked}))
         except InputError as error:
             log.error("%s", error)
         sys.stdout.flush()
 
 
-def _show(hits: Hits, *, explain: bool, sheet: str | None, json: bool) -> None:
-    if json:
-        print(jsons.dumps(hits.to_json(), ensure_ascii=False))
+def _show(hits: Hits, *, explain: bool, sheet: str | None, as_json: bool) -> None:
+    if as_json:
+        print_json(hits.to_json())
     else:
         for hit in hits:
             zscore = "" if hit.zscore is None else f"  z {hit.zscore:+5.1f}"
             folded = f"  (+{hit.folded})" if hit.folded else ""
             print(f"{hit.rank:>3}  {hit.score:.3f}{zscore}  {hit.key}{folded}  {hit.caption or ''}")
     if not len(hits):
-        log.warning(
-            "no row answers%s", f"; the condition leaves {hits.explain['rows']}" if "rows" in hits.explain else ""
-        )
+        matching = f"; {hits.explain['rows']} rows match the condition" if "rows" in hits.explain else ""
+        log.warning("no results%s", matching)
     if explain:
         facts = {name: value for name, value in hits.explain.items() if name != "ms"}
         log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
@@ -165,36 +165,38 @@ def _show(hits: Hits, *, explain: bool, sheet: str | None, json: bool) -> None:
 
 def _warn(opened: Gallery, fold_duplicates: bool) -> None:
     if not len(opened):
-        log.warning("the gallery %s has no rows yet; embed some pictures first", opened.path)
+        log.warning("the gallery %s has no rows yet; embed some images first", opened.path)
     if fold_duplicates and opened.num_unexamined:
         log.warning(
-            "%d rows were added after diantu dedup, whose duplicates are not folded; run it again",
+            "%d rows were added after the last diantu dedup, so their duplicates are not folded; run it again",
             opened.num_unexamined,
         )
 
 
-def _weighted(part: str) -> Any:
-    """`a beach^0.5` → a part and its weight; without a number behind the last ^ all of it is the part."""
-    value, caret, weight = part.rpartition("^")
+def _weighted(term: str) -> Any:
+    """`a beach^0.5` → a term and its weight; if no number follows the last ^, all of it is the term."""
+    value, caret, weight = term.rpartition("^")
     try:
-        return (value, float(weight)) if caret else part
+        return (value, float(weight)) if caret else term
     except ValueError:
-        return part
+        return term
 
 
-def _as_path(part: Any) -> Any:
-    return (Path(part[0]), part[1]) if isinstance(part, tuple) else Path(part)
+def _as_path(term: Any) -> Any:
+    return (Path(term[0]), term[1]) if isinstance(term, tuple) else Path(term)
 
 
-def _row(part: str) -> Any:
-    value = _weighted(part)
+def _row(term: str) -> Any:
+    value = _weighted(term)
     row, weight = value if isinstance(value, tuple) else (value, 1.0)
     if not row.isdecimal():
-        raise InputError(f"the row {part!r} is no number; give the numbers that hits have, as 17 or 17^0.5")
+        raise InputError(f"the row {term!r} is not a number; give the row number of a hit, for example 17 or 17^0.5")
     return int(row), weight
 
 
 def _read_vector(path: str) -> np.ndarray:
+    import numpy as np
+
     try:
         return np.squeeze(np.asarray(np.load(Path(path), allow_pickle=False), np.float32))
     except (OSError, TypeError, ValueError, EOFError) as error:

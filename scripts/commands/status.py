@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .common import print_json
 
-def run(gallery: str, failures: bool = False, verify: bool = False, json: bool = False) -> int:
-    """Tells what of a gallery is done, left out and left to do; may be run while a job is.
+
+def run(gallery: str, failures: bool = False, verify: bool = False, json_: bool = False) -> int:
+    """Shows what of a gallery is done, failed and left to do; you may call it while a job runs.
 
     Args:
         gallery: the gallery's folder.
-        failures: list every sample that was left out, with its reason.
+        failures: list every sample that was left out, with the reason.
         verify: read all files and compare them with their checksums.
-        json: machine-readable, on stdout.
+        json_: print the report as JSON on stdout.
     """
     from ...datasets.files import is_locked
     from ...indexing.store.layout import JOB_LOCK
     from ...indexing.store.ledger import Ledger
     from ...indexing.store.manifest import read_manifest
-    from ...indexing.store.parts import read_failures, verify_part
+    from ...indexing.store.records import verify_part
     from ...indexing.store.tombstones import read_deleted
 
     root = Path(gallery)
     manifest = read_manifest(root)
     progress = Ledger(root).progress()
-    problems = [problem for part in progress.parts for problem in verify_part(root, part)] if verify else []
     report: dict[str, Any] = {
         "gallery": gallery,
         "encoder": manifest.spec.name,
@@ -40,31 +41,32 @@ def run(gallery: str, failures: bool = False, verify: bool = False, json: bool =
         "quarantined": [part.quarantined for part in progress.quarantined],
     }
     if failures:
+        from ...indexing.store.parts import read_failures  # loads pyarrow
+
         report["failures"] = [row for part in progress.parts for row in read_failures(root, part.number)]
     if verify:
-        report["problems"] = problems
-    _print_json(report) if json else _print_table(report)
-    return 1 if problems else 0
+        report["problems"] = [problem for part in progress.parts for problem in verify_part(root, part)]
+    if json_:
+        print_json(report)
+    else:
+        print("\n".join(_lines(report)))
+    return 1 if report.get("problems") else 0
 
 
-def _print_json(report: dict[str, Any]) -> None:
-    print(json.dumps(report, ensure_ascii=False))
-
-
-def _print_table(report: dict[str, Any]) -> None:
+def _lines(report: dict[str, Any]) -> Iterator[str]:
     left = report["shards"] - report["shards_done"]
     state = "a job is running" if report["running"] else "no job is running"
-    print(f"{report['gallery']}: {report['rows']} rows by {report['encoder']}; {state}")
-    print(f"shards  {report['shards_done']} of {report['shards']} done, {left} left")
+    yield f"{report['gallery']}: {report['rows']} rows, encoder {report['encoder']}; {state}"
+    yield f"shards  {report['shards_done']} of {report['shards']} done, {left} left"
     reasons = ", ".join(f"{count} {reason}" for reason, count in report["failures_by_reason"].items())
-    print(f"failed  {report['failed']}" + (f" ({reasons})" if reasons else ""))
-    print(f"deleted {report['deleted']}" + (" (diantu compact leaves them out)" if report["deleted"] else ""))
+    yield f"failed  {report['failed']}" + (f" ({reasons})" if reasons else "")
+    yield f"deleted {report['deleted']}" + (" (diantu compact removes them)" if report["deleted"] else "")
     for reason in report["quarantined"]:
-        print(f"left out as a whole: {reason}")
+        yield f"shard left out: {reason}"
     for row in report.get("failures", ()):
-        print(f"  {row['shard']}  {row['key'] or '(the shard)'}  {row['reason']}: {row['detail']}")
+        yield f"  {row['shard']}  {row['key'] or '(the shard)'}  {row['reason']}: {row['detail']}"
     if "problems" in report:
         problems = report["problems"]
-        print("files   " + ("all parts as they were written" if not problems else "; ".join(problems)))
+        yield "files   " + ("; ".join(problems) if problems else "all files have their checksums")
         if problems:
-            print("        remove the parts' files in parts/ and run diantu embed again to make them anew")
+            yield "        to rebuild a damaged part, remove its file in parts/ and run diantu embed again"

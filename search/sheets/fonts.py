@@ -17,40 +17,40 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ...datasets import InputError
 
-# The best families first. Those with both Chinese and Latin come before those with Latin only. The face for simplified
-# Chinese is named, because the default face of the collections is the Japanese one, which draws 直 and 骨 differently.
+# Preferred families, best first: those with Chinese and Latin glyphs, then those with Latin only. Each collection is
+# named by its face for simplified Chinese, because the default is the Japanese one, which draws 直 and 骨 differently.
 FAMILIES = (
     "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN", "PingFang SC", "Microsoft YaHei",
     "Hiragino Sans GB", "Heiti SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "SimHei", "Droid Sans Fallback",
     "Noto Sans", "Helvetica Neue", "Segoe UI", "Liberation Sans", "DejaVu Sans",
 )  # fmt: skip
-ADVICE = 'install one, for Chinese for example fonts-noto-cjk of Debian, or run: pip install "diantu[demo]"'
+ADVICE = 'install one, for Chinese for example Debian\'s fonts-noto-cjk, or run: pip install "diantu[demo]"'
 
-# Packages that contain fonts, and the folder in them: Noto Sans CJK in all weights; DejaVu.
+# Packages that contain fonts, and the folder within: Noto Sans CJK in all weights; DejaVu.
 _PACKAGES = (("manimgx_fonts_cjk", "."), ("matplotlib", "mpl-data/fonts/ttf"))
 _ENDINGS = (".ttf", ".otf", ".ttc", ".otc")
-# The words in the names of styles, and their weights as in CSS.
+# Words in the names of styles → weights on the scale of CSS.
 _WEIGHTS = {
     "thin": 100, "ultralight": 200, "extralight": 200, "demilight": 350, "light": 300, "w3": 300, "medium": 500,
     "semibold": 600, "demibold": 600, "w6": 600, "extrabold": 800, "ultrabold": 800, "bold": 700, "heavy": 800,
     "black": 900,
 }  # fmt: skip
-# Fonts with a meaningless glyph for every character, and fonts that a system hides.
+# Families to ignore: fonts with the same meaningless glyph for every character, and hidden fonts of a system.
 _PLACEHOLDERS = ("Last Resort", "LastResort", ".")
-_SIZE_OF_CHECK = 24  # pixels, at which a glyph is compared with the glyph of a code point that no font has
+_SIZE_OF_CHECK = 24  # pixels; a glyph is compared at this size with that of a code point that no font has
 _NO_CHARACTER = "\uffff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
-    """One face of a font file.
+    """One face of a font file, or the Latin font inside Pillow.
 
     Attributes:
-        path: of the file; None for the Latin font inside Pillow.
-        index: of the face in a collection.
-        family: from the file.
-        style: from the file, such as `Bold`.
-        has_weights: whether the font is variable, so that `at` chooses its weight.
+        path: of the file; None for the font inside Pillow.
+        index: position of the face in a collection.
+        family: as the file names it.
+        style: as the file names it, for example `Bold`.
+        has_weights: whether the font is variable and the weight is chosen when it is used.
     """
 
     path: str | None
@@ -60,13 +60,13 @@ class Face:
     has_weights: bool = False
 
     def at(self, size: int, weight: int = 400) -> ImageFont.FreeTypeFont:
-        """Returns the face in a size in pixels. The weight has an effect only if the font is variable."""
+        """Opens the face at a size in pixels; the weight is used only if the font is variable."""
         return _opened(self, size, weight)
 
     def missing(self, text: str) -> str:
-        """Returns the characters of a text that the face cannot draw, each once, in the order of the text."""
+        """The characters of a text that the face cannot draw, each once, in the order of the text."""
         font = self.at(_SIZE_OF_CHECK)
-        # A font draws the same for all characters without a glyph: a box, or nothing.
+        # For every character without a glyph, a font draws the same: usually a box, or nothing.
         nothing = {_drawn(font, _NO_CHARACTER), _drawn(font, " ")}
         return "".join(char for char in dict.fromkeys(text) if not _is_blank(char) and _drawn(font, char) in nothing)
 
@@ -84,30 +84,35 @@ def _opened(face: Face, size: int, weight: int) -> ImageFont.FreeTypeFont:
 
 
 def find(text: str, *, name: str = "", weight: int = 400, among: Sequence[Face] | None = None) -> Face:
-    """Returns the face to draw a text with.
+    """Finds the face to draw a text with.
 
     Args:
         text: the text to draw.
-        name: a font file, the name of an installed file, or a family; empty for the best face that has the glyphs.
-        weight: 400 is regular, 700 bold; the nearest available weight is taken.
+        name: a font file, the file name of an installed font, or a family; empty for the best one with all glyphs.
+        weight: 400 is regular, 700 is bold; the nearest available weight is used.
         among: the faces to choose from, unless `name` is a file; None for the installed ones.
 
     Raises:
-        InputError: if no face has all glyphs, or no font has this name.
+        InputError: if no face has all glyphs, or there is no font of this name.
     """
     face, missing = choose(text, name=name, weight=weight, among=among)
     if missing:
         shown = missing if len(missing) <= 20 else f"{missing[:20]}…"
         if name:
             raise InputError(
-                f"the font {name!r} has no glyph for {shown!r}; give another font, or none to let diantu find one"
+                f"the font {name!r} has no glyph for {shown!r}; name another font, or none to let diantu choose"
             )
-        raise InputError(f"no installed font has a glyph for {shown!r}; {ADVICE}, or give a font file")
+        raise InputError(f"no font has a glyph for {shown!r}; {ADVICE}, or name a font file")
     return face
 
 
 def choose(text: str, *, name: str = "", weight: int = 400, among: Sequence[Face] | None = None) -> tuple[Face, str]:
-    """As `find`, but if no face has all glyphs, returns the one that lacks the fewest, and the missing characters."""
+    """Finds a face as `find` does, but raises no error for missing glyphs.
+
+    Returns:
+        The face and the characters that it cannot draw. If no face has all glyphs, it is the preferred one that lacks
+        the fewest.
+    """
     if name:
         face = _of_weight(_named(name, installed() if among is None else among), weight)
         return face, face.missing(text)
@@ -121,19 +126,19 @@ def choose(text: str, *, name: str = "", weight: int = 400, among: Sequence[Face
     best, missing = min(lacking, key=lambda pair: len(pair[1]))
     for family in sorted(by_family.keys() - FAMILIES):
         face = _of_weight(by_family[family], weight)
-        if not face.missing(missing) and not face.missing(text):  # most faces fail at the first test, which is short
+        if not face.missing(missing) and not face.missing(text):  # the first test is quick, and most faces fail it
             return face, ""
     return best, missing
 
 
 @lru_cache(maxsize=1)
 def installed() -> tuple[Face, ...]:
-    """Returns the faces in the font folders of this system and in packages that contain fonts."""
+    """All faces in the font folders of this system and in packages that contain fonts."""
     return tuple(face for folder in _folders() for face in faces_in(folder))
 
 
 def faces_in(folder: Path) -> Iterator[Face]:
-    """Yields the faces of all font files below a folder, in the order of their names; skips broken files."""
+    """Yields the faces of all font files below a folder, in the order of file names; broken files are skipped."""
     for root, folders, files in os.walk(folder):
         folders.sort()
         for file in sorted(files):
@@ -142,7 +147,7 @@ def faces_in(folder: Path) -> Iterator[Face]:
 
 
 def faces_of(path: Path) -> Iterator[Face]:
-    """Yields the faces of one file; nothing if it is not a font."""
+    """Yields the faces of one file; none, if it is not a font."""
     index = 0
     while True:
         try:
@@ -178,7 +183,7 @@ def _folders() -> Iterator[Path]:
 
 
 def _has_weights(font: ImageFont.FreeTypeFont) -> bool:
-    """Returns whether the weight is the only axis of a variable font."""
+    """Whether the weight is the only axis of a variable font."""
     try:
         axes = font.get_variation_axes()
     except (OSError, NotImplementedError):
@@ -187,10 +192,10 @@ def _has_weights(font: ImageFont.FreeTypeFont) -> bool:
 
 
 def _named(name: str, faces: Iterable[Face]) -> list[Face]:
-    """Returns the faces that a name may mean.
+    """The faces that a user may mean by a name.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there are none.
     """
     if Path(name).is_file():
         found = list(faces_of(Path(name)))
@@ -222,7 +227,7 @@ def _by_family(faces: Iterable[Face]) -> dict[str, list[Face]]:
 
 
 def _of_weight(family: Sequence[Face], weight: int) -> Face:
-    """Returns the upright face of a family that is nearest to a weight."""
+    """The face of a family with the nearest weight; upright and of normal width, if there is one."""
 
     def distance(face: Face) -> tuple[bool, bool, int]:
         style = face.style.lower()
@@ -234,13 +239,13 @@ def _of_weight(family: Sequence[Face], weight: int) -> Face:
 
 
 def weight_of(style: str) -> int:
-    """Returns the weight that the name of a style says; 400 if it says nothing."""
+    """The weight of a style by its name: 400, unless a word in it names another weight."""
     words = re.sub(r"[^a-z0-9]", "", style.lower())
     return next((weight for word, weight in _WEIGHTS.items() if word in words), 400)
 
 
 def _is_blank(char: str) -> bool:
-    """Returns whether a character has no ink in any font: spaces, joiners, variation selectors."""
+    """Whether a character is invisible in every font: spaces, joiners, variation selectors."""
     return unicodedata.category(char) in ("Zs", "Zl", "Zp", "Cc", "Cf") or "\ufe00" <= char <= "\ufe0f"
 
 
@@ -251,7 +256,7 @@ def _drawn(font: ImageFont.FreeTypeFont, char: str) -> bytes:
 
 
 def fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """Returns the text as one line, cut with an ellipsis if it is too wide."""
+    """The text on one line, cut with an ellipsis if it is wider than `width` pixels."""
     text = " ".join(text.split())
     if font.getlength(text) <= width:
         return text

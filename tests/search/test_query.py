@@ -94,7 +94,7 @@ def test_a_batch_answers_like_its_queries(gallery: Gallery) -> None:
         (Query(rows=[-1]), "row -1 is not one"),
         (Query(text="a", negatives=[("a", 1)]), "cancel each other out"),
         (Query(images=["/no/such.jpg"]), "cannot be read"),
-        (Query(images=[7]), "a int is no picture"),  # type: ignore[list-item]
+        (Query(images=[7]), "a int is not an image"),  # type: ignore[list-item]
     ],
 )
 def test_queries_that_cannot_be_used(gallery: Gallery, query: Query, message: str) -> None:

@@ -154,7 +154,7 @@ def test_pages_of_an_order_lie_within_its_window(planted: tuple[Gallery, np.ndar
         ({"offset": -1}, "offset is -1"),
         ({"diversity": 1.5}, "diversity is 1.5"),
         ({"missing": "drop"}, "missing 'drop' is not known"),
-        ({"sort_by": "width", "diversity": 0.5}, "an order of its own"),
+        ({"sort_by": "width", "diversity": 0.5}, "cannot be combined"),
         ({"sort_by": "widht"}, "names a column 'widht' .* the nearest: width"),
         ({"columns": ["widht"]}, "names a column 'widht'"),
         ({"window": 50}, "none of them is given"),

@@ -487,7 +487,7 @@ def test_an_evaluation_can_be_drawn(gallery: Path, tmp_path: Path, capsys: pytes
 
     from diantu.scripts.commands.evaluate import run
 
-    assert run(str(gallery), plot=str(tmp_path / "curve.png"), json=True) == 0
+    assert run(str(gallery), plot=str(tmp_path / "curve.png"), json_=True) == 0
     report = json.loads(capsys.readouterr().out)
     assert [point["effort"] for point in report["curve"]["image"]] == [0.8, 0.9, 0.95, 0.98, 0.99]
     recalls = [point["recall@10"] for point in report["curve"]["image"]]

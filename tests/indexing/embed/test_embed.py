@@ -22,7 +22,8 @@ from diantu.indexing.embed.job import Summary, embed
 from diantu.indexing.encoders import ImageEncoder, load_encoder
 from diantu.indexing.store.ledger import FOLDER_SHARD, Ledger
 from diantu.indexing.store.manifest import read_manifest
-from diantu.indexing.store.parts import read_failures, verify_part
+from diantu.indexing.store.parts import read_failures
+from diantu.indexing.store.records import verify_part
 from diantu.indexing.store.vectors import Vectors
 
 

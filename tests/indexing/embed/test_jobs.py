@@ -104,7 +104,7 @@ def test_nothing_is_left_running(source: Path, whole: Path, clip_folder: Path, t
     stderr = job.communicate()[1]
     assert job.returncode == (130 if signum == signal.SIGTERM else -signal.SIGKILL)
     if signum == signal.SIGTERM:
-        assert stderr.splitlines()[-1] == "diantu: stopped; the same command goes on from here"
+        assert stderr.splitlines()[-1] == "diantu: stopped; run the same command again to continue"
     deadline = time.monotonic() + 20
     while any(is_alive(child) for child in children) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -128,7 +128,7 @@ def test_loading_says_nothing_under_the_command_line(
 ) -> None:
     names = [f"hf:{siglip2_folder}", f"hf:{dinov3_folder}", f"open_clip:{open_clip_vit.name}/{open_clip_vit}/random.pt"]
     script = (
-        "from diantu.scripts.main import _set_up_logging; _set_up_logging(False)\n"
+        "from diantu.scripts.main import set_up_logging; set_up_logging(False)\n"
         f"import open_clip; open_clip.add_model_config('{open_clip_vit}/{open_clip_vit.name}.json')\n"
         "from diantu.indexing.encoders import load_encoder\n"
         f"for name in {names}: load_encoder(name, device='cpu')"

@@ -27,7 +27,8 @@ from diantu.indexing.encoders import ImageEncoder, load_encoder
 from diantu.indexing.store.layout import DELETION_LOCK, space_root
 from diantu.indexing.store.ledger import Ledger
 from diantu.indexing.store.manifest import Manifest, read_manifest
-from diantu.indexing.store.parts import Part, read_failures, read_part, verify_part, write_part
+from diantu.indexing.store.parts import read_failures, write_part
+from diantu.indexing.store.records import Part, read_part, verify_part
 from diantu.indexing.store.tombstones import read_deleted
 from diantu.indexing.upkeep import compaction
 from diantu.indexing.upkeep.compaction import Compacted, compact, renumbering

@@ -37,12 +37,12 @@ def test_delete_and_compact(tmp_path: Path) -> None:
         f"1 rows deleted, 1 were already; 6 of {gallery} are left",
     ]
     assert read_deleted(gallery).tolist() == [0, 1, 4]
-    assert "deleted 3 (diantu compact leaves them out)" in diantu("status", "--gallery", gallery).stdout.splitlines()
+    assert "deleted 3 (diantu compact removes them)" in diantu("status", "--gallery", gallery).stdout.splitlines()
 
     done = diantu("compact", "--gallery", gallery, "--output", tmp_path / "new")
     assert done.returncode == 0
     assert done.stderr.splitlines()[-2:] == [
-        "6 rows, 3 deleted ones dropped; 1 parts linked, 2 rewritten",
+        "6 rows kept, 3 deleted rows dropped; 1 parts linked, 2 rewritten",
         f"next: diantu index --gallery {tmp_path / 'new'}",
     ]
     status = json.loads(diantu("status", "--gallery", tmp_path / "new", "--json", "--verify").stdout)
@@ -58,7 +58,7 @@ def test_delete_and_compact(tmp_path: Path) -> None:
         ([], "no rows given; say which rows to delete with exactly one of --where, --keys and --keys-file"),
         (["--where", "true", "--keys", "0-0"], "--where and --keys given; say which rows"),
         (["--keys-file", "{tmp}/none.txt"], "none.txt cannot be read"),
-        (["--keys-file", "{tmp}/empty.txt"], "empty.txt have no lines; give one key a line"),
+        (["--keys-file", "{tmp}/empty.txt"], "empty.txt is empty; give one key per line"),
         (["--where", "numbr < 3"], "the nearest: number"),
     ],
 )

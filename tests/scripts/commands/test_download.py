@@ -244,7 +244,7 @@ def test_a_download_that_is_ended_goes_on(web: Web, tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "diantu: stopped; the same command goes on from here"
+    assert errors.splitlines()[-1] == "diantu: stopped; run the same command again to continue"
 
     web.asked.clear()
     web.gate.set()

@@ -112,7 +112,7 @@ def test_a_run_that_is_asked_to_end_says_how_to_go_on(tmp_path: Path, jobs: Zygo
     job.terminate()
     _, stderr = job.communicate()
     assert job.returncode == 130
-    assert "the same command goes on from here" in stderr
+    assert "run the same command again to continue" in stderr
     assert num_rows(root) == len(pictures_of(root)) < 60
     assert not list(root.rglob("*.tmp"))
 
