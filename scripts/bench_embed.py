@@ -27,8 +27,7 @@ from jsonargparse import auto_cli
 
 from ..datasets import Entry, decode, find_shards, read_sample, scan
 from ..indexing.embed.job import BATCH_SIZE
-from ..indexing.encoders import EncoderSpec, ImageEncoder, load_encoder
-from ..indexing.encoders.preprocess import preprocess
+from ..indexing.encoders import EncoderSpec, ImageEncoder, load_encoder, preprocess
 
 _MODEL_SECONDS = 8.0
 

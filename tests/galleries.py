@@ -37,9 +37,19 @@ def write_gallery(root: Path, parts: Sequence[Sequence[dict[str, Any]]], *, text
     for number, (shard, records) in enumerate(zip(shards, parts, strict=True)):
         failure = Failure(key=f"bad {number}", shard=shard.uri, reason=Reason.UNDECODABLE, detail="no picture")
         emb_ND, further_ND, texts_ND = (unit(3 * number + i, len(records)) for i in range(3))
-        write_space_part(space_root(root, FURTHER.slug), number, shard, FURTHER.fingerprint, further_ND)
-        text_emb_ND = texts_ND if texts else None
-        write_part(root, number, shard, SPEC.fingerprint, emb_ND, records, [failure], text_emb_ND=text_emb_ND)
+        write_space_part(
+            space_root(root, FURTHER.slug), number, shard, fingerprint=FURTHER.fingerprint, emb_ND=further_ND
+        )
+        write_part(
+            root,
+            number,
+            shard,
+            fingerprint=SPEC.fingerprint,
+            emb_ND=emb_ND,
+            records=records,
+            failures=[failure],
+            text_emb_ND=texts_ND if texts else None,
+        )
     Manifest(encoders=(SPEC, FURTHER), texts=texts).with_committed(root).save(root)
     return root
 
@@ -66,5 +76,5 @@ def add_rows(root: Path, emb_ND: np.ndarray) -> None:
     shard = Shard(uri=f"/{number}.tar", format="webdataset", size_bytes=number)
     Ledger(root).assign([shard])
     records = [{"key": f"{number}-{row}"} for row in range(len(emb_ND))]
-    write_part(root, number, shard, manifest.spec.fingerprint, emb_ND, records, [])
+    write_part(root, number, shard, fingerprint=manifest.spec.fingerprint, emb_ND=emb_ND, records=records)
     manifest.with_committed(root).save(root)

@@ -20,7 +20,8 @@ from ...datasets.names import ALIASES
 from .duplicates import Duplicates
 from .layout import metadata_path
 from .manifest import Manifest
-from .parts import COLUMNS, REMEDY
+from .parts import REMEDY
+from .tables import COLUMNS
 
 # What columns may take in memory: those used last are kept. A number takes 8 bytes a row.
 MEMORY_BYTES = 1 << 30

@@ -140,7 +140,7 @@ def test_a_folder_that_is_no_gallery_is_left_alone(tmp_path: Path, encoder: Imag
     (tmp_path / "g").mkdir()
     for name in ("thesis.txt", "draft.tmp"):
         (tmp_path / "g" / name).write_text("important")
-    with pytest.raises(InputError, match="not empty and no gallery"):
+    with pytest.raises(InputError, match="not empty and not a gallery"):
         run(source, tmp_path / "g", encoder)
     assert (tmp_path / "g" / "draft.tmp").exists()
 
@@ -287,4 +287,4 @@ def test_moved_shards_are_noticed(tmp_path: Path, encoder: ImageEncoder, caplog:
     source = shards_with_failures(tmp_path / "s")
     run(source, tmp_path / "g", encoder)
     run(source.rename(tmp_path / "moved"), tmp_path / "g", encoder)
-    assert "its pictures will be there twice" in caplog.text
+    assert "its images will be there twice" in caplog.text

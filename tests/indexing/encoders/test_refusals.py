@@ -120,7 +120,7 @@ def test_texts_that_are_cut_are_counted(
     encoder.encode_texts(["a red fox"])
     assert "not searched" not in caplog.text
     encoder.encode_texts(["a red fox", "fox " * 20])
-    assert "1 of 2 texts are longer than 16 tokens; what lies beyond is not searched" in caplog.text
+    assert "1 of 2 texts are longer than 16 tokens; the rest of them is not searched" in caplog.text
 
 
 def test_loading_says_nothing_under_the_command_line(

@@ -13,7 +13,7 @@ from diantu.datasets import Failure, InputError, Reason, Shard
 from diantu.indexing.encoders import EncoderSpec
 from diantu.indexing.store.ledger import Ledger
 from diantu.indexing.store.manifest import Manifest, read_manifest
-from diantu.indexing.store.parts import read_failures, read_metadata, write_part
+from diantu.indexing.store.parts import read_failures, read_metadata, write_part, write_quarantined_part
 from diantu.indexing.store.vectors import Vectors
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -48,8 +48,8 @@ def write_gallery(root: Path) -> Path:
     }
     records = [{"key": "a", **fixed, "caption": "一只猫", "punsafe": 0.5}, {"key": "b", **fixed, "caption": None}]
     failures = [Failure(key="c", shard=shards[0].uri, reason=Reason.EMPTY, detail="the file has no bytes")]
-    write_part(root, 0, shards[0], SPEC.fingerprint, emb_ND, records, failures)
-    write_part(root, 1, shards[1], SPEC.fingerprint, emb_ND[:0], [], [], quarantined="no tar")
+    write_part(root, 0, shards[0], fingerprint=SPEC.fingerprint, emb_ND=emb_ND, records=records, failures=failures)
+    write_quarantined_part(root, 1, shards[1], SPEC, texts=False, reason="no tar")
     Manifest(encoders=(SPEC,)).with_committed(root).save(root)
     return root
 
