@@ -25,7 +25,7 @@ from ..store.tables import Record
 from .events import Broken, Committed, Encoded, Event
 from .loader import Batch, batches
 
-# Unit vectors of bf16 models are this close to length 1, and more.
+# Rounding changes a length by less than this, also in float16 and bf16. More means that an encoder does not normalise.
 _LENGTH_TOLERANCE = 0.01
 
 
