@@ -58,6 +58,7 @@ def test_names_that_fit_no_family_are_refused(name: str) -> None:
         load_encoder(name)
 
 
+@pytest.mark.slow
 def test_a_family_of_another_package_embeds_in_several_processes(tmp_path: Path) -> None:
     """Spawned processes load encoders by name, so they find the entry point by themselves."""
     packages = install(tmp_path / "packages", "painting", "histogram = painting:FAMILY", HISTOGRAM.read_text())
