@@ -36,7 +36,6 @@ from .events import Event, Scanned
 # Batches that each worker prepares ahead: enough to hide a slow image, at little memory.
 _PREFETCH = 2
 
-
 Preprocessor = Callable[[np.ndarray], np.ndarray]  # `rgb_HWC` → `pixels_CHW`, both uint8
 
 
@@ -95,7 +94,7 @@ def batches(
                 yield decoder.decode(chunk, threads.map)
         return
     for encoder in encoders:
-        _check_that_workers_can_have(encoder)
+        _check_preprocess_pickles(encoder)
     loader = DataLoader(
         decoder,
         sampler=chunks,
@@ -113,7 +112,7 @@ def batches(
     yield from iterator
 
 
-def _check_that_workers_can_have(encoder: ImageEncoder) -> None:
+def _check_preprocess_pickles(encoder: ImageEncoder) -> None:
     if isinstance(encoder.preprocess, Preprocess):
         return
     try:
