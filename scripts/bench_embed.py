@@ -26,8 +26,7 @@ import torch
 
 from ..datasets import Entry, decode, find_shards, read_sample, scan
 from ..indexing.embed.job import BATCH_SIZE
-from ..indexing.encoders import EncoderSpec, ImageEncoder, load_encoder
-from ..indexing.encoders.preprocess import preprocess
+from ..indexing.encoders import EncoderSpec, ImageEncoder, load_encoder, preprocess
 from .main import call
 
 _MODEL_SECONDS = 8.0

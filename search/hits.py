@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..datasets import InputError, decode
 from ..datasets.errors import SampleError
-from ..indexing.store.parts import metadata_table
+from ..indexing.store.tables import metadata_table
 from .explain import Explain
 from .pixels import read_pixels
 from .query import QueryPart

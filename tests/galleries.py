@@ -1,4 +1,4 @@
-"""Galleries made of raw vectors, without an encoder."""
+"""Galleries made from raw vectors, without an encoder."""
 
 from __future__ import annotations
 
@@ -32,21 +32,31 @@ def unit(seed: int, count: int) -> np.ndarray:
 
 
 def write_gallery(root: Path, parts: Sequence[Sequence[dict[str, Any]]], *, texts: bool = False) -> Path:
-    """A gallery whose parts have these records, each with a failure, and vectors in two spaces (and of captions)."""
+    """A gallery whose parts have these records, one failure each, and vectors in two spaces (and of captions)."""
     shards = [Shard(uri=f"/{number}.tar", format="webdataset", size_bytes=number) for number in range(len(parts))]
     Ledger(root).assign(shards)
     for number, (shard, records) in enumerate(zip(shards, parts, strict=True)):
         failure = Failure(key=f"bad {number}", shard=shard.uri, reason=Reason.UNDECODABLE, detail="no picture")
         emb_ND, further_ND, texts_ND = (unit(3 * number + i, len(records)) for i in range(3))
-        write_space_part(space_root(root, FURTHER.slug), number, shard, FURTHER.fingerprint, further_ND)
-        text_emb_ND = texts_ND if texts else None
-        write_part(root, number, shard, SPEC.fingerprint, emb_ND, records, [failure], text_emb_ND=text_emb_ND)
+        write_space_part(
+            space_root(root, FURTHER.slug), number, shard, fingerprint=FURTHER.fingerprint, emb_ND=further_ND
+        )
+        write_part(
+            root,
+            number,
+            shard,
+            fingerprint=SPEC.fingerprint,
+            emb_ND=emb_ND,
+            records=records,
+            failures=[failure],
+            text_emb_ND=texts_ND if texts else None,
+        )
     Manifest(encoders=(SPEC, FURTHER), texts=texts).with_committed(root).save(root)
     return root
 
 
 def keyed(*sizes: int) -> list[list[dict[str, Any]]]:
-    """Records of parts of these sizes: keys `<part>-<row>`, and `number`, which counts through all parts."""
+    """Records for parts of these sizes: keys `<part>-<row>`, and `number`, which counts through all parts."""
     first = np.cumsum([0, *sizes]).tolist()
     return [
         [{"key": f"{part}-{row}", "caption": f"c {part} {row}", "number": first[part] + row} for row in range(size)]
@@ -55,19 +65,19 @@ def keyed(*sizes: int) -> list[list[dict[str, Any]]]:
 
 
 def new_gallery(root: Path, dim: int) -> Path:
-    """A gallery without rows, to be filled by `add_rows`."""
+    """A gallery without rows; `add_rows` fills it."""
     Manifest(encoders=(replace(SPEC, dim=dim),)).save(root)
     return root
 
 
 def add_rows(root: Path, emb_ND: np.ndarray) -> None:
-    """One more part, whose keys are `<part>-<row>`."""
+    """Adds a part, whose keys are `<part>-<row>`."""
     manifest = read_manifest(root)
     number = len(manifest.parts)
     shard = Shard(uri=f"/{number}.tar", format="webdataset", size_bytes=number)
     Ledger(root).assign([shard])
     records = [{"key": f"{number}-{row}"} for row in range(len(emb_ND))]
-    write_part(root, number, shard, manifest.spec.fingerprint, emb_ND, records, [])
+    write_part(root, number, shard, fingerprint=manifest.spec.fingerprint, emb_ND=emb_ND, records=records)
     manifest.with_committed(root).save(root)
 
 

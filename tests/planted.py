@@ -25,7 +25,8 @@ def plant(root: Path, emb_ND: np.ndarray, records: Sequence[Mapping[str, Any]] =
     for here in np.array_split(np.arange(len(emb_ND)), num_parts):
         number = len(manifest.parts)
         shard = Shard(uri=f"/{number}.tar", format="webdataset", size_bytes=0)
-        write_part(root, number, shard, spec.fingerprint, emb_ND[here], [rows[i] for i in here], [])
+        records = [rows[i] for i in here]
+        write_part(root, number, shard, fingerprint=spec.fingerprint, emb_ND=emb_ND[here], records=records)
         manifest = manifest.with_committed(root)
     manifest.save(root)
     return root

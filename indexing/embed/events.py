@@ -1,22 +1,22 @@
-"""What the loop tells while it runs: the same whether it runs here, in another process or on another machine."""
+"""What the loop reports while it runs. Events are plain values, so they can come from another process or machine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..store.ledger import Job
+from ..store.ledger import ShardJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanned:
-    """A shard was scanned; `num_samples` is None where that is known only when it has been read."""
+    """A shard was scanned; `num_samples` is None if the number is known only after reading the whole shard."""
 
     num_samples: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """A batch went through the encoders; its shard may still turn out to be broken."""
+    """A batch went through the encoders; its shard may still turn out to be unreadable."""
 
     num_images: int
     num_failed: int
@@ -24,18 +24,18 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """A part (or its vectors in further spaces) is on disk, with so many rows; `num_failed` samples were left out."""
+    """A part (or its vectors in further spaces) is on disk with `num_rows` rows; `num_failed` samples were left out."""
 
-    job: Job
+    job: ShardJob
     num_rows: int
     num_failed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """A shard failed as a whole, so nothing was written; `reason` is a sentence, see `ShardError` for `may_pass`."""
+    """A whole shard failed, so nothing was written; `reason` is a sentence, see `ShardError` for `may_pass`."""
 
-    job: Job
+    job: ShardJob
     reason: str
     may_pass: bool
 

@@ -1,4 +1,4 @@
-"""A job: shards in, a gallery out. Decides what is to be done; `loop` does it, here or wherever an executor runs it."""
+"""The embedding job: it decides what must be done, lets an executor do it, and keeps the gallery's list of parts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from ...datasets.errors import InputError, ShardError
@@ -18,9 +17,9 @@ from ...datasets.readers.formats import scan
 from ...datasets.types import Shard
 from ..encoders.spec import ImageEncoder
 from ..store.layout import JOB_LOCK, remove_temporary_files
-from ..store.ledger import Job, Ledger
+from ..store.ledger import Ledger, ShardJob
 from ..store.manifest import Manifest, open_or_create
-from ..store.parts import write_part
+from ..store.parts import write_quarantined_part
 from ..store.records import Part
 from .events import Broken, Committed, Encoded, Event, Scanned
 from .executors import Executor, InProcess
@@ -28,23 +27,23 @@ from .loop import LoopSettings
 
 log = logging.getLogger(__name__)
 
-# Pictures that go through the model at a time. A GPU wants many; a CPU is faster with batches that stay near its cache
-# (conse in fp32 here: 94 images/s with 16, 47 with 64), and they keep the memory low.
+# Images per batch of the model. A GPU needs many to be busy; a CPU is faster with batches that fit its cache (conse in
+# fp32 on two cores: 94 images/s with 16, 47 with 64), which also need less memory.
 BATCH_SIZE = {"cpu": 16, "cuda": 256}
-# A shard that cannot be read gets this many tries, since network file systems have bad moments; the first pause is
+# A shard that cannot be read gets this many tries, because network file systems fail now and then. The first pause is
 # one second, the next one twice as long.
 _TRIES = 3
 _PAUSE_SECONDS = 1.0
-# The list of parts in gallery.json can always be read off the commit records, so it need not be written after each.
+# The list of parts in gallery.json can be derived from the commit records, so it is not written after every part.
 _MANIFEST_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What a run did.
+    """The result of a run.
 
-    `quarantined` are the shards of the gallery that could not be read at all; `lacking` says which existing parts could
-    not be made anew, or given vectors in a further space.
+    `quarantined` are the shards of the gallery that could not be read at all. `lacking` has one sentence for every
+    existing part that could not be rebuilt, or could not get vectors in a further space.
     """
 
     num_images: int
@@ -71,54 +70,76 @@ def embed(
     """Embeds shards into a gallery, in this process; see `embed_with`.
 
     Args:
-        shards: what `find_shards` gave.
+        shards: the result of `find_shards`.
         gallery: the gallery's folder.
-        encoders: what turns pictures into vectors: the main space's encoder, and further ones.
-        batch_size: pictures that go through the model at a time; see `BATCH_SIZE`.
-        num_workers: processes that read and decode; 0 decodes in this one.
-        texts: embed captions too.
-        show_progress: one progress bar on stderr.
+        encoders: the main space's encoder, then those of further spaces; any objects that satisfy `ImageEncoder`.
+        batch_size: images per batch of the model; see `BATCH_SIZE`.
+        num_workers: processes that read and decode; 0 decodes in threads of this process.
+        texts: embed captions as well.
+        show_progress: show a progress bar on stderr.
 
     Raises:
         InputError: if the gallery belongs to other encoders or settings, or another job is writing to it.
     """
     settings = LoopSettings(batch_size=batch_size, num_workers=num_workers, texts=texts)
-    given = [encoders] if isinstance(encoders, ImageEncoder) else list(encoders)
-    return embed_with(InProcess(given, settings), shards, gallery, show_progress=show_progress)
+    return embed_with(InProcess(_as_encoders(encoders), settings), shards, gallery, show_progress=show_progress)
 
 
 def embed_with(executor: Executor, shards: Sequence[Shard], gallery: Path, *, show_progress: bool = False) -> Summary:
-    """Embeds shards into a gallery, which is made if it does not exist; what it already has is not done again.
+    """Embeds shards into a gallery, which is created if it does not exist. What the gallery already has is skipped.
 
-    A run that is killed at any moment and started again ends with the same bytes as one that was not. What an earlier
-    run left open is done first. Encoders that the gallery does not have yet get vectors for all its rows.
+    A run that is killed at any moment and started again ends with the same bytes as an uninterrupted one. Jobs that an
+    earlier run left undone come first. Encoders that the gallery does not have yet add their vectors to all its rows.
+
+    Args:
+        executor: runs the jobs; see `Executor`.
+        shards: the result of `find_shards`.
+        gallery: the gallery's folder.
+        show_progress: show a progress bar on stderr.
 
     Raises:
         InputError: if the gallery belongs to other encoders or settings, or another job is writing to it.
     """
     started = time.perf_counter()
     gallery = Path(gallery)
-    specs = executor.specs
-    slugs = [spec.slug for spec in specs]
-    if len(set(slugs)) < len(slugs):
-        raise InputError(f"the encoders {', '.join(spec.name for spec in specs)} would share a folder; give each once")
-    if executor.texts and not executor.encodes_texts:
-        raise InputError(f"{specs[0].name} has no text side, so captions cannot be embedded; leave out --texts")
+    _check(executor)
     with exclusive(gallery, JOB_LOCK):
-        manifest = open_or_create(gallery, specs, texts=executor.texts)
+        manifest = open_or_create(gallery, executor.specs, texts=executor.texts)
         remove_temporary_files(gallery)
         ledger = Ledger(gallery)
         jobs = [*ledger.assign(shards, _can_scan), *ledger.lacking([spec.slug for spec in manifest.encoders[1:]])]
         with _Run(gallery, manifest, len(jobs), show_progress) as run:
-            lacking = _run_with_retries(executor, jobs, gallery, run)
+            broken = _run_with_retries(executor, jobs, run)
+            incomplete = _quarantine(broken, executor, run)
         quarantined = ledger.progress().quarantined
     return Summary(
         num_images=run.num_images,
         num_failed=run.num_failed,
         seconds=time.perf_counter() - started,
         quarantined=quarantined,
-        lacking=lacking,
+        lacking=incomplete,
     )
+
+
+def _as_encoders(given: ImageEncoder | Sequence[ImageEncoder]) -> list[ImageEncoder]:
+    encoders = list(given) if isinstance(given, Sequence) else [given]
+    if not encoders:
+        raise InputError("no encoder was given; give at least one")
+    for encoder in encoders:
+        if not isinstance(encoder, ImageEncoder):
+            raise InputError(
+                f"{type(encoder).__name__} cannot be used as an encoder; it must have spec, preprocess and "
+                "encode_images, see ImageEncoder"
+            )
+    return encoders
+
+
+def _check(executor: Executor) -> None:
+    specs = executor.specs
+    if len({spec.slug for spec in specs}) < len(specs):
+        raise InputError(f"the encoders {', '.join(spec.name for spec in specs)} would share a folder; give each once")
+    if executor.texts and not executor.encodes_texts:
+        raise InputError(f"{specs[0].name} has no text side, so captions cannot be embedded; leave out --texts")
 
 
 def _can_scan(shard: Shard) -> bool:
@@ -129,40 +150,55 @@ def _can_scan(shard: Shard) -> bool:
     return True
 
 
-def _run_with_retries(executor: Executor, jobs: Sequence[Job], gallery: Path, run: _Run) -> tuple[str, ...]:
-    """Runs jobs; those whose shards cannot be read are tried again, and set aside in the end."""
+def _run_with_retries(executor: Executor, jobs: Sequence[ShardJob], run: _Run) -> list[Broken]:
+    """Runs jobs, and again those whose shards may become readable.
+
+    Returns:
+        The last event of every job whose shard could not be read.
+    """
     given_up: list[Broken] = []
     for attempt in range(_TRIES):
+        broken = _run_once(executor, jobs, run)
         is_last_try = attempt == _TRIES - 1
-        again: list[Job] = []
-        with closing(executor.run(jobs, gallery)) as events:
-            for event in events:
-                run.take(event)
-                if isinstance(event, Broken) and event.may_pass and not is_last_try:
-                    again.append(event.job)
-                elif isinstance(event, Broken):
-                    given_up.append(event)
-        jobs = again
+        given_up += [event for event in broken if is_last_try or not event.may_pass]
+        jobs = [event.job for event in broken if event.may_pass and not is_last_try]
         if not jobs:
             break
         time.sleep(_PAUSE_SECONDS * 2**attempt)
-    main = executor.specs[0]
+    return given_up
+
+
+def _run_once(executor: Executor, jobs: Sequence[ShardJob], run: _Run) -> list[Broken]:
+    broken: list[Broken] = []
+    with closing(executor.run(jobs, run.gallery)) as events:
+        for event in events:
+            run.take(event)
+            if isinstance(event, Broken):
+                broken.append(event)
+    return broken
+
+
+def _quarantine(broken: Sequence[Broken], executor: Executor, run: _Run) -> tuple[str, ...]:
+    """Writes a part without rows for every new shard that cannot be read.
+
+    Returns:
+        Why existing parts could not be rebuilt, or could not get vectors in a further space; those parts stay as they
+        are.
+    """
     listed = {number for number, _ in run.manifest.parts}
-    of_existing = [event for event in given_up if event.job.spaces or event.job.part in listed]
-    for event in given_up:
-        if event not in of_existing:
-            nothing = np.zeros((0, main.dim), np.float16)
-            texts = nothing if executor.texts else None
-            write_part(
-                gallery, event.job.part, event.job.shard, main.fingerprint, nothing, [], [],
-                text_emb_ND=texts, quarantined=event.reason,
-            )  # fmt: skip
-    return tuple(event.reason for event in of_existing)
+    incomplete = []
+    for event in broken:
+        if event.job.spaces or event.job.part in listed:
+            incomplete.append(event.reason)
+        else:
+            job, spec = event.job, executor.specs[0]
+            write_quarantined_part(run.gallery, job.part, job.shard, spec, texts=executor.texts, reason=event.reason)
+    return tuple(incomplete)
 
 
 @dataclass(slots=True)
 class _Run:
-    """What a run has done so far: the counts, the bar and the list of parts in gallery.json."""
+    """The progress of a run: its counts, its progress bar and the list of parts in gallery.json."""
 
     gallery: Path
     manifest: Manifest
@@ -185,11 +221,11 @@ class _Run:
         self.save()
 
     def take(self, event: Event) -> None:
-        """Counts what an event tells."""
+        """Counts an event, and saves the list of parts from time to time."""
         if isinstance(event, Scanned) and event.num_samples is not None:
             self.num_scanned += 1
             self.num_samples += event.num_samples
-            # Until every shard is scanned, the others are taken to be like those that are.
+            # Shards that are not scanned yet are assumed to have as many samples as the others.
             self.bar.total = max(self.num_samples, self.num_samples * self.num_jobs // self.num_scanned)
         elif isinstance(event, Encoded):
             self.bar_failed += event.num_failed
@@ -202,7 +238,7 @@ class _Run:
             self.save()
 
     def save(self) -> None:
-        """Brings the list of parts in gallery.json up to date."""
+        """Adds the parts committed since the last call to gallery.json."""
         manifest = self.manifest.with_committed(self.gallery)
         if manifest != self.manifest:
             manifest.save(self.gallery)

@@ -1,4 +1,4 @@
-"""Jobs → batches of preprocessed pictures, in the order of the shards, read and decoded by worker processes.
+"""Jobs → batches of preprocessed images, in the order of the shards, read and decoded by threads or processes.
 
 Shapes: B batch, C channels, H height, W width.
 """
@@ -6,6 +6,7 @@ Shapes: B batch, C channels, H height, W width.
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 import warnings
@@ -23,23 +24,26 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ...datasets import decode, image_features, read_sample, scan
-from ...datasets.errors import SampleError, ShardError
+from ...datasets.errors import InputError, SampleError, ShardError
 from ...datasets.types import Entry, Failure, Sample, Scan, Shard
-from ..encoders.preprocess import preprocess
-from ..encoders.spec import EncoderSpec
-from ..store.ledger import Job
-from ..store.parts import COLUMNS, Record, read_metadata
+from ..encoders.preprocessing import Preprocess
+from ..encoders.spec import ImageEncoder
+from ..store.ledger import ShardJob
+from ..store.parts import read_metadata
+from ..store.tables import COLUMNS, Record
 from .events import Event, Scanned
 
-# Batches that each worker has ready or in the making: enough to hide a slow picture, at little memory.
+# Batches that each worker prepares ahead: enough to hide a slow image, at little memory.
 _PREFETCH = 2
+
+Preprocessor = Callable[[np.ndarray], np.ndarray]  # `rgb_HWC` → `pixels_CHW`, both uint8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What a worker gets: some of a shard's entries. `broken` says why the shard cannot be read."""
+class Chunk:
+    """The input of a worker: some entries of a shard. `broken` is set if the shard cannot be read."""
 
-    job: Job
+    job: ShardJob
     entries: Sequence[Entry]
     failures: Sequence[Failure] = ()
     is_last: bool = False
@@ -48,9 +52,9 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What a worker gives: for every encoder `pixels_BCHW` uint8, and the record of each of the B pictures."""
+    """The output of a worker: the records of B images, and for every encoder their `pixels_BCHW` uint8."""
 
-    job: Job
+    job: ShardJob
     pixels: tuple[torch.Tensor, ...]
     records: Sequence[Record]
     failures: Sequence[Failure]
@@ -58,42 +62,47 @@ class Batch:
     broken: ShardError | None
 
     def pin_memory(self) -> Batch:
-        """Called by DataLoader, so that copies to a GPU need not wait."""
+        """DataLoader calls this, so that copies to a GPU run asynchronously."""
         return replace(self, pixels=tuple(pixels.pin_memory() for pixels in self.pixels))
 
 
 def batches(
-    jobs: Iterable[Job],
+    jobs: Iterable[ShardJob],
     gallery: Path,
-    specs: Sequence[EncoderSpec],
+    encoders: Sequence[ImageEncoder],
     *,
     batch_size: int,
     num_workers: int,
     on_event: Callable[[Event], None],
 ) -> Generator[Batch, None, None]:
-    """Reads all jobs' samples in order; every job ends with a batch that is the last.
+    """Reads the samples of all jobs in order, and preprocesses them for all encoders; the last batch of a job says so.
 
-    Where workers are 0, a thread a processor decodes each batch here, in turn with the model: on a CPU, where both want
-    all processors, that is faster than workers beside it. A GPU wants workers, which decode while it runs.
+    With `num_workers` 0, one thread per CPU core decodes each batch here, alternating with the model: on a CPU, where
+    both want all cores, this is faster than workers beside the model. A GPU needs workers, which decode while it runs.
 
-    A batch is `batch_size` entries of one shard, less those that fail: its composition, and so every vector, does not
-    depend on the number of workers. Each picture is decoded once, whatever the number of encoders.
+    A batch is `batch_size` entries of one shard, less those that fail. Its composition, and so every vector, does not
+    depend on the number of workers. Each image is decoded once, whatever the number of encoders.
+
+    Raises:
+        InputError: if there are workers and an encoder's `preprocess` cannot be sent to them.
     """
-    work = _Scanner(jobs, gallery, batch_size, on_event)
-    decoder = _Decoder(specs)
+    chunks = _Scanner(jobs, gallery, batch_size, on_event)
+    decoder = _Decoder([encoder.preprocess for encoder in encoders])
     if not num_workers:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for piece in work:
-                yield decoder.decode(piece, threads.map)
+            for chunk in chunks:
+                yield decoder.decode(chunk, threads.map)
         return
+    for encoder in encoders:
+        _check_preprocess_pickles(encoder)
     loader = DataLoader(
         decoder,
-        sampler=work,
+        sampler=chunks,
         batch_size=None,
         num_workers=num_workers,
         collate_fn=_unchanged,
         prefetch_factor=_PREFETCH,
-        # Not fork: a child of a process in which OpenMP or FAISS has run may hang.
+        # Not fork: after OpenMP or FAISS has run in a process, its forked child may hang.
         multiprocessing_context="spawn",
         worker_init_fn=_set_up_worker,
         pin_memory=torch.cuda.is_available(),
@@ -103,9 +112,21 @@ def batches(
     yield from iterator
 
 
+def _check_preprocess_pickles(encoder: ImageEncoder) -> None:
+    if isinstance(encoder.preprocess, Preprocess):
+        return
+    try:
+        pickle.dumps(encoder.preprocess)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"the preprocess of encoder {encoder.spec.name} cannot be sent to worker processes ({error}); use "
+            "num_workers=0, or let the encoder have the attribute preprocess = Preprocess(spec)"
+        ) from error
+
+
 @contextmanager
 def _workers_ignore_interrupts() -> Iterator[None]:
-    """Processes started in here ignore Ctrl-C from their first moment: it reaches them too, but the job ends them."""
+    """Processes started within ignore Ctrl-C from their start. It reaches them too, but the job ends them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -117,40 +138,42 @@ def _workers_ignore_interrupts() -> Iterator[None]:
 
 
 class _Scanner:
-    """Scans one shard after the other, as far ahead as the workers are fed, and cuts it into work."""
+    """Scans the shards in order, only as far ahead as the workers need, and cuts them into chunks."""
 
-    def __init__(self, jobs: Iterable[Job], gallery: Path, batch_size: int, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self, jobs: Iterable[ShardJob], gallery: Path, batch_size: int, on_event: Callable[[Event], None]
+    ) -> None:
         self._jobs = jobs
         self._gallery = gallery
         self._batch_size = batch_size
         self._on_event = on_event
 
-    def __iter__(self) -> Iterator[Work]:
+    def __iter__(self) -> Iterator[Chunk]:
         for job in self._jobs:
             try:
-                yield from self._works(job)
+                yield from self._chunks(job)
             except ShardError as error:
-                yield Work(job=job, entries=(), is_last=True, broken=error)
+                yield Chunk(job=job, entries=(), is_last=True, broken=error)
 
-    def _works(self, job: Job) -> Iterator[Work]:
+    def _chunks(self, job: ShardJob) -> Iterator[Chunk]:
         found = self._scan(job)
         self._on_event(Scanned(num_samples=found.num_entries))
         entries = iter(found.entries)
-        told = 0
-        chunk: Sequence[Entry] = tuple(islice(entries, self._batch_size))
+        num_reported = 0
+        current: Sequence[Entry] = tuple(islice(entries, self._batch_size))
         while True:
             following = tuple(islice(entries, self._batch_size))
-            yield Work(job=job, entries=chunk, failures=found.failures[told:], is_last=not following)
-            told = len(found.failures)
+            yield Chunk(job=job, entries=current, failures=found.failures[num_reported:], is_last=not following)
+            num_reported = len(found.failures)
             if not following:
                 return
-            chunk = following
+            current = following
 
-    def _scan(self, job: Job) -> Scan:
+    def _scan(self, job: ShardJob) -> Scan:
         found = scan(job.shard)
         if not job.spaces:
             return found
-        # The part exists: its rows, and no others, get vectors in further spaces. What failed then is known.
+        # The part exists, so exactly its rows get vectors in further spaces. Its failures are already recorded.
         keys = read_metadata(self._gallery, job.part, ["key"])["key"].to_pylist()
         wanted = set(keys)
         entries = (entry for entry in found.entries if entry.key in wanted)
@@ -158,58 +181,59 @@ class _Scanner:
 
 
 class _Decoder(Dataset[Batch]):
-    """Work → batch, wherever it runs; knows the encoders' specs alone, never a model."""
+    """Chunk → batch, in this process or in a worker. It has the encoders' preprocessing, never a model."""
 
-    def __init__(self, specs: Sequence[EncoderSpec]) -> None:
-        self._specs = specs
+    def __init__(self, preprocess: Sequence[Preprocessor]) -> None:
+        self._preprocess = preprocess
 
-    def __getitem__(self, work: Work) -> Batch:
-        return self.decode(work, map)
+    def __getitem__(self, chunk: Chunk) -> Batch:
+        return self.decode(chunk, map)
 
-    def decode(self, work: Work, each: Callable[..., Iterable[_Decoded | SampleError | ShardError]]) -> Batch:
-        """Decodes all entries of some work, by `map` or by that of a pool of threads; their order stays."""
-        broken = work.broken
-        failures = list(work.failures)
+    def decode(self, chunk: Chunk, each: Callable[..., Iterable[_Decoded | SampleError | ShardError]]) -> Batch:
+        """Decodes the entries of a chunk with `map` or with that of a pool of threads, and keeps their order."""
+        shard, broken = chunk.job.shard, chunk.broken
+        failures = list(chunk.failures)
         decoded: list[_Decoded] = []
-        for entry, result in zip(work.entries, each(partial(self._decode, work.job.shard), work.entries), strict=True):
+        for entry, result in zip(chunk.entries, each(partial(self._decode, shard), chunk.entries), strict=True):
             if isinstance(result, _Decoded):
                 decoded.append(result)
             elif isinstance(result, ShardError):
                 broken = broken or result
             else:
-                uri = work.job.shard.uri
-                failures.append(Failure(key=entry.key, shard=uri, reason=result.reason, detail=result.detail))
-        pixels = tuple(_stack([d.pictures[i] for d in decoded], spec) for i, spec in enumerate(self._specs))
-        records = [result.record for result in decoded]
+                failures.append(Failure(key=entry.key, shard=shard.uri, reason=result.reason, detail=result.detail))
         return Batch(
-            job=work.job, pixels=pixels, records=records, failures=failures, is_last=work.is_last, broken=broken
+            job=chunk.job,
+            pixels=tuple(_stack([d.pixels[i] for d in decoded]) for i in range(len(self._preprocess))),
+            records=[d.record for d in decoded],
+            failures=failures,
+            is_last=chunk.is_last,
+            broken=broken,
         )
 
     def _decode(self, shard: Shard, entry: Entry) -> _Decoded | SampleError | ShardError:
         try:
             sample = read_sample(entry)
             rgb_HWC = decode(sample.image)
-            pictures = [preprocess(rgb_HWC, spec) for spec in self._specs]
+            pixels = [preprocess(rgb_HWC) for preprocess in self._preprocess]
         except (SampleError, ShardError) as error:
             return error
-        return _Decoded(record=_record(shard, sample, rgb_HWC), pictures=pictures)
+        return _Decoded(record=_record(shard, sample, rgb_HWC), pixels=pixels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decoded:
-    """A picture for every encoder, `pixels_CHW` uint8, and its record."""
+    """One image: its record, and `pixels_CHW` uint8 for every encoder."""
 
     record: Record
-    pictures: Sequence[np.ndarray]
+    pixels: Sequence[np.ndarray]
 
 
-def _stack(pictures: list[np.ndarray], spec: EncoderSpec) -> torch.Tensor:
-    shape = (0, 3, spec.image_size, spec.image_size)
-    return torch.from_numpy(np.stack(pictures) if pictures else np.zeros(shape, np.uint8))
+def _stack(pixels: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(pixels)) if pixels else torch.zeros(0, dtype=torch.uint8)
 
 
 def _record(shard: Shard, sample: Sample, rgb_HWC: np.ndarray) -> Record:
-    """A row of metadata. The fixed columns are ours; the sample's further fields follow under their own names."""
+    """A row of metadata: the fixed columns, then the sample's other fields under their own names."""
     fixed: dict[str, Any] = {
         "key": sample.key,
         "shard": shard.uri,
@@ -236,7 +260,7 @@ def _unchanged(batch: Any) -> Any:
 
 
 def _set_up_worker(worker: int) -> None:
-    """The processors are the model's; what Pillow has to say of odd files is in the failures."""
+    """One thread, because the CPU cores belong to the model. Pillow's warnings are off: failures are recorded."""
     del worker
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="PIL")

@@ -1,4 +1,4 @@
-"""The embedding loop: jobs in, one part out of each. Runs in the job's process or in several, see `executors`.
+"""The embedding loop: one part from each job. It runs in one process or in several, see `executors`.
 
 Shapes: B batch, N rows of a part, D dimension.
 """
@@ -16,18 +16,28 @@ import numpy as np
 
 from ...datasets.errors import InputError, Reason, ShardError
 from ...datasets.types import Failure
-from ..encoders.spec import ImageEncoder, TextEncoder
+from ..encoders.spec import EncoderSpec, ImageEncoder, TextEncoder
 from ..store.layout import space_root
-from ..store.ledger import Job
+from ..store.ledger import ShardJob
 from ..store.manifest import read_manifest
-from ..store.parts import Record, read_metadata, write_part, write_space_part
+from ..store.parts import read_metadata, write_part, write_space_part
+from ..store.tables import Record
 from .events import Broken, Committed, Encoded, Event
 from .loader import Batch, batches
+
+# Rounding changes a length by less than this, also in float16 and bf16. More means that an encoder does not normalise.
+_LENGTH_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopSettings:
-    """How the loop runs. `texts` also embeds captions; the others do not change what is written."""
+    """Settings of the loop.
+
+    Attributes:
+        batch_size: images per batch of the model. It does not change what is written, except for rounding.
+        num_workers: processes that read and decode; 0 decodes in threads of the same process.
+        texts: embed captions as well.
+    """
 
     batch_size: int = 16
     num_workers: int = 0
@@ -36,49 +46,58 @@ class LoopSettings:
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.num_workers < 0:
             raise InputError(
-                f"batch size {self.batch_size} and {self.num_workers} workers cannot be used; give at least 1 and 0"
+                f"batch size {self.batch_size} with {self.num_workers} workers cannot be used; give at least 1 and 0"
             )
 
 
 def run_jobs(
-    jobs: Iterable[Job], gallery: Path, encoders: Sequence[ImageEncoder], settings: LoopSettings
+    jobs: Iterable[ShardJob], gallery: Path, encoders: Sequence[ImageEncoder], settings: LoopSettings
 ) -> Generator[Event, None, None]:
-    """Turns each job's shard into a part and tells what happens on the way.
+    """Turns the shard of each job into a part, and yields what happens on the way.
 
-    The first encoder's vectors are the gallery's main space. A job that names spaces adds their vectors to a part that
-    exists. A shard that cannot be read ends in `Broken`, with nothing written.
+    The first encoder's vectors are the gallery's main space. A job that names spaces adds their vectors to an existing
+    part. If a shard cannot be read, its job ends in `Broken` and nothing is written.
+
+    Args:
+        jobs: taken one by one, a little ahead of the work.
+        gallery: the gallery's folder; its `gallery.json` has all the encoders.
+        encoders: the main space's first.
+        settings: see `LoopSettings`.
+
+    Raises:
+        InputError: if an encoder does not return what its spec says, or cannot be used with the settings.
     """
-    told: deque[Event] = deque()
+    reported: deque[Event] = deque()
     specs = [encoder.spec for encoder in encoders]
-    # By the names that the gallery has for them: a model that has moved has another name now.
+    # The gallery's names for the encoders: a model that was moved has another name now.
     manifest = read_manifest(gallery)
     names = {spec.fingerprint: spec.slug for spec in manifest.encoders}
     spaces = [names[spec.fingerprint] for spec in specs]
-    drafts: dict[int, _Draft] = {}
+    open_parts: dict[int, _PartBuilder] = {}
     loaded = batches(
         jobs,
         gallery,
-        specs,
+        encoders,
         batch_size=settings.batch_size,
         num_workers=settings.num_workers,
-        on_event=told.append,
+        on_event=reported.append,
     )
     with _Writer(gallery, encoders, spaces, settings, dict(manifest.parts)) as writer, closing(loaded):
         for batch in loaded:
-            draft = drafts.setdefault(batch.job.part, _Draft(batch.job, spaces))
-            told.append(draft.add(batch, encoders))
+            builder = open_parts.setdefault(batch.job.part, _PartBuilder(batch.job, spaces))
+            reported.append(builder.add(batch, encoders))
             if batch.is_last:
-                told += writer.write(drafts.pop(batch.job.part))
-            while told:
-                yield told.popleft()
+                reported += writer.write(open_parts.pop(batch.job.part))
+            while reported:
+                yield reported.popleft()
         yield from writer.finish()
 
 
 @dataclass(slots=True)
-class _Draft:
-    """A part in the making: record i, and vector i of every encoder."""
+class _PartBuilder:
+    """Collects the batches of one job. Record i belongs to vector i of every encoder."""
 
-    job: Job
+    job: ShardJob
     spaces: Sequence[str]  # of the encoders, in their order
     vectors: list[list[np.ndarray]] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
@@ -86,7 +105,7 @@ class _Draft:
     broken: ShardError | None = None
 
     def add(self, batch: Batch, encoders: Sequence[ImageEncoder]) -> Encoded:
-        """Takes a batch through the encoders; a picture of which one vector is not finite becomes a failure."""
+        """Encodes a batch. An image with a non-finite vector is recorded as a failure."""
         self.broken = self.broken or batch.broken
         before = len(self.failures)
         self.failures += batch.failures
@@ -104,7 +123,7 @@ class _Draft:
     def _encode(self, batch: Batch, encoders: Sequence[ImageEncoder]) -> list[np.ndarray]:
         wanted = self.job.spaces or self.spaces
         return [
-            encoder.encode_images(pixels).astype(np.float16)
+            _checked(encoder.encode_images(pixels), encoder.spec, len(batch.records)).astype(np.float16)
             if space in wanted
             else np.zeros((0, encoder.spec.dim), np.float16)
             for space, encoder, pixels in zip(self.spaces, encoders, batch.pixels, strict=True)
@@ -117,7 +136,7 @@ class _Draft:
 
 
 class _Writer:
-    """Writes parts in a thread of its own, one at a time, so that the model does not wait for the disk."""
+    """Writes parts in a thread, one at a time, so that the model does not wait for the disk."""
 
     def __init__(
         self,
@@ -131,7 +150,7 @@ class _Writer:
         self._encoders = encoders
         self._spaces = spaces
         self._settings = settings
-        self._listed = listed  # rows of the parts that the gallery counts on, by their numbers
+        self._listed = listed  # rows of the parts in gallery.json, by their numbers
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._writing: Future[Event] | None = None
 
@@ -141,47 +160,54 @@ class _Writer:
     def __exit__(self, *exc_info: object) -> None:
         self._thread.shutdown()
 
-    def write(self, draft: _Draft) -> list[Event]:
-        """Hands a draft to the writing thread; gives what became of the one before."""
+    def write(self, builder: _PartBuilder) -> list[Event]:
+        """Hands a complete part to the thread, and returns the event of the previous one."""
         before = self.finish()
-        texts_ND = self._text_vectors(draft) if self._settings.texts and not draft.job.spaces else None
-        self._writing = self._thread.submit(self._write, draft, texts_ND)
+        texts_ND = self._text_vectors(builder) if self._settings.texts and not builder.job.spaces else None
+        self._writing = self._thread.submit(self._write, builder, texts_ND)
         return before
 
     def finish(self) -> list[Event]:
-        """Waits for the draft in writing, if there is one."""
+        """Waits for the part that is being written, if there is one, and returns its event."""
         writing, self._writing = self._writing, None
         return [writing.result()] if writing else []
 
-    def _write(self, draft: _Draft, texts_ND: np.ndarray | None) -> Event:
-        job = draft.job
+    def _write(self, builder: _PartBuilder, texts_ND: np.ndarray | None) -> Event:
+        job = builder.job
         try:
-            rows = self._rows(draft)
+            rows = self._rows(builder)
         except ShardError as error:
             return Broken(job=job, reason=str(error), may_pass=error.may_pass)
         for position, (space, encoder) in enumerate(zip(self._spaces, self._encoders, strict=True)):
             if space in job.spaces or (position and not job.spaces):
                 root = space_root(self._gallery, space)
-                emb_ND = draft.vectors_of(position, encoder)[rows]
-                write_space_part(root, job.part, job.shard, encoder.spec.fingerprint, emb_ND)
-        if not job.spaces:  # the main space last: with its record the part exists
+                emb_ND = builder.vectors_of(position, encoder)[rows]
+                write_space_part(root, job.part, job.shard, fingerprint=encoder.spec.fingerprint, emb_ND=emb_ND)
+        if not job.spaces:  # the main space last, because the part exists from its record on
             main = self._encoders[0]
-            emb_ND, fingerprint = draft.vectors_of(0, main), main.spec.fingerprint
-            records, failures = draft.records, draft.failures
-            write_part(self._gallery, job.part, job.shard, fingerprint, emb_ND, records, failures, text_emb_ND=texts_ND)
-        return Committed(job=job, num_rows=len(rows), num_failed=len(draft.failures))
+            write_part(
+                self._gallery,
+                job.part,
+                job.shard,
+                fingerprint=main.spec.fingerprint,
+                emb_ND=builder.vectors_of(0, main),
+                records=builder.records,
+                failures=builder.failures,
+                text_emb_ND=texts_ND,
+            )
+        return Committed(job=job, num_rows=len(rows), num_failed=len(builder.failures))
 
-    def _rows(self, draft: _Draft) -> list[int]:
-        """Which of a draft's records are the part's rows: all of a new part, those of an existing one by their keys.
+    def _rows(self, builder: _PartBuilder) -> list[int]:
+        """Which records become rows: all of them in a new part; in an existing part those of its rows, by key.
 
-        An existing part cannot lose rows any more. It may lack some of its shard's, which were deleted for good.
+        An existing part must not lose rows. It may have fewer rows than its shard, because some were deleted for good.
 
         Raises:
-            ShardError: if the shard cannot be read, or is not what the part was made of.
+            ShardError: if the shard cannot be read, or is not the one that the part was made from.
         """
-        if draft.broken:
-            raise draft.broken
-        job, found = draft.job, {record["key"]: row for row, record in enumerate(draft.records)}
+        if builder.broken:
+            raise builder.broken
+        job, found = builder.job, {record["key"]: row for row, record in enumerate(builder.records)}
         if job.spaces:
             keys = read_metadata(self._gallery, job.part, ["key"])["key"].to_pylist()
             missing = sum(key not in found for key in keys)
@@ -191,25 +217,49 @@ class _Writer:
                     "read"
                 )
             return [found[key] for key in keys]
-        count = self._listed.get(job.part, len(draft.records))
-        if count != len(draft.records):
+        count = self._listed.get(job.part, len(builder.records))
+        if count != len(builder.records):
             raise ShardError(
-                f"{job.shard.uri} gives {len(draft.records)} rows, its part had {count}: it has changed, or rows were "
-                "left out by a compaction; restore the part's files from a copy, or compact the older gallery again"
+                f"{job.shard.uri} gives {len(builder.records)} rows, its part had {count}: it has changed, or rows "
+                "were left out by a compaction; restore the part's files from a copy, or compact the older gallery "
+                "again"
             )
         return list(range(count))
 
-    def _text_vectors(self, draft: _Draft) -> np.ndarray:
-        """The vectors of captions, `emb_ND` float16; rows without caption are zeros."""
+    def _text_vectors(self, builder: _PartBuilder) -> np.ndarray:
+        """The vectors of the captions, `emb_ND` float16; zeros for rows without a caption."""
         encoder = self._encoders[0]
         assert isinstance(encoder, TextEncoder), "checked before the job began"
-        emb_ND = np.zeros((len(draft.records), encoder.spec.dim), np.float16)
-        captions = {row: record["caption"] for row, record in enumerate(draft.records) if record["caption"]}
+        emb_ND = np.zeros((len(builder.records), encoder.spec.dim), np.float16)
+        captions = {row: record["caption"] for row, record in enumerate(builder.records) if record["caption"]}
         if captions:
-            emb_ND[list(captions)] = encoder.encode_texts(list(captions.values()))
+            texts_ND = encoder.encode_texts(list(captions.values()))
+            emb_ND[list(captions)] = _checked(texts_ND, encoder.spec, len(captions))
         return emb_ND
 
 
+def _checked(emb_BD: np.ndarray, spec: EncoderSpec, count: int) -> np.ndarray:
+    """Returns an encoder's vectors after checking them. Scores are inner products, so vectors must have length 1.
+
+    Raises:
+        InputError: if the shape is not what the spec says, or a finite vector has neither length 1 nor length 0.
+    """
+    if emb_BD.shape != (count, spec.dim):
+        raise InputError(
+            f"encoder {spec.name} returned vectors of shape {emb_BD.shape} for {count} inputs; its spec.dim is "
+            f"{spec.dim}, so the shape must be {(count, spec.dim)}"
+        )
+    lengths_B = np.linalg.norm(emb_BD.astype(np.float32), axis=1)
+    lengths_B = lengths_B[np.isfinite(lengths_B) & (lengths_B > 0)]
+    wrong_B = lengths_B[np.abs(lengths_B - 1) > _LENGTH_TOLERANCE]
+    if wrong_B.size:
+        raise InputError(
+            f"encoder {spec.name} returned a vector of length {wrong_B[0]:.4g}; divide vectors by their length, it "
+            "must be 1"
+        )
+    return emb_BD
+
+
 def _not_finite(record: Record) -> Failure:
-    detail = "an encoder gave a vector that is not finite"
+    detail = "an encoder returned a vector that is not finite"
     return Failure(key=record["key"], shard=record["shard"], reason=Reason.NOT_FINITE, detail=detail)

@@ -1,41 +1,73 @@
-"""Encoders by name: `family:weights`, say `conse`, `cn_clip:ViT-B-16`, `hf:openai/clip-vit-base-patch32`."""
+"""Encoders by name: `family:weights`, for example `conse`, `cn_clip:ViT-B-16`, `hf:openai/clip-vit-base-patch32`.
+
+To use an encoder of your own in Python, pass the object itself to `embed`, `Gallery.open`, `build_index` or `evaluate`:
+any object that satisfies `ImageEncoder` (and `TextEncoder`, to search by text). To load it by name, from the command
+line and in several processes, declare an `EncoderFamily`. Encoders that run in torch can build on
+`torch_encoder.TorchImageEncoder` and `TorchDualEncoder`.
+"""
 
 from __future__ import annotations
 
 import importlib
 
 from ...datasets.errors import InputError
-from .spec import EncoderSpec, ImageEncoder, TextEncoder
+from .entry_points import load_family, package, registered
+from .family import EncoderFamily, LoadEncoder
+from .packages import require
+from .preprocessing import Preprocess, preprocess
+from .spec import EncoderSpec, ImageEncoder, Interpolation, Precision, Resize, TextEncoder
 
-__all__ = ["FAMILIES", "EncoderSpec", "ImageEncoder", "TextEncoder", "load_encoder"]
+__all__ = [
+    "EncoderFamily",
+    "EncoderSpec",
+    "ImageEncoder",
+    "Interpolation",
+    "LoadEncoder",
+    "Precision",
+    "Preprocess",
+    "Resize",
+    "TextEncoder",
+    "load_encoder",
+    "preprocess",
+]
 
-# Family → (module, what may stand behind the colon). Modules are imported when asked for: they need torch and more.
-FAMILIES = {
-    "conse": ("conse", ""),
-    "cn_clip": ("cn_clip", "ViT-B-16, ViT-L-14, ViT-L-14-336, ViT-H-14, RN50 or the path of a .pt file"),
-    "hf": ("transformers_clip", "a model repository or folder of transformers (clip, chinese_clip, siglip, dinov2 …)"),
-    "open_clip": ("open_clip", "an architecture/a tag of its weights or the path of a checkpoint"),
+# Family → the module here that declares it as `FAMILY`; it is imported when a name needs it.
+_BUILT_IN = {
+    "conse": "conse",
+    "cn_clip": "cn_clip",
+    "hf": "transformers_clip",
+    "open_clip": "open_clip",
 }
 
 
-def load_encoder(name: str, *, device: str = "auto", precision: str = "auto") -> ImageEncoder:
+def load_encoder(name: str, *, device: str = "auto", precision: Precision = "auto") -> ImageEncoder:
     """Loads an encoder with its weights; it is also a `TextEncoder` if the model has a text side.
 
     Args:
         name: `family` or `family:weights`.
         device: `auto` (the first GPU, else the CPU), or a device as torch names it.
-        precision: `auto` (bf16 where the hardware multiplies it, else fp32), `fp32` or `bf16`.
+        precision: `auto` (bf16 if the hardware multiplies it, else fp32), `fp32` or `bf16`.
 
     Raises:
-        InputError: if the name is not known, a package is missing, or the weights cannot be had.
+        InputError: if the name is not known, a package is missing, or the weights cannot be loaded.
     """
-    family, colon, weights = name.partition(":")
-    module, argument = FAMILIES.get(family, ("", ""))
-    if not module or bool(argument) != bool(weights) or (colon and not weights):
+    prefix, colon, weights = name.partition(":")
+    family = _family(prefix)
+    if family is None or not family.takes(colon, weights):
         raise InputError(f"encoder {name!r} is not known; give one of: {_usage()}")
-    loader = importlib.import_module(f".{module}", __package__)
-    return loader.load(name, weights, device=device, precision=precision)
+    require(name, family.requirement, *family.packages)
+    return family.load(name, weights, device=device, precision=precision)
+
+
+def _family(name: str) -> EncoderFamily | None:
+    if name in _BUILT_IN:
+        return importlib.import_module(f".{_BUILT_IN[name]}", __package__).FAMILY
+    entry = registered(frozenset(_BUILT_IN)).get(name)
+    return load_family(entry) if entry else None
 
 
 def _usage() -> str:
-    return "; ".join(f"{family}:<{argument}>" if argument else family for family, (_, argument) in FAMILIES.items())
+    """All families. Those of other packages are not imported for it, because one that is broken would hide the rest."""
+    built_in = [family.usage for name in _BUILT_IN if (family := _family(name))]
+    others = [f"{name} (of the package {package(entry)})" for name, entry in registered(frozenset(_BUILT_IN)).items()]
+    return "; ".join((*built_in, *others))

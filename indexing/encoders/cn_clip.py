@@ -1,4 +1,4 @@
-"""Chinese-CLIP's own package: its five published models by name, or a local checkpoint of one of their shapes."""
+"""Chinese-CLIP through its own package: five published models by name, or a local checkpoint of the same shape."""
 
 from __future__ import annotations
 
@@ -8,33 +8,36 @@ import pickle
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from ...datasets.errors import InputError
-from .packages import require
-from .spec import EncoderSpec
-from .torch_encoder import TorchDualEncoder, resolve_device, resolve_dtype, warn_of_cuts, weights_sha256
+from .family import EncoderFamily
+from .spec import EncoderSpec, ImageEncoder, Precision
 
-_CONTEXT = 52  # tokens, with the two that mark begin and end
-_CACHE = Path("~/.cache/clip").expanduser()  # where cn_clip itself keeps what it downloads
+if TYPE_CHECKING:
+    import torch
+
+_CONTEXT = 52  # tokens, including the two that mark the beginning and the end
+_CACHE = Path("~/.cache/clip").expanduser()  # where cn_clip itself keeps its downloads
 
 
-def load(name: str, weights: str, *, device: str, precision: str) -> TorchDualEncoder:
-    """Loads one of cn_clip's models; `weights` is its name there or the path of a `.pt` file."""
-    require(name, "cn-clip", "cn_clip")
+def load(name: str, weights: str, *, device: str, precision: Precision) -> ImageEncoder:
+    """Loads a model of cn_clip; `weights` is its name there or the path of a `.pt` file."""
     from cn_clip import clip
     from cn_clip.clip.utils import create_model
 
+    from .torch_encoder import TorchDualEncoder, resolve_device, resolve_dtype, warn_of_cuts, weights_sha256
+
     state = _state_dict(name, _checkpoint(name, weights))
     architecture, resolution = _architecture(name, state)
-    with contextlib.redirect_stdout(sys.stderr):  # it prints its configuration, and stdout is for results
+    with contextlib.redirect_stdout(sys.stderr):  # it prints its configuration, but stdout is for results
         model = create_model(architecture)
     missing = model.load_state_dict(state, strict=False).missing_keys
     if missing:
-        raise InputError(f"{weights} lacks {len(missing)} tensors of {architecture}, say {missing[0]}; is it complete?")
-    # `eval`, since cn_clip hands models out in training mode, where dropout makes every vector a different one.
+        raise InputError(
+            f"{weights} lacks {len(missing)} tensors of {architecture}, for example {missing[0]}; is it complete?"
+        )
+    # cn_clip returns models in training mode, in which dropout makes every vector different.
     model = model.float().eval()
 
     spec = EncoderSpec(
@@ -56,11 +59,20 @@ def load(name: str, weights: str, *, device: str, precision: str) -> TorchDualEn
     model.to(where, dtype)
 
     def text_features(texts: list[str]) -> torch.Tensor:
-        # `clip.tokenize` cuts in silence; two tokens mark begin and end.
+        # `clip.tokenize` cuts without a warning; two tokens mark the beginning and the end.
         warn_of_cuts((len(model.tokenizer.tokenize(text)) + 2 for text in texts), _CONTEXT)
         return model.encode_text(clip.tokenize(texts, context_length=_CONTEXT).to(where))
 
     return TorchDualEncoder(spec, model.encode_image, text_features, device=where, dtype=dtype)
+
+
+FAMILY = EncoderFamily(
+    name="cn_clip",
+    weights="ViT-B-16, ViT-L-14, ViT-L-14-336, ViT-H-14, RN50 or the path of a .pt file",
+    packages=("cn_clip",),
+    requirement="diantu[cn-clip]",
+    load=load,
+)
 
 
 def _checkpoint(name: str, weights: str) -> Path:
@@ -70,7 +82,7 @@ def _checkpoint(name: str, weights: str) -> Path:
     if weights in clip.available_models():
         try:
             return Path(_download(weights, str(_CACHE)))
-        except Exception as error:  # whatever the hub's client raises, offline or refused
+        except Exception as error:  # the hub's client may raise anything if it is offline or refused
             reason = " ".join(str(error).split("\n")[0].split())
             raise InputError(
                 f"the weights of {name!r} cannot be downloaded ({reason}); put the .pt file into {_CACHE}, or give its "
@@ -84,19 +96,21 @@ def _checkpoint(name: str, weights: str) -> Path:
 
 
 def _state_dict(name: str, path: Path) -> dict[str, torch.Tensor]:
+    import torch
+
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise InputError(f"{path} of encoder {name!r} is no checkpoint that can be loaded safely: {error}") from error
+        raise InputError(f"{path} of encoder {name!r} cannot be loaded safely as a checkpoint: {error}") from error
     state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else {}
     state = {key.removeprefix("module."): value for key, value in state.items()}
     if "text_projection" not in state:
-        raise InputError(f"{path} holds no weights of Chinese-CLIP (no tensor text_projection)")
+        raise InputError(f"{path} has no weights of Chinese-CLIP (no tensor text_projection)")
     return {key: value for key, value in state.items() if "bert.pooler" not in key}
 
 
 def _architecture(name: str, state: Mapping[str, torch.Tensor]) -> tuple[str, int]:
-    """Which of the package's configurations a checkpoint has, read off its shapes: ("ViT-B-16@RoBERTa-…", 224)."""
+    """The configuration of the package that fits a checkpoint's shapes: ("ViT-B-16@RoBERTa-…", 224)."""
     import cn_clip.clip
 
     configs = Path(cn_clip.clip.__file__).parent / "model_configs"
@@ -109,7 +123,7 @@ def _architecture(name: str, state: Mapping[str, torch.Tensor]) -> tuple[str, in
         if "text_hidden_size" in config and _text_fits(config, state):
             text = path.stem
     if vision is None or text is None:
-        raise InputError(f"the checkpoint of {name!r} has the shape of none of Chinese-CLIP's models")
+        raise InputError(f"the checkpoint of {name!r} does not have the shape of any model of Chinese-CLIP")
     return f"{vision[0]}@{text}", vision[1]
 
 

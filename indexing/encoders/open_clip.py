@@ -1,4 +1,4 @@
-"""Models of open_clip: any of its architectures, with published weights by their tag or a local checkpoint."""
+"""Models of open_clip: any of its architectures, with published weights by tag, or with a local checkpoint."""
 
 from __future__ import annotations
 
@@ -7,46 +7,29 @@ import logging
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
+from typing import TYPE_CHECKING, Any
 
 from ...datasets.errors import InputError
-from .packages import require
-from .spec import EncoderSpec
-from .torch_encoder import TorchDualEncoder, resolve_device, resolve_dtype, warn_of_cuts, weights_sha256
+from .family import EncoderFamily
+from .spec import EncoderSpec, ImageEncoder, Precision, PreprocessingFields, Resize
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
-# What loading raises over files that are something else than a checkpoint of the architecture.
-_NO_CHECKPOINT = (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, KeyError, AttributeError)
-# open_clip's name of a way to resize → ours. It has a third, "longest", which pads; no published weights use it.
-_RESIZE = {"squash": "squash", "shortest": "shortest_edge_crop_rounded"}
+# open_clip's name for a way to resize → ours. It has a third, "longest", which pads; no published weights use it.
+_RESIZE: dict[str, Resize] = {"squash": "squash", "shortest": "shortest_edge_crop_rounded"}
 
 
-def load(name: str, weights: str, *, device: str, precision: str) -> TorchDualEncoder:
+def load(name: str, weights: str, *, device: str, precision: Precision) -> ImageEncoder:
     """Loads a model; `weights` is `<architecture>/<tag>` or `<architecture>/<path of a checkpoint>`."""
-    require(name, "open-clip", "open_clip")
-    import open_clip
+    from .torch_encoder import TorchDualEncoder, resolve_device, resolve_dtype, warn_of_cuts, weights_sha256
 
     architecture, _, pretrained = weights.partition("/")
     config = _config(architecture, pretrained)
     source, preprocessing = _source(name, architecture, pretrained, quick_gelu=config.get("quick_gelu", False))
-    try:
-        model: Any = open_clip.create_model(architecture, source, weights_only=True, force_preprocess_cfg=preprocessing)
-        tokenizer: Any = open_clip.get_tokenizer(architecture)
-    except _NO_CHECKPOINT as error:
-        raise InputError(
-            f"{pretrained} holds no weights of {architecture} that can be loaded safely ({_reason(error)})"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"encoder {name!r} cannot be loaded ({_reason(error)}); its tokenizer may lie in a model repository, which "
-            "this machine must have reached once"
-        ) from error
-    model.eval()  # open_clip hands models out in training mode
-
+    model, tokenizer = _model_and_tokenizer(name, architecture, source, preprocessing)
     context = int(tokenizer.context_length)
     spec = EncoderSpec(
         name=name,
@@ -54,7 +37,7 @@ def load(name: str, weights: str, *, device: str, precision: str) -> TorchDualEn
         weights_sha256=weights_sha256(model.state_dict()),
         dim=config["embed_dim"],
         text_context=context,
-        # ViT-B-32 and ViT-B-32-quickgelu have the same tensors and give different vectors.
+        # ViT-B-32 and ViT-B-32-quickgelu have the same tensors but return different vectors.
         architecture=architecture,
         **_preprocessing(name, model.visual.preprocess_cfg),
     )
@@ -69,8 +52,38 @@ def load(name: str, weights: str, *, device: str, precision: str) -> TorchDualEn
     return TorchDualEncoder(spec, model.encode_image, text_features, device=where, dtype=dtype)
 
 
+FAMILY = EncoderFamily(
+    name="open_clip",
+    weights="an architecture/a tag of its weights or the path of a checkpoint",
+    packages=("open_clip",),
+    requirement="diantu[open-clip]",
+    load=load,
+)
+
+
+def _model_and_tokenizer(name: str, architecture: str, source: str, preprocessing: dict[str, Any]) -> tuple[Any, Any]:
+    import open_clip
+    from safetensors import SafetensorError
+
+    # What loading raises for files that are not a checkpoint of the architecture.
+    no_checkpoint = (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, KeyError, AttributeError)
+    try:
+        model = open_clip.create_model(architecture, source, weights_only=True, force_preprocess_cfg=preprocessing)
+        tokenizer = open_clip.get_tokenizer(architecture)
+    except no_checkpoint as error:
+        raise InputError(
+            f"{source} holds no weights of {architecture} that can be loaded safely ({_reason(error)})"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"encoder {name!r} cannot be loaded ({_reason(error)}); its tokenizer may be in a model repository, which "
+            "this machine must have downloaded once"
+        ) from error
+    return model.eval(), tokenizer  # open_clip returns models in training mode
+
+
 def _config(architecture: str, pretrained: str) -> dict[str, Any]:
-    """open_clip's description of an architecture."""
+    """Returns open_clip's description of an architecture."""
     import open_clip
 
     config = open_clip.get_model_config(architecture) if architecture in open_clip.list_models() else None
@@ -86,7 +99,7 @@ def _config(architecture: str, pretrained: str) -> dict[str, Any]:
 
 
 def _source(name: str, architecture: str, pretrained: str, *, quick_gelu: bool) -> tuple[str, dict[str, Any]]:
-    """What open_clip is to load, a tag or a file's path, and the preprocessing where it would not know it."""
+    """What open_clip loads, a tag or the path of a file, and the preprocessing if open_clip would not know it."""
     import open_clip
 
     tag = open_clip.get_pretrained_cfg(architecture, pretrained)
@@ -98,15 +111,15 @@ def _source(name: str, architecture: str, pretrained: str, *, quick_gelu: bool) 
                 f"{_tags(architecture)}"
             )
         return str(path), _preprocessing_of_tags(architecture)
-    # open_clip only warns here, and gives vectors of an activation that the weights were not trained with.
+    # open_clip only warns here, and computes with an activation that the weights were not trained with.
     if tag.get("quick_gelu") and not quick_gelu:
         raise InputError(
             f"the weights {pretrained!r} were trained with QuickGELU, which {architecture} does not have; give "
             f"open_clip:{architecture}-quickgelu/{pretrained}"
         )
     try:
-        open_clip.download_pretrained(tag)  # here, since `create_model` would log the error besides raising it
-    except Exception as error:  # whatever the client raises, offline or refused
+        open_clip.download_pretrained(tag)  # here, because `create_model` would log the error in addition to raising it
+    except Exception as error:  # the client may raise anything if it is offline or refused
         raise InputError(
             f"the weights of {name!r} cannot be downloaded ({_reason(error)}); give the path of the checkpoint as "
             f"open_clip:{architecture}/<path>"
@@ -115,9 +128,9 @@ def _source(name: str, architecture: str, pretrained: str, *, quick_gelu: bool) 
 
 
 def _preprocessing_of_tags(architecture: str) -> dict[str, Any]:
-    """The preprocessing that all published weights of an architecture share, for a checkpoint, which has none.
+    """The preprocessing that all published weights of an architecture share; a checkpoint does not store its own.
 
-    open_clip takes CLIP's for every file, which is wrong for SigLIP, CLIPA, MobileCLIP and others.
+    open_clip uses CLIP's for every file, which is wrong for SigLIP, CLIPA, MobileCLIP and others.
     """
     import open_clip
 
@@ -132,7 +145,7 @@ def _preprocessing_of_tags(architecture: str) -> dict[str, Any]:
     if len(different) > 1:
         log.warning(
             "weights of %s were published with %d kinds of preprocessing, and a checkpoint does not say which is its "
-            "own; open_clip's default is taken",
+            "own; open_clip's default is used",
             architecture,
             len(different),
         )
@@ -146,19 +159,19 @@ def _tags(architecture: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The beginning of an error's text, in one line; torch goes on with how to switch its safety off."""
+    """The first sentence of an error, in one line. The rest of torch's text says how to switch its safety off."""
     return " ".join(str(error).split())[:200].partition(". ")[0]
 
 
 def _num_tokens(tokenizer: Any, text: str) -> int:
-    """How many tokens a text has before it is cut, with those that mark begin and end."""
-    if hasattr(tokenizer, "encode"):  # CLIP's own; all others are transformers' in a wrapper
+    """The number of tokens of a text before it is cut, including those that mark the beginning and the end."""
+    if hasattr(tokenizer, "encode"):  # CLIP's own tokenizer; all others wrap one of transformers
         return len(tokenizer.encode(text)) + 2
     return len(tokenizer.tokenizer(tokenizer.clean_fn(text))["input_ids"])
 
 
-def _preprocessing(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """open_clip's settings in our words; every one of them decides the vectors, so none is guessed."""
+def _preprocessing(name: str, config: Mapping[str, Any]) -> PreprocessingFields:
+    """open_clip's settings under our names. Each one decides the vectors, so none is guessed."""
     size = config["size"]
     height, width = (size, size) if isinstance(size, int) else size
     if height != width or config["resize_mode"] not in _RESIZE:
@@ -170,7 +183,7 @@ def _preprocessing(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
         "image_size": height,
         "resize": _RESIZE[config["resize_mode"]],
         "resize_size": height,
-        # As open_clip reads it: everything but "bilinear" is bicubic.
+        # As in open_clip: everything except "bilinear" is bicubic.
         "interpolation": "bilinear" if config["interpolation"] == "bilinear" else "bicubic",
         "mean": _channels(config["mean"]),
         "std": _channels(config["std"]),

@@ -1,4 +1,4 @@
-"""Optional packages: checked once, answered with the pip line that brings them."""
+"""Checks on optional packages: whether they are installed, and whether their files are the ones that were tested."""
 
 from __future__ import annotations
 
@@ -9,31 +9,34 @@ from pathlib import Path
 from ...datasets.errors import InputError
 
 
-def require(encoder: str, extra: str, *modules: str) -> None:
-    """Checks that modules can be found, without importing them.
+def require(encoder: str, requirement: str, *packages: str) -> None:
+    """Checks that packages are installed, without importing them.
+
+    Args:
+        encoder: the encoder that needs them, for the message.
+        requirement: what `pip install` must be given to install them.
+        packages: names of modules.
 
     Raises:
-        InputError: with the pip line, if one is missing.
+        InputError: with the pip command, if one is missing.
     """
-    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    missing = [module for module in packages if importlib.util.find_spec(module) is None]
     if missing:
         names = ", ".join(missing)
-        raise InputError(
-            f'encoder {encoder!r} needs {names}, which is not installed; run: pip install "diantu[{extra}]"'
-        )
+        raise InputError(f'encoder {encoder!r} needs {names}, which is not installed; run: pip install "{requirement}"')
 
 
 def verified(path: Path, sha256: str) -> Path:
-    """The path, once its bytes are known to be the ones that were tested.
+    """Returns the path after checking that its bytes are the ones that were tested.
 
     Raises:
         InputError: if the file is missing or its sha256 differs.
     """
     if not path.is_file():
-        raise InputError(f"the weights {path} are missing; reinstall the package that brings them")
+        raise InputError(f"the weights {path} are missing; reinstall the package that contains them")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
         raise InputError(
-            f"the weights {path} have sha256 {found}, expected {sha256}; reinstall the package that brings them"
+            f"the weights {path} have sha256 {found}, expected {sha256}; reinstall the package that contains them"
         )
     return path

@@ -1,4 +1,4 @@
-"""What an encoder is: its description, and the two things that it may be able to do.
+"""What an encoder is: the description of its vectors, and the two protocols that it may satisfy.
 
 Shapes: B batch, H height, W width, C channels (3), D dimension of the vectors.
 """
@@ -9,46 +9,81 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, get_args, runtime_checkable
 
 import numpy as np
+
+from ...datasets.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
+Resize = Literal["squash", "shortest_edge_crop", "shortest_edge_crop_rounded"]
+Interpolation = Literal["bicubic", "bilinear", "lanczos", "nearest"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class PreprocessingFields(TypedDict):
+    """The fields of an `EncoderSpec` that describe its preprocessing."""
+
+    image_size: int
+    resize: Resize
+    resize_size: int
+    interpolation: Interpolation
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSpec:
-    """All that decides what vectors an encoder gives, and where its weights come from.
+    """Everything that decides which vectors an encoder returns, and where its weights come from.
 
-    `resize` is "squash" (both sides to `image_size`), "shortest_edge_crop" (shortest side to `resize_size`, then the
-    middle `image_size` square) or "shortest_edge_crop_rounded" (the same, but half a pixel of offset is rounded, as
-    torchvision does, and not cut off, as transformers does). `mean` and `std` apply to values scaled to 0..1.
-    `text_context` is the number of tokens that a text may have, 0 where texts are not limited or not encoded at all.
-    `architecture` is the model's name where the same weights fit several, which differ in their activations, say.
+    A small encoder of your own needs only `name`, `dim` and `image_size`.
+
+    Attributes:
+        name: `family` or `family:weights`. A gallery stores it, and its folder names are derived from it.
+        weights: where the weights come from.
+        weights_sha256: the weights' checksum; empty for an encoder without weights.
+        dim: the dimension of the vectors.
+        image_size: height and width of the model's input, in pixels.
+        resize: "squash" (both sides to `image_size`), "shortest_edge_crop" (the shortest side to `resize_size`, then
+            the central square of `image_size`) or "shortest_edge_crop_rounded" (the same, but half a pixel of offset is
+            rounded, as in torchvision, instead of truncated, as in transformers).
+        resize_size: the shortest side before the crop, in pixels; 0 stands for `image_size`.
+        interpolation: the filter that resizes.
+        mean: subtracted from each channel, whose values are scaled to 0..1.
+        std: what each channel is divided by after that.
+        text_context: the maximum number of tokens of a text; 0 if texts have no limit, or the encoder has no text side.
+        architecture: the model's name, if the same weights fit several models, for example with other activations.
+        revision: the commit of the model repository.
+        licence: of the weights.
     """
 
     name: str
-    weights: str
-    weights_sha256: str
+    weights: str = ""
+    weights_sha256: str = ""
     dim: int
     image_size: int
-    resize: str
-    resize_size: int
-    interpolation: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    resize: Resize = "squash"
+    resize_size: int = 0
+    interpolation: Interpolation = "bicubic"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     text_context: int = 0
     architecture: str = ""
     revision: str | None = None
     licence: str | None = None
 
+    def __post_init__(self) -> None:
+        if not self.resize_size:
+            object.__setattr__(self, "resize_size", self.image_size)
+
     @property
     def fingerprint(self) -> str:
         """16 hex digits over everything that decides the vectors.
 
-        That is the family, the weights' bytes and the preprocessing, but not the name or folder of the weights: a
-        model that was moved, or saved anew in another file format, is still the same encoder.
+        This covers the family, the bytes of the weights and the preprocessing, but not the name or the folder of the
+        weights: a model that was moved, or saved again in another file format, is still the same encoder.
         """
         about = {"name", "weights", "revision", "licence"}
         facts = {name: value for name, value in self._fields().items() if name not in about}
@@ -59,7 +94,7 @@ class EncoderSpec:
     def slug(self) -> str:
         """The name as a folder name: `cn_clip:ViT-B-16` → `cn_clip_ViT-B-16`, `hf:/models/clip` → `hf_clip`.
 
-        The architecture is part of it: `open_clip:ViT-B-32/openai` → `open_clip_ViT-B-32_openai`.
+        It includes the architecture: `open_clip:ViT-B-32/openai` → `open_clip_ViT-B-32_openai`.
         """
         family, _, weights = self.name.partition(":")
         last = weights.rstrip("/").rpartition("/")[2]
@@ -80,21 +115,40 @@ class EncoderSpec:
         return cls(**{**known, "mean": tuple(known["mean"]), "std": tuple(known["std"])})
 
     def _fields(self) -> dict[str, Any]:
-        """All fields; an empty `architecture` is left out, so that specs from before it keep their fingerprint."""
+        """All fields, without an empty `architecture`: specs written before that field existed keep their fingerprint.
+
+        The other defaults are included, so that a spec that states them has the same fingerprint.
+        """
         return {name: value for name, value in asdict(self).items() if value or name != "architecture"}
+
+
+def as_precision(name: str) -> Precision:
+    """Returns a precision that a user gave as text.
+
+    Raises:
+        InputError: if it is not known.
+    """
+    for precision in get_args(Precision):
+        if precision == name:
+            return precision
+    raise InputError(f"precision {name!r} is not known; give one of: {', '.join(get_args(Precision))}")
 
 
 @runtime_checkable
 class ImageEncoder(Protocol):
-    """Turns pictures into vectors."""
+    """Turns images into vectors. Any object with these three members is one; it need not be registered."""
 
     @property
     def spec(self) -> EncoderSpec:
-        """What this encoder is."""
+        """The description of this encoder."""
         ...
 
     def preprocess(self, rgb_HWC: np.ndarray) -> np.ndarray:
-        """A picture of any size, uint8 → `pixels_CHW` of the encoder's size, uint8."""
+        """An image of any size, uint8 → `pixels_CHW` of the encoder's input size, uint8.
+
+        Embedding with `num_workers` > 0 sends a pickled copy of this callable to every worker process. A bound method
+        takes its whole object there; an attribute that holds `Preprocess(spec)` takes only the spec.
+        """
         ...
 
     def encode_images(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
@@ -104,11 +158,11 @@ class ImageEncoder(Protocol):
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """Turns texts into vectors of the same space. DINOv2 is not one: it has no text side."""
+    """Turns texts into vectors of the same space. DINOv2 is not one, because it has no text side."""
 
     @property
     def spec(self) -> EncoderSpec:
-        """What this encoder is."""
+        """The description of this encoder."""
         ...
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:

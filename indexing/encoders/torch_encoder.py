@@ -1,4 +1,4 @@
-"""What all encoders that run in torch share: device, precision, normalising, unit vectors."""
+"""What all encoders that run in torch share: device, precision, normalisation, unit vectors."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ import numpy as np
 import torch
 
 from ...datasets.errors import InputError
-from .preprocess import preprocess
-from .spec import EncoderSpec
+from .preprocessing import Preprocess
+from .spec import EncoderSpec, as_precision
 
 log = logging.getLogger(__name__)
 
-PRECISIONS = ("auto", "fp32", "bf16")
 _TEXT_BATCH = 256
 
 
 class TorchImageEncoder:
-    """An image encoder whose model is a function from normalised pixels to features."""
+    """An image encoder whose model is a function from normalised pixels to features of any length, `emb_BD`."""
 
     def __init__(
         self,
@@ -31,15 +30,12 @@ class TorchImageEncoder:
         dtype: torch.dtype,
     ) -> None:
         self.spec = spec
+        self.preprocess = Preprocess(spec)
         self._image_features = image_features
         self._device = device
         self._dtype = dtype
         self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
-
-    def preprocess(self, rgb_HWC: np.ndarray) -> np.ndarray:
-        """See `ImageEncoder`."""
-        return preprocess(rgb_HWC, self.spec)
 
     @torch.inference_mode()
     def encode_images(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
@@ -51,7 +47,7 @@ class TorchImageEncoder:
 
 
 class TorchDualEncoder(TorchImageEncoder):
-    """An image encoder that encodes texts too."""
+    """An image encoder that also encodes texts, by a function from texts to features."""
 
     def __init__(
         self,
@@ -75,16 +71,16 @@ class TorchDualEncoder(TorchImageEncoder):
 
 
 def unit_norm(emb_BD: torch.Tensor) -> torch.Tensor:
-    """Rows scaled to length 1; a row of zeros stays one."""
+    """Scales rows to length 1; a row of zeros stays zero."""
     return torch.nn.functional.normalize(emb_BD, dim=-1)
 
 
 def warn_of_cuts(lengths: Iterable[int], context: int) -> None:
-    """Says how many of the texts, given by their numbers of tokens, are cut: their ends are not searched."""
+    """Warns how many texts, given by their numbers of tokens, are cut: what was cut off is not searched."""
     too_long = [length > context for length in lengths]
     if any(too_long):
         log.warning(
-            "%d of %d texts are longer than %d tokens; what lies beyond is not searched",
+            "%d of %d texts are longer than %d tokens; the rest of them is not searched",
             sum(too_long),
             len(too_long),
             context,
@@ -92,7 +88,7 @@ def warn_of_cuts(lengths: Iterable[int], context: int) -> None:
 
 
 def weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
-    """sha256 over names, shapes, types and bytes of a state dict, whatever file format it was read from."""
+    """sha256 over names, shapes, types and bytes of a state dict; independent of the file format it was read from."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -102,10 +98,10 @@ def weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` → the first GPU, else the CPU; anything else as torch names it.
+    """`auto` → the first GPU, else the CPU; any other name as in torch.
 
     Raises:
-        InputError: if torch does not know the device or it is not there.
+        InputError: if torch does not know the device, or it is not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -122,16 +118,15 @@ def resolve_dtype(precision: str, device: torch.device) -> torch.dtype:
     """`auto` → bf16 on GPUs and on CPUs that multiply it in hardware (AVX512-BF16, AMX), else fp32.
 
     Raises:
-        InputError: if the precision is not one of `PRECISIONS`.
+        InputError: if the precision is not known.
     """
-    if precision not in PRECISIONS:
-        raise InputError(f"precision {precision!r} is not known; give one of: {', '.join(PRECISIONS)}")
-    if precision == "auto":
-        precision = "bf16" if device.type == "cuda" or _cpu_has_bf16() else "fp32"
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+    chosen = as_precision(precision)
+    if chosen == "auto":
+        chosen = "bf16" if device.type == "cuda" or _cpu_has_bf16() else "fp32"
+    return torch.bfloat16 if chosen == "bf16" else torch.float32
 
 
 def _cpu_has_bf16() -> bool:
-    # Older releases of torch have no such table: fp32 there, which is right everywhere.
+    # Older releases of torch have no such table; fp32, which is always correct, is used there.
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

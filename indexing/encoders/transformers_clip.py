@@ -1,57 +1,37 @@
-"""Models of transformers, by repository or folder: CLIP, Chinese-CLIP, SigLIP; DINOv2 and DINOv3 (pictures alone)."""
+"""Models of transformers, by repository or folder: CLIP, Chinese-CLIP, SigLIP; DINOv2 and DINOv3 (images only)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
-import torch
 from PIL import Image
 
 from ...datasets.errors import InputError
+from .family import EncoderFamily
 from .packages import require
-from .spec import EncoderSpec
-from .torch_encoder import (
-    TorchDualEncoder,
-    TorchImageEncoder,
-    resolve_device,
-    resolve_dtype,
-    warn_of_cuts,
-    weights_sha256,
-)
+from .spec import EncoderSpec, ImageEncoder, Interpolation, Precision, PreprocessingFields
+
+if TYPE_CHECKING:
+    import torch
+
+_REQUIREMENT = "diantu[hf]"
 
 _DUAL = {"clip": "CLIPModel", "chinese_clip": "ChineseCLIPModel", "siglip": "SiglipModel"}
-_IMAGES_ALONE = {
+_IMAGES_ONLY = {
     "dinov2": "Dinov2Model",
     "dinov2_with_registers": "Dinov2WithRegistersModel",
     "dinov3_vit": "DINOv3ViTModel",
 }
-_MODELS = {**_DUAL, **_IMAGES_ALONE}
-# Chinese-CLIP was trained on texts of 52 tokens, though its text model has 512 positions.
+_MODELS = {**_DUAL, **_IMAGES_ONLY}
+# Chinese-CLIP was trained on texts of 52 tokens, although its text model has 512 positions.
 _TEXT_CONTEXT = {"chinese_clip": 52}
 
 
-def load(name: str, weights: str, *, device: str, precision: str) -> TorchImageEncoder:
+def load(name: str, weights: str, *, device: str, precision: Precision) -> ImageEncoder:
     """Loads a model with its own preprocessing; `weights` is a repository or a folder."""
-    import transformers
+    from .torch_encoder import TorchDualEncoder, TorchImageEncoder, resolve_device, resolve_dtype, weights_sha256
 
-    try:
-        config = transformers.AutoConfig.from_pretrained(weights)
-        _check_type(name, config.model_type)
-        model = getattr(transformers, _MODELS[config.model_type]).from_pretrained(weights, dtype=torch.float32).eval()
-        processor = transformers.AutoImageProcessor.from_pretrained(weights)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(weights) if config.model_type in _DUAL else None
-    except ImportError as error:
-        raise InputError(
-            f'encoder {name!r} needs a package that is not installed ({_reason(error)}); run: pip install "diantu[hf]"'
-        ) from error
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"encoder {name!r} cannot be loaded ({_reason(error)}); give a folder with config, weights, preprocessor "
-            "and tokenizer, or a repository that this machine can reach"
-        ) from error
-
+    config, model, processor, tokenizer = _from_pretrained(name, weights)
     context = _text_context(config) if tokenizer else 0
     spec = EncoderSpec(
         name=name,
@@ -66,7 +46,7 @@ def load(name: str, weights: str, *, device: str, precision: str) -> TorchImageE
     dtype = resolve_dtype(precision, where)
     _move(model, where, dtype)
     if tokenizer is None:
-        # The class token after the last norm; for all three the models' documentation calls it the picture's feature.
+        # The class token after the last norm, which the documentation of all three models uses as the image's feature.
         return TorchImageEncoder(
             spec, lambda pixels: model(pixel_values=pixels).pooler_output, device=where, dtype=dtype
         )
@@ -81,18 +61,54 @@ def load(name: str, weights: str, *, device: str, precision: str) -> TorchImageE
     return TorchDualEncoder(spec, image_features, text_features, device=where, dtype=dtype)
 
 
+FAMILY = EncoderFamily(
+    name="hf",
+    weights="a model repository or folder of transformers (clip, chinese_clip, siglip, dinov2 …)",
+    packages=("transformers",),
+    requirement=_REQUIREMENT,
+    load=load,
+)
+
+
+def _from_pretrained(name: str, weights: str) -> tuple[Any, Any, Any, Any]:
+    """The configuration, the model in fp32, its image processor, and its tokenizer or None."""
+    import torch
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(weights)
+        _check_type(name, config.model_type)
+        model = getattr(transformers, _MODELS[config.model_type]).from_pretrained(weights, dtype=torch.float32).eval()
+        processor = transformers.AutoImageProcessor.from_pretrained(weights)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(weights) if config.model_type in _DUAL else None
+    except ImportError as error:
+        raise InputError(
+            f"encoder {name!r} needs a package that is not installed ({_reason(error)}); run: pip install "
+            f'"{_REQUIREMENT}"'
+        ) from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"encoder {name!r} cannot be loaded ({_reason(error)}); give a folder with config, weights, preprocessor "
+            "and tokenizer, or a repository that this machine can reach"
+        ) from error
+    return config, model, processor, tokenizer
+
+
 def _check_type(name: str, model_type: str) -> None:
     if model_type == "siglip2":
-        # NaFlex: up to 256 patches in the picture's own shape. Squashed to a square the model gives other vectors.
+        # NaFlex: up to 256 patches in the image's own shape. Given a square, the model returns other vectors.
         raise InputError(
-            f"{name!r} is a NaFlex model (type 'siglip2'), which takes pictures in their own shape and not squares, "
-            "which is not supported; give SigLIP 2 of a fixed resolution, say hf:google/siglip2-base-patch16-256"
+            f"{name!r} is a NaFlex model (type 'siglip2'), which takes images in their own shape instead of squares; "
+            "this is not supported; give SigLIP 2 of a fixed resolution, for example "
+            "hf:google/siglip2-base-patch16-256"
         )
     if model_type not in _MODELS:
         allowed = ", ".join(_MODELS)
-        raise InputError(f"{name!r} is a model of type {model_type!r}; the types that can be used: {allowed}")
+        raise InputError(f"{name!r} is a model of type {model_type!r}, which is not supported; give one of: {allowed}")
     if model_type == "dinov3_vit":
-        require(name, "hf", "torchvision")  # the one type whose preprocessor transformers has for torchvision alone
+        require(name, _REQUIREMENT, "torchvision")  # transformers has only a torchvision preprocessor for this type
 
 
 def _reason(error: Exception) -> str:
@@ -100,20 +116,22 @@ def _reason(error: Exception) -> str:
 
 
 def _dim(config: Any) -> int:
-    if config.model_type in _IMAGES_ALONE:
+    if config.model_type in _IMAGES_ONLY:
         return config.hidden_size
     return config.text_config.projection_size if config.model_type == "siglip" else config.projection_dim
 
 
 def _move(model: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Weights to `dtype`, buffers as they are, as transformers loads them: DINOv3's rotary frequencies stay exact."""
+    """Converts weights but not buffers to `dtype`, like transformers: DINOv3's rotary frequencies stay exact."""
     model.to(device)
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
 
 
 def _pooled(output: Any) -> torch.Tensor:
-    """Features, which some releases of transformers wrap in an output object."""
+    """The features, which some releases of transformers wrap in an output object."""
+    import torch
+
     return output if isinstance(output, torch.Tensor) else output.pooler_output
 
 
@@ -122,17 +140,21 @@ def _text_context(config: Any) -> int:
 
 
 def _tokenize(tokenizer: Any, texts: list[str], context: int) -> Any:
+    from .torch_encoder import warn_of_cuts
+
     warn_of_cuts((len(ids) for ids in tokenizer(texts)["input_ids"]), context)
     return tokenizer(texts, padding=True, truncation=True, max_length=context, return_tensors="pt")
 
 
 def _tokenize_siglip(tokenizer: Any, texts: list[str], context: int) -> Any:
-    """SigLIP was trained on lower-case texts, padded to the full context, and attends to the padding.
+    """Lower case, padded to the full context, without a mask: SigLIP was trained so, and attends to the padding.
 
-    SigLIP 2 of a fixed resolution comes with Gemma's tokenizer, which says `do_lower_case` and does not do it:
-    https://github.com/google-research/big_vision/issues/187. A mask, which the published tokenizers leave out and
-    others give, would hide the padding: https://github.com/huggingface/transformers/pull/26522.
+    SigLIP 2 of a fixed resolution uses Gemma's tokenizer, which declares `do_lower_case` but ignores it:
+    https://github.com/google-research/big_vision/issues/187. A mask would hide the padding; the published tokenizers
+    return none, but others do: https://github.com/huggingface/transformers/pull/26522.
     """
+    from .torch_encoder import warn_of_cuts
+
     if tokenizer.init_kwargs.get("do_lower_case", True):
         texts = [text.lower() for text in texts]
     warn_of_cuts((len(ids) for ids in tokenizer(texts)["input_ids"]), context)
@@ -146,8 +168,8 @@ def _tokenize_siglip(tokenizer: Any, texts: list[str], context: int) -> Any:
     )
 
 
-def _preprocessing(name: str, processor: Any) -> dict[str, Any]:
-    """The processor's settings in our words; every one of them decides the vectors, so none is guessed."""
+def _preprocessing(name: str, processor: Any) -> PreprocessingFields:
+    """The processor's settings under our names. Each one decides the vectors, so none is guessed."""
     size, crop = dict(processor.size), dict(processor.crop_size or {})
     squash = "height" in size
     if (squash and size["height"] != size["width"]) or (crop and crop["height"] != crop["width"]):
@@ -159,12 +181,20 @@ def _preprocessing(name: str, processor: Any) -> dict[str, Any]:
         raise InputError(
             f"the preprocessing of {name!r} (size {size}, crop {crop}) is neither a squash nor resize and crop"
         )
+    interpolation: Any = Image.Resampling(processor.resample).name.lower()
+    if interpolation not in get_args(Interpolation):
+        allowed = ", ".join(get_args(Interpolation))
+        raise InputError(
+            f"the preprocessing of {name!r} resizes with {interpolation}, which is not supported; supported: {allowed}"
+        )
     side = size["height"] if squash else size["shortest_edge"]
+    red, green, blue = (float(value) for value in processor.image_mean)
+    red_std, green_std, blue_std = (float(value) for value in processor.image_std)
     return {
         "image_size": crop["height"] if cropped else side,
         "resize": "squash" if squash else "shortest_edge_crop",
         "resize_size": side,
-        "interpolation": Image.Resampling(processor.resample).name.lower(),
-        "mean": tuple(float(value) for value in processor.image_mean),
-        "std": tuple(float(value) for value in processor.image_std),
+        "interpolation": interpolation,
+        "mean": (red, green, blue),
+        "std": (red_std, green_std, blue_std),
     }

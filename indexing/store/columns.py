@@ -19,8 +19,9 @@ from ...datasets.errors import InputError
 from ...datasets.names import IN_CONDITIONS, NAMES, TEXT_MEANINGS, meaning_in_condition
 from .duplicates import Duplicates
 from .layout import metadata_path
-from .parts import COLUMNS, REMEDY
+from .parts import REMEDY
 from .snapshot import Snapshot
+from .tables import COLUMNS
 
 # Memory for columns; those used last are kept. A number takes 8 bytes per row.
 MEMORY_BYTES = 1 << 30

@@ -1,4 +1,4 @@
-"""Where everything lies in a gallery: the paths of its files and the names of its locks."""
+"""The paths of all files in a gallery, and the names of its locks."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from pathlib import Path
 
 from ...datasets.files import TEMPORARY, remove_temporary
 
-# What a job holds from its beginning to its end, and what a deletion holds for a moment, also while a job runs.
+# A job holds its lock from beginning to end. A deletion holds its own for a moment, and may do so while a job runs.
 JOB_LOCK = "gallery.lock"
 DELETION_LOCK = "deleted.lock"
-# The tombstones are written under a lock of their own, so their temporary file is no job's to remove.
+# The tombstones are written under the deletion lock, so a job must not remove their temporary file.
 DELETED = "deleted.npy"
 
 
 def remove_temporary_files(root: Path) -> None:
-    """Removes what a killed job left half written in a gallery, but not what a deletion is writing now."""
+    """Removes the temporary files of a killed job, but not the file that a deletion is writing now."""
     remove_temporary(root, but=[root / f"{DELETED}{TEMPORARY}"])
 
 
 def part_name(number: int) -> str:
-    """Five digits."""
+    """A part's number with five digits, as in the names of its files."""
     return f"{number:05d}"
 
 

@@ -1,7 +1,7 @@
-"""The ledger: which shard has which part number, so that a second try writes the same files.
+"""The ledger: which shard has which part number, so that another try writes the same files.
 
-`ledger.jsonl` has one line a part. Numbers are given once, in order, before work starts; a part is done when it has a
-commit record. Work is keyed by shard, never by worker, so the number of workers may change between runs.
+`ledger.jsonl` has one line per part. Numbers are assigned once, in order, before work starts; a part is done when it
+has a commit record. Work is keyed by shard, never by worker, so the number of workers may change between runs.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from .records import MAX_PARTS, Part, committed, read_part
 
 log = logging.getLogger(__name__)
 
-# Files of a folder that make one shard: small enough that a killed job loses little, large enough for few parts.
+# Files of a folder in one shard: few enough that a killed job loses little, enough that there are few parts.
 FOLDER_SHARD = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A shard and the number of the part that it becomes.
+class ShardJob:
+    """One unit of work: a shard and the number of the part that it becomes.
 
-    `spaces` is empty for a new part; else the part exists and gets vectors in these further spaces.
+    `spaces` is empty for a new part. Otherwise the part exists, and the job adds its vectors in these further spaces.
     """
 
     part: int
@@ -38,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a gallery stands."""
+    """What a gallery has so far."""
 
     num_shards: int
     parts: tuple[Part, ...]
@@ -50,7 +50,7 @@ class Progress:
 
     @property
     def failures(self) -> dict[str, int]:
-        """Samples left out, by reason."""
+        """The number of samples left out, by reason."""
         counts: dict[str, int] = {}
         for part in self.parts:
             for reason, count in part.failures.items():
@@ -59,13 +59,13 @@ class Progress:
 
     @property
     def quarantined(self) -> tuple[Part, ...]:
-        """Shards that could not be read at all and were not replaced by a later success."""
+        """Shards that could not be read at all, and did not succeed later."""
         succeeded = {part.shard["id"] for part in self.parts if part.quarantined is None}
         return tuple(p for p in self.parts if p.quarantined is not None and p.shard["id"] not in succeeded)
 
 
 class Ledger:
-    """The assignments of one gallery. Change it only while holding the gallery's lock."""
+    """The assignments of one gallery. Change it only while you hold the gallery's lock."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -73,11 +73,16 @@ class Ledger:
         lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
         self._jobs = [_from_json(line, self._path) for line in lines]
 
-    def assign(self, shards: Sequence[Shard], can_scan: Callable[[Shard], bool] = lambda shard: False) -> list[Job]:
-        """Gives numbers to shards that have none, and returns every job that is not done, in the order of numbers.
+    def assign(
+        self, shards: Sequence[Shard], can_scan: Callable[[Shard], bool] = lambda shard: False
+    ) -> list[ShardJob]:
+        """Assigns numbers to shards that have none, and returns all jobs that are not done, in the order of numbers.
 
-        A folder's pictures that already belong to a part stay there: new ones make new shards at the end. A shard that
-        was quarantined gets a new number once `can_scan` says that it can be read.
+        Images of a folder that already belong to a part stay there; new ones become new shards at the end. A shard that
+        was quarantined gets a new number as soon as `can_scan` is true for it.
+
+        Raises:
+            InputError: if the ledger is missing or does not fit the gallery, or there are too many shards.
         """
         done = committed(self._root)
         if done and max(done) >= len(self._jobs):
@@ -87,45 +92,43 @@ class Ledger:
         self._warn_of_copies(shards)
         for shard in shards:
             for piece in self._new_pieces(shard, done, can_scan):
-                self._jobs.append(Job(part=len(self._jobs), shard=piece))
+                self._jobs.append(ShardJob(part=len(self._jobs), shard=piece))
         if len(self._jobs) > MAX_PARTS:
             raise InputError(
-                f"{len(self._jobs)} shards are more than the {MAX_PARTS} that a gallery has; use larger ones"
+                f"{len(self._jobs)} shards are more than the {MAX_PARTS} that a gallery can have; use larger ones"
             )
         write_atomic(self._path, "".join(_to_json(job) for job in self._jobs).encode())
         return [job for job in self._jobs if job.part not in done]
 
-    def lacking(self, spaces: Sequence[str]) -> list[Job]:
-        """The jobs that give existing parts their vectors in further spaces."""
+    def lacking(self, spaces: Sequence[str]) -> list[ShardJob]:
+        """The jobs that add vectors in further spaces to existing parts."""
         done = {space: committed(space_root(self._root, space)) for space in spaces}
         found = []
         for number in sorted(committed(self._root)):
-            absent = tuple(space for space in spaces if number not in done[space])
-            part = read_part(self._root, number) if absent else None
+            missing = tuple(space for space in spaces if number not in done[space])
+            part = read_part(self._root, number) if missing else None
             if part and part.num_rows:
-                found.append(replace(self._jobs[number], spaces=absent))
+                found.append(replace(self._jobs[number], spaces=missing))
         return found
 
     def progress(self) -> Progress:
-        """What is done, left out and left to do."""
+        """What is done, left out and still to do."""
         parts = [read_part(self._root, number) for number in sorted(committed(self._root))]
         return Progress(num_shards=len(self._jobs), parts=tuple(part for part in parts if part))
 
     def _warn_of_copies(self, shards: Sequence[Shard]) -> None:
-        """A shard is known by its path, so a moved or copied one is a new one: its pictures would be there twice."""
+        """Warns about moved or copied shards. Their path identifies shards, so the images would be there twice."""
         known = {job.shard.uri for job in self._jobs}
         sizes = {(job.shard.uri.rpartition("/")[2], job.shard.size_bytes): job.shard.uri for job in self._jobs}
         for shard in shards:
             twin = sizes.get((shard.uri.rpartition("/")[2], shard.size_bytes))
             if twin and shard.uri not in known:
-                log.warning(
-                    "%s looks like %s, which the gallery has: its pictures will be there twice", shard.uri, twin
-                )
+                log.warning("%s looks like %s, which the gallery has: its images will be there twice", shard.uri, twin)
 
     def _new_pieces(self, shard: Shard, done: set[int], can_scan: Callable[[Shard], bool]) -> list[Shard]:
         known = [job for job in self._jobs if (job.shard.uri, job.shard.format) == (shard.uri, shard.format)]
         for job in known:
-            if job.part not in done:  # not begun for good, so it may take what the user says now
+            if job.part not in done:  # not committed, so it can still use what the user gives now
                 updated = replace(job.shard, captions=shard.captions)
                 updated = updated if shard.members else replace(updated, size_bytes=shard.size_bytes)
                 self._jobs[job.part] = replace(job, shard=updated)
@@ -142,18 +145,18 @@ class Ledger:
         if part is None or part.quarantined is not None:
             return part is not None
         if part.shard["size_bytes"] != shard.size_bytes:
-            log.warning("%s has changed since it was embedded; its rows stay as they were", shard.uri)
+            log.warning("%s has changed since it was embedded; its rows stay as they are", shard.uri)
         return False
 
 
-def _to_json(job: Job) -> str:
+def _to_json(job: ShardJob) -> str:
     return json.dumps({"part": job.part, "shard": asdict(job.shard)}) + "\n"
 
 
-def _from_json(line: str, path: Path) -> Job:
+def _from_json(line: str, path: Path) -> ShardJob:
     try:
         fields = json.loads(line)
         shard = fields["shard"]
-        return Job(part=fields["part"], shard=Shard(**{**shard, "members": tuple(shard["members"])}))
+        return ShardJob(part=fields["part"], shard=Shard(**{**shard, "members": tuple(shard["members"])}))
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path} is damaged ({error}); restore it from a copy") from error

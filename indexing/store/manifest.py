@@ -1,4 +1,4 @@
-"""`gallery.json`: which encoders a gallery has, and the ordered list of its parts, by which rows are numbered."""
+"""`gallery.json`: the encoders of a gallery, and the ordered list of its parts, which defines the row ids."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from .records import read_part
 MANIFEST = "gallery.json"
 FORMAT = "diantu-gallery"
 VERSION = 1
-# What a job that is killed at its very beginning leaves in a new folder.
+# What a job leaves in a new folder if it is killed before the gallery exists.
 _BEFORE_GALLERY = (JOB_LOCK, f"gallery.json{TEMPORARY}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A gallery's encoders and parts. Row ids are positions in the list of parts, which only grows."""
+    """A gallery's encoders and parts. Row ids count through the list of parts, which only grows."""
 
-    encoders: tuple[EncoderSpec, ...]  # of the main space, then of further ones
-    texts: bool = False  # whether captions are embedded too
+    encoders: tuple[EncoderSpec, ...]  # of the main space, then of the further ones
+    texts: bool = False  # whether captions are embedded as well
     parts: tuple[tuple[int, int], ...] = ()  # (number, rows), in the order of numbers
 
     @property
@@ -45,16 +45,16 @@ class Manifest:
         """Row ids → which part (a position in `parts`), and the row within it; both int64, of the same shape.
 
         Raises:
-            IndexError: if a row id is not one of this gallery's (−1 pads short results of a search: drop it first).
+            IndexError: if a row id is not one of this gallery's. (−1 pads short results of a search: drop it first.)
         """
         if rows.size and not (rows.min() >= 0 and rows.max() < self.num_rows):
-            raise IndexError(f"rows {rows.min()} to {rows.max()} asked for, the gallery has 0 to {self.num_rows - 1}")
+            raise IndexError(f"rows {rows.min()} to {rows.max()} requested, the gallery has 0 to {self.num_rows - 1}")
         ends = np.cumsum([count for _, count in self.parts])
         positions = np.searchsorted(ends, rows, side="right")
         return positions, rows - np.concatenate([[0], ends])[positions]
 
     def blocks(self, num_rows: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-        """Runs of parts that have about so many rows together, each with its first row."""
+        """Runs of consecutive parts with about `num_rows` rows together, each run with its first row id."""
         first_rows = np.cumsum([0, *(count for _, count in self.parts)]).tolist()
         parts = zip(first_rows, self.parts, strict=False)
         for _, block in groupby(parts, key=lambda part: part[0] // num_rows):
@@ -71,9 +71,9 @@ class Manifest:
         )
 
     def with_committed(self, root: Path) -> Manifest:
-        """The manifest with the parts that were committed since, as far as no number before them is open.
+        """The manifest with the parts committed since, up to the first number that has no commit record.
 
-        A part that was quarantined stays in the list with no rows, so that those behind it can follow.
+        A quarantined part is listed with no rows, so that the parts after it can be listed.
         """
         parts = list(self.parts)
         while (part := read_part(root, parts[-1][0] + 1 if parts else 0)) is not None:
@@ -90,49 +90,70 @@ def read_manifest(root: Path) -> Manifest:
     path = root / "gallery.json"
     if not path.is_file():
         raise InputError(
-            f"there is no gallery at {root} (no gallery.json); make one with: diantu embed --output {root}"
+            f"there is no gallery at {root} (no gallery.json); create one with: diantu embed --output {root}"
         )
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         if fields["format"] != FORMAT or fields["version"] > VERSION:
             raise InputError(
                 f"{path} is of format {fields['format']} {fields['version']}, this diantu reads {FORMAT} up to "
-                f"{VERSION}: install a newer one"
+                f"{VERSION}: install a newer version"
             )
         encoders = tuple(EncoderSpec.from_json(space["encoder"]) for space in fields["spaces"])
         parts = tuple((part["part"], part["rows"]) for part in fields["parts"])
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); restore it, or embed anew") from error
+        raise InputError(
+            f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or embed again"
+        ) from error
     return Manifest(encoders=encoders, texts=fields.get("texts") is not None, parts=parts)
 
 
 def open_or_create(root: Path, specs: Sequence[EncoderSpec], *, texts: bool = False) -> Manifest:
-    """The manifest of a gallery that a job adds to, new if there is none yet; further encoders are added to it.
+    """The manifest of a gallery that a job adds to. Creates the gallery if there is none, and adds further encoders.
+
+    Args:
+        root: the gallery's folder.
+        specs: the job's encoders, the main space's first.
+        texts: whether the job embeds captions.
 
     Raises:
-        InputError: if the gallery was made with other encoders or settings, or the folder holds something else.
+        InputError: if the gallery was made with other encoders or settings, or the folder contains something else.
     """
     if not (root / "gallery.json").exists():
-        if root.exists() and any(path.name not in _BEFORE_GALLERY for path in root.iterdir()):
-            raise InputError(f"{root} is not empty and no gallery; give a new folder, or one that a gallery is in")
-        manifest = Manifest(encoders=tuple(specs), texts=texts)
-        manifest.save(root)
-        return manifest
+        return _create(root, specs, texts=texts)
     manifest = read_manifest(root)
+    _refuse_incompatible(manifest, specs, root, texts=texts)
+    return _with_further_encoders(manifest, specs, root)
+
+
+def _create(root: Path, specs: Sequence[EncoderSpec], *, texts: bool) -> Manifest:
+    if root.exists() and any(path.name not in _BEFORE_GALLERY for path in root.iterdir()):
+        raise InputError(f"{root} is not empty and not a gallery; give a new folder, or the folder of a gallery")
+    manifest = Manifest(encoders=tuple(specs), texts=texts)
+    manifest.save(root)
+    return manifest
+
+
+def _refuse_incompatible(manifest: Manifest, specs: Sequence[EncoderSpec], root: Path, *, texts: bool) -> None:
+    """Checks that a job has the gallery's main encoder, all its further ones, and the same setting for captions."""
     refuse_other(manifest.spec, specs[0], root)
     if manifest.texts != texts:
         has, asks = ("with" if value else "without" for value in (manifest.texts, texts))
         raise InputError(
             f"the gallery {root} was made {has} --texts captions, this job is {asks}: use the same for both"
         )
-    given = {spec.fingerprint: spec for spec in specs}
-    lacking = [spec.name for spec in manifest.encoders if spec.fingerprint not in given]
-    if lacking:
-        asked, needed = ", ".join(spec.name for spec in specs), ", ".join(lacking)
+    given = {spec.fingerprint for spec in specs}
+    missing = [spec.name for spec in manifest.encoders if spec.fingerprint not in given]
+    if missing:
+        asked, needed = ", ".join(spec.name for spec in specs), ", ".join(missing)
         raise InputError(
             f"the gallery {root} also has vectors of {needed}, this job gives only {asked}: name them all, so that "
             "every space has the same rows"
         )
+
+
+def _with_further_encoders(manifest: Manifest, specs: Sequence[EncoderSpec], root: Path) -> Manifest:
+    """The manifest with the encoders that it does not have yet, saved if there are any."""
     known = {spec.fingerprint for spec in manifest.encoders}
     further = tuple(spec for spec in specs if spec.fingerprint not in known)
     slugs = {spec.slug: spec.name for spec in manifest.encoders}
@@ -142,17 +163,18 @@ def open_or_create(root: Path, specs: Sequence[EncoderSpec], *, texts: bool = Fa
                 f"{spec.name} would share the folder {spec.slug} with {slugs[spec.slug]}, which the gallery {root} "
                 "has; rename the folder of its weights"
             )
-    if further:
-        manifest = replace(manifest, encoders=(*manifest.encoders, *further))
-        manifest.save(root)
+    if not further:
+        return manifest
+    manifest = replace(manifest, encoders=(*manifest.encoders, *further))
+    manifest.save(root)
     return manifest
 
 
 def refuse_other(theirs: EncoderSpec, given: EncoderSpec, root: Path) -> None:
-    """Checks that an encoder is the gallery's, by what decides its vectors.
+    """Checks that an encoder gives the same vectors as the gallery's, by fingerprint.
 
     Raises:
-        InputError: if it is not, with both in the message.
+        InputError: if it does not, with both encoders in the message.
     """
     if theirs.fingerprint != given.fingerprint:
         made, other = (f"{s.name} ({s.dim} dimensions, fingerprint {s.fingerprint})" for s in (theirs, given))

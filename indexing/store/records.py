@@ -21,7 +21,7 @@ MAX_PARTS = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """The commit record of a part. It has no times in it: the same shard gives the same bytes.
+    """The commit record of a part. It contains no times, so the same shard gives the same bytes.
 
     `num_samples` are those of the shard. Each is a row, or counted in `failures`, or was deleted and left out by a
     compaction. `quarantined` is why the shard could not be read at all, in which case there are no rows.
@@ -40,12 +40,16 @@ class Part:
 
     @property
     def name(self) -> str:
-        """The part's number as files are named by it."""
+        """The part's number as in the names of its files."""
         return part_name(self.number)
 
 
 def read_part(root: Path, number: int) -> Part | None:
-    """A part's commit record, or None where there is none: then there is no such part."""
+    """The commit record of a part; None if there is none, which means that the part does not exist.
+
+    Raises:
+        InputError: if the record is damaged.
+    """
     path = record_path(root, number)
     try:
         return Part(**json.loads(path.read_text()))
@@ -53,7 +57,7 @@ def read_part(root: Path, number: int) -> Part | None:
         return None
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"{path} is damaged ({error}); remove it and run diantu embed again to make that part anew"
+            f"{path} is damaged ({error}); remove it and run diantu embed again to rebuild that part"
         ) from error
 
 
@@ -63,7 +67,7 @@ def committed(root: Path) -> set[int]:
 
 
 def verify_part(root: Path, part: Part) -> list[str]:
-    """What is wrong with a part's files, one sentence each; reads all of them."""
+    """What is wrong with a part's files, one sentence per file; reads all of them."""
     problems = []
     for name, expected in part.files.items():
         path = root / name

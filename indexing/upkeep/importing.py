@@ -24,7 +24,8 @@ from ..encoders.spec import EncoderSpec
 from ..store.layout import JOB_LOCK, remove_temporary_files, text_vectors_path, vectors_path
 from ..store.ledger import Ledger
 from ..store.manifest import open_or_create
-from ..store.parts import COLUMNS, Record, write_linked_part
+from ..store.parts import write_linked_part
+from ..store.tables import COLUMNS, Record
 
 # Rows that are checked or converted at a time.
 _BLOCK = 65_536

@@ -68,7 +68,8 @@ def _write_gallery(folder: Path, num_rows: int) -> None:
             emb_ND = rng.standard_normal((count, _DIM), dtype=np.float32)
             shard = Shard(uri=f"/bench/{number:05d}.tar", format="webdataset", size_bytes=0)
             records = _records(low, count, rng)
-            write_part(folder, number, shard, manifest.spec.fingerprint, emb_ND.astype(np.float16), records, [])
+            fingerprint = manifest.spec.fingerprint
+            write_part(folder, number, shard, fingerprint=fingerprint, emb_ND=emb_ND, records=records)
     manifest.with_committed(folder).save(folder)
 
 

@@ -163,7 +163,8 @@ def _write_gallery(root: Path, num_rows: int, dim: int, rows: Callable[[int, int
             shard = Shard(uri=f"/bench/{number:05d}.tar", format="webdataset", size_bytes=0)
             emb_ND = rows(low, high)
             records = _records(low, sides.of(emb_ND), np.random.default_rng((_METADATA, number)))
-            write_part(root, number, shard, manifest.spec.fingerprint, emb_ND.astype(np.float16), records, [])
+            fingerprint = manifest.spec.fingerprint
+            write_part(root, number, shard, fingerprint=fingerprint, emb_ND=emb_ND, records=records)
     manifest = manifest.with_committed(root)
     manifest.save(root)
     return manifest

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ...indexing.embed.executors import Executor
     from ...indexing.embed.job import Summary
     from ...indexing.embed.loop import LoopSettings
+    from ...indexing.encoders import Precision
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ def run(
     from ...datasets import find_shards
     from ...indexing.embed.job import BATCH_SIZE, embed_with
     from ...indexing.embed.loop import LoopSettings
+    from ...indexing.encoders.spec import as_precision
     from ...indexing.encoders.torch_encoder import resolve_device
 
     if texts not in _TEXTS:
@@ -66,7 +68,7 @@ def run(
         texts=texts == "captions",
     )
     with ExitStack() as stack:
-        executor = _executor(encoder, devices, precision, settings, stack)
+        executor = _executor(encoder, devices, as_precision(precision), settings, stack)
         summary = embed_with(executor, shards, Path(output), show_progress=True)
     return _report(summary, output)
 
@@ -91,13 +93,13 @@ def _default_workers(devices: list[str]) -> int:
 
 
 def _executor(
-    encoders: list[str], devices: list[str], precision: str, settings: LoopSettings, stack: ExitStack
+    encoders: list[str], devices: list[str], precision: Precision, settings: LoopSettings, stack: ExitStack
 ) -> Executor:
     from ...indexing.embed.executors import InProcess, LocalProcesses
     from ...indexing.encoders import load_encoder
 
     if len(devices) > 1:
-        return stack.enter_context(LocalProcesses(encoders, devices, precision, settings))
+        return stack.enter_context(LocalProcesses(encoders, settings, devices=devices, precision=precision))
     return InProcess([load_encoder(name, device=devices[0], precision=precision) for name in encoders], settings)
 
 

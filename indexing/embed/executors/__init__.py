@@ -1,4 +1,4 @@
-"""Executors: jobs in, commit records out. Where the loop runs is their affair alone."""
+"""Executors: jobs in, events out. Only the executor knows where the loop runs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ from pathlib import Path
 from typing import Protocol
 
 from ...encoders.spec import EncoderSpec
-from ...store.ledger import Job
+from ...store.ledger import ShardJob
 from ..events import Event
-from .local import InProcess, LocalProcesses
+from .in_process import InProcess
+from .local_processes import LocalProcesses
 
 __all__ = ["Executor", "InProcess", "LocalProcesses"]
 
 
 class Executor(Protocol):
-    """Runs jobs. Every job ends in one event, `Committed` or `Broken`, whoever ran it; the order is free."""
+    """Runs jobs somewhere: in this process, in others, on other machines.
+
+    To add one, write a class with these four members (it need not inherit from this one) and pass an instance to
+    `embed_with`. Wherever the work is done, call `run_jobs(jobs, gallery, encoders, settings)` and pass its events on.
+
+    For example, an executor for a cluster sends the jobs, the path of the gallery and the names of the encoders to its
+    machines, which call `load_encoder` and `run_jobs` and send back the events. Jobs and events can be pickled. Every
+    machine must see the same gallery folder and the same shards.
+    """
 
     @property
     def specs(self) -> Sequence[EncoderSpec]:
@@ -29,9 +38,14 @@ class Executor(Protocol):
 
     @property
     def texts(self) -> bool:
-        """Whether captions are embedded too."""
+        """Whether captions are embedded as well."""
         ...
 
-    def run(self, jobs: Sequence[Job], gallery: Path) -> Generator[Event, None, None]:
-        """Runs jobs to their end and tells what happens."""
+    def run(self, jobs: Sequence[ShardJob], gallery: Path) -> Generator[Event, None, None]:
+        """Runs all jobs, each exactly once, and yields their events.
+
+        Every job ends in one event, `Committed` or `Broken`; the order of jobs is free. It is called again, with fewer
+        jobs, if shards could not be read. If the caller closes the generator, no job may go on writing. An error that
+        is not about a shard is raised; the next run completes what was not committed.
+        """
         ...

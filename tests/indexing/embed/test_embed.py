@@ -1,4 +1,4 @@
-"""The embedding loop through its public door, on a tiny real model."""
+"""The embedding job through `embed`, on a tiny real model."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def keys(gallery: Path) -> list[str]:
 
 
 def resident_bytes(pid: int) -> int:
-    """What a process and its children hold in memory now; what they share is counted once."""
+    """The memory that a process and its children use now; shared memory is counted once."""
     total, children = 0, [pid]
     while children:
         process = Path("/proc") / str(children.pop())
-        with contextlib.suppress(OSError):  # it may end while it is looked at
+        with contextlib.suppress(OSError):  # it may end meanwhile
             total += 1024 * int((process / "smaps_rollup").read_text().split("\nPss:")[1].split()[0])
             for task in (process / "task").iterdir():
                 children += [int(child) for child in (task / "children").read_text().split()]
@@ -54,7 +54,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def shards_with_failures(folder: Path) -> Path:
-    """Three tars of 7 samples, of which 4 are broken; the second tar breaks off."""
+    """Three tars of 7 samples; three of the samples are broken."""
     for shard in range(3):
         members = []
         for i in range(7):
@@ -90,7 +90,7 @@ def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path, encoder: Ima
     assert same_tree(tmp_path / "g0", tmp_path / "g2")
 
 
-def test_what_is_done_is_not_done_again_and_new_shards_come_last(tmp_path: Path, encoder: ImageEncoder) -> None:
+def test_done_shards_are_skipped_and_new_ones_come_last(tmp_path: Path, encoder: ImageEncoder) -> None:
     source, gallery = tmp_path / "s", tmp_path / "g"
     write_tar(source / "00005.tar", [("five.jpg", jpeg(5))])
     assert run(source, gallery, encoder).num_images == 1
@@ -101,7 +101,7 @@ def test_what_is_done_is_not_done_again_and_new_shards_come_last(tmp_path: Path,
     assert keys(gallery) == ["five", "one"]
 
 
-def test_new_pictures_of_a_folder_come_last(tmp_path: Path, encoder: ImageEncoder) -> None:
+def test_new_images_of_a_folder_come_last(tmp_path: Path, encoder: ImageEncoder) -> None:
     source, gallery = tmp_path / "s", tmp_path / "g"
     source.mkdir()
     (source / "m.jpg").write_bytes(jpeg(1))
@@ -130,24 +130,24 @@ def test_another_encoder_is_refused(tmp_path: Path, encoder: ImageEncoder, chine
     assert other.spec.fingerprint in str(caught.value)
 
 
-def test_a_model_that_moved_is_the_same_encoder(tmp_path: Path, encoder: ImageEncoder, clip_folder: Path) -> None:
+def test_a_moved_model_is_the_same_encoder(tmp_path: Path, encoder: ImageEncoder, clip_folder: Path) -> None:
     source = shards_with_failures(tmp_path / "s")
     run(source, tmp_path / "g", encoder)
     moved = shutil.copytree(clip_folder, tmp_path / "elsewhere")
     assert run(source, tmp_path / "g", load_encoder(f"hf:{moved}", device="cpu")).num_images == 0
 
 
-def test_a_folder_that_is_no_gallery_is_left_alone(tmp_path: Path, encoder: ImageEncoder) -> None:
+def test_a_folder_that_is_not_a_gallery_is_left_alone(tmp_path: Path, encoder: ImageEncoder) -> None:
     source = shards_with_failures(tmp_path / "s")
     (tmp_path / "g").mkdir()
     for name in ("thesis.txt", "draft.tmp"):
         (tmp_path / "g" / name).write_text("important")
-    with pytest.raises(InputError, match="not empty and no gallery"):
+    with pytest.raises(InputError, match="not empty and not a gallery"):
         run(source, tmp_path / "g", encoder)
     assert (tmp_path / "g" / "draft.tmp").exists()
 
 
-def test_a_job_that_was_killed_before_there_was_a_gallery_goes_on(tmp_path: Path, encoder: ImageEncoder) -> None:
+def test_a_job_killed_before_the_gallery_existed_can_be_resumed(tmp_path: Path, encoder: ImageEncoder) -> None:
     source = shards_with_failures(tmp_path / "s")
     (tmp_path / "g").mkdir()
     (tmp_path / "g" / "gallery.json.tmp").write_text("{")
@@ -155,7 +155,7 @@ def test_a_job_that_was_killed_before_there_was_a_gallery_goes_on(tmp_path: Path
     assert not (tmp_path / "g" / "gallery.json.tmp").exists()
 
 
-def test_an_unreadable_shard_is_set_aside_and_taken_later(tmp_path: Path, encoder: ImageEncoder) -> None:
+def test_an_unreadable_shard_is_quarantined_and_embedded_later(tmp_path: Path, encoder: ImageEncoder) -> None:
     source, gallery = shards_with_failures(tmp_path / "s"), tmp_path / "g"
     good = (source / "00001.tar").read_bytes()
     (source / "00001.tar").write_bytes(b"\x1f\x8b no tar")
@@ -163,7 +163,7 @@ def test_an_unreadable_shard_is_set_aside_and_taken_later(tmp_path: Path, encode
     assert summary.num_images == 11
     assert [Path(part.shard["uri"]).name for part in summary.quarantined] == ["00001.tar"]
     before = keys(gallery)
-    assert run(source, gallery, encoder).quarantined  # still unreadable, still said
+    assert run(source, gallery, encoder).quarantined  # still unreadable, still reported
     (source / "00001.tar").write_bytes(good)
     summary = run(source, gallery, encoder)
     assert (summary.num_images, summary.quarantined) == (7, ())
@@ -171,7 +171,7 @@ def test_an_unreadable_shard_is_set_aside_and_taken_later(tmp_path: Path, encode
     assert read_manifest(gallery).num_rows == 18
 
 
-def test_two_jobs_do_not_write_at_the_same_time(tmp_path: Path, encoder: ImageEncoder) -> None:
+def test_two_jobs_cannot_write_at_the_same_time(tmp_path: Path, encoder: ImageEncoder) -> None:
     from diantu.datasets.files import exclusive
     from diantu.indexing.store.layout import JOB_LOCK
 
@@ -181,7 +181,7 @@ def test_two_jobs_do_not_write_at_the_same_time(tmp_path: Path, encoder: ImageEn
 
 
 def test_metadata_is_joined_on_the_key(tmp_path: Path, encoder: ImageEncoder) -> None:
-    """Values of differing types, nested ones, and fields that only some samples have."""
+    """Values of different types, nested values, and fields that only some samples have."""
     fields = [
         {"id": 1, "punsafe": 0, "flag": True, "mixed": 1, "tags": ["a"], "URL": "http://x", "width": 999, "big": 2**70},
         {"id": 2, "punsafe": 0.5, "flag": False, "mixed": "one", "late": "x", "lone": "\ud800"},
@@ -203,7 +203,7 @@ def test_metadata_is_joined_on_the_key(tmp_path: Path, encoder: ImageEncoder) ->
 
 
 def test_odd_files_are_embedded_or_listed(tmp_path: Path, clip_folder: Path) -> None:
-    """In a process of its own, so that its memory can be measured."""
+    """In a separate process, so that its memory can be measured."""
     source = tmp_path / "photos"
     shutil.copytree(photos.FOLDER, source, ignore=shutil.ignore_patterns("*.py", "__pycache__", "*.md", "*.jsonl"))
     exif = Image.Exif()
@@ -244,7 +244,7 @@ def test_odd_files_are_embedded_or_listed(tmp_path: Path, clip_folder: Path) -> 
     assert rows["zz_cmyk"]["caption"] is None
 
 
-def test_checksums_tell_what_has_changed(tmp_path: Path, encoder: ImageEncoder) -> None:
+def test_checksums_detect_changed_files(tmp_path: Path, encoder: ImageEncoder) -> None:
     run(shards_with_failures(tmp_path / "s"), tmp_path / "g", encoder)
     part = Ledger(tmp_path / "g").progress().parts[1]
     assert verify_part(tmp_path / "g", part) == []
@@ -253,12 +253,12 @@ def test_checksums_tell_what_has_changed(tmp_path: Path, encoder: ImageEncoder) 
     assert verify_part(tmp_path / "g", part) == ["img_emb/img_emb_00001.npy has changed since it was written"]
 
 
-def test_slivers_cost_no_more_than_other_pictures(tmp_path: Path, encoder: ImageEncoder) -> None:
-    """Their short side scaled to the encoder's size, the long one would have millions of pixels."""
+def test_elongated_images_need_no_more_memory_than_others(tmp_path: Path, encoder: ImageEncoder) -> None:
+    """With the short side scaled to the encoder's size, the long side would have millions of pixels."""
     for name, size in (("thin", (1, 20_000)), ("flat", (20_000, 1))):
         (tmp_path / f"{name}.png").write_bytes(encoded(Image.new("RGB", size), "PNG"))
     assert run(tmp_path, tmp_path / "g", encoder).num_images == 2
-    for size in ((3, 100), (100, 3), (40, 320)):  # the middle is the same as without cutting the ends off first
+    for size in ((3, 100), (100, 3), (40, 320)):  # the central square is the same as without cutting off the ends first
         image = picture(size=size)
         scale = 64 / min(size)
         whole = image.resize((int(size[0] * scale), int(size[1] * scale)), Image.Resampling.BICUBIC)
@@ -267,7 +267,7 @@ def test_slivers_cost_no_more_than_other_pictures(tmp_path: Path, encoder: Image
         assert np.abs(encoder.preprocess(np.asarray(image)) - expected).mean() < 2.5
 
 
-def test_a_ledger_that_is_lost_is_noticed(tmp_path: Path, encoder: ImageEncoder) -> None:
+def test_a_lost_ledger_is_noticed(tmp_path: Path, encoder: ImageEncoder) -> None:
     source = shards_with_failures(tmp_path / "s")
     run(source, tmp_path / "g", encoder)
     (tmp_path / "g" / "ledger.jsonl").unlink()
@@ -275,7 +275,7 @@ def test_a_ledger_that_is_lost_is_noticed(tmp_path: Path, encoder: ImageEncoder)
         run(source, tmp_path / "g", encoder)
 
 
-def test_a_part_whose_record_was_removed_is_made_anew(tmp_path: Path, encoder: ImageEncoder) -> None:
+def test_a_part_whose_record_was_removed_is_rebuilt(tmp_path: Path, encoder: ImageEncoder) -> None:
     source = shards_with_failures(tmp_path / "s")
     run(source, tmp_path / "g", encoder)
     shutil.copytree(tmp_path / "g", tmp_path / "whole")
@@ -289,4 +289,4 @@ def test_moved_shards_are_noticed(tmp_path: Path, encoder: ImageEncoder, caplog:
     source = shards_with_failures(tmp_path / "s")
     run(source, tmp_path / "g", encoder)
     run(source.rename(tmp_path / "moved"), tmp_path / "g", encoder)
-    assert "its pictures will be there twice" in caplog.text
+    assert "its images will be there twice" in caplog.text

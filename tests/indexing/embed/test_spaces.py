@@ -1,4 +1,4 @@
-"""Several encoders over the same rows, captions as vectors, and galleries made of vectors that others wrote."""
+"""Several encoders over the same rows, vectors of captions, and galleries imported from clip-retrieval."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from diantu.indexing.embed.job import Summary, embed
 from diantu.indexing.encoders import ImageEncoder, load_encoder
 from diantu.indexing.store.ledger import Ledger
 from diantu.indexing.store.manifest import read_manifest
-from diantu.indexing.store.parts import verify_part
+from diantu.indexing.store.records import verify_part
 from diantu.indexing.store.snapshot import Snapshot
 from diantu.indexing.store.vectors import Vectors
 from diantu.indexing.upkeep.importing import import_vectors
@@ -63,7 +63,7 @@ def arrays(folder: Path) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros((0, 0))
 
 
-def test_one_pass_gives_what_two_jobs_give(tmp_path: Path, clip: ImageEncoder, dinov2: ImageEncoder) -> None:
+def test_one_pass_gives_the_same_vectors_as_two_jobs(tmp_path: Path, clip: ImageEncoder, dinov2: ImageEncoder) -> None:
     source = write_shards(tmp_path / "s")
     run(source, tmp_path / "both", [clip, dinov2])
     run(source, tmp_path / "alone", [dinov2])
@@ -83,7 +83,7 @@ def test_an_encoder_added_later_gives_the_same_bytes(tmp_path: Path, clip: Image
     assert same_tree(tmp_path / "at once", tmp_path / "later")
 
 
-def test_models_that_moved_keep_their_spaces(
+def test_moved_models_keep_their_spaces(
     tmp_path: Path, clip: ImageEncoder, dinov2: ImageEncoder, clip_folder: Path, dinov2_folder: Path
 ) -> None:
     source = write_shards(tmp_path / "s")
@@ -99,7 +99,9 @@ def test_models_that_moved_keep_their_spaces(
     assert same_tree(tmp_path / "g", tmp_path / "whole")
 
 
-def test_two_models_of_one_name_do_not_share_a_folder(tmp_path: Path, clip: ImageEncoder, clip_folder: Path) -> None:
+def test_two_models_of_the_same_name_do_not_share_a_folder(
+    tmp_path: Path, clip: ImageEncoder, clip_folder: Path
+) -> None:
     source = write_shards(tmp_path / "s")
     run(source, tmp_path / "g", [clip])
     other = load_encoder(f"hf:{save_clip(tmp_path / 'clip', seed=1)}", device="cpu")
@@ -110,7 +112,7 @@ def test_two_models_of_one_name_do_not_share_a_folder(tmp_path: Path, clip: Imag
         run(source, tmp_path / "g", [moved, other])
 
 
-def test_a_job_names_all_encoders_of_the_gallery(tmp_path: Path, clip: ImageEncoder, dinov2: ImageEncoder) -> None:
+def test_a_job_must_name_all_encoders_of_the_gallery(tmp_path: Path, clip: ImageEncoder, dinov2: ImageEncoder) -> None:
     source = write_shards(tmp_path / "s")
     run(source, tmp_path / "g", [clip, dinov2])
     with pytest.raises(InputError, match="also has vectors of hf:"):
@@ -121,7 +123,7 @@ def test_a_job_names_all_encoders_of_the_gallery(tmp_path: Path, clip: ImageEnco
         run(source, tmp_path / "h", [clip, clip])
 
 
-def test_a_shard_that_changed_gets_no_vectors_in_a_further_space(
+def test_a_changed_shard_gets_no_vectors_in_a_further_space(
     tmp_path: Path, clip: ImageEncoder, dinov2: ImageEncoder
 ) -> None:
     source = write_shards(tmp_path / "s")
@@ -188,7 +190,7 @@ def test_rows_are_equal_in_number_and_order_everywhere(
 def write_clip_retrieval(
     folder: Path, sizes: tuple[int, ...], *, dtype: str = "float16", digits: int = 1
 ) -> np.ndarray:
-    """What `clip-retrieval inference` leaves behind."""
+    """Writes a folder like `clip-retrieval inference` does."""
     rng = np.random.default_rng(0)
     for name in ("img_emb", "metadata"):
         (folder / name).mkdir(parents=True)
@@ -240,7 +242,7 @@ def test_import_normalises_and_keeps_rows_without_vector(tmp_path: Path, clip: I
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), [1, 1, 0, 1], atol=2e-3)
 
 
-def test_imports_that_do_not_fit_are_refused(tmp_path: Path, clip: ImageEncoder, dinov2: ImageEncoder) -> None:
+def test_invalid_imports_are_refused(tmp_path: Path, clip: ImageEncoder, dinov2: ImageEncoder) -> None:
     write_clip_retrieval(tmp_path / "c", (4, 5))
     with pytest.raises(InputError, match="gives vectors of 64"):
         import_vectors(tmp_path / "c", tmp_path / "g", dinov2.spec)
@@ -256,7 +258,7 @@ def test_imports_that_do_not_fit_are_refused(tmp_path: Path, clip: ImageEncoder,
     assert not (tmp_path / "g").exists()
 
 
-def test_import_goes_on_where_it_stopped(tmp_path: Path, clip: ImageEncoder) -> None:
+def test_an_interrupted_import_can_be_resumed(tmp_path: Path, clip: ImageEncoder) -> None:
     write_clip_retrieval(tmp_path / "c", (3, 3))
     import_vectors(tmp_path / "c", tmp_path / "whole", clip.spec)
     import_vectors(tmp_path / "c", tmp_path / "g", clip.spec)

@@ -1,4 +1,4 @@
-"""Every family against its reference implementation: the same weights, the same JPEG bytes."""
+"""Every family compared with its reference implementation, on the same weights and the same JPEG bytes."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, ChineseCL
 from diantu.datasets import decode, photos
 from diantu.indexing.encoders import EncoderSpec, ImageEncoder, TextEncoder, load_encoder
 
-# Wide, tall and square pictures: cropping and squashing differ between them.
-PICTURES = ["animal_giraffe.jpg", "tool_multimeter3.jpg", "tool_plier3.jpg", "animal_panda.jpg", "landmark_burj.jpg"]
+# Wide, tall and square images: cropping and squashing differ between them.
+IMAGES = ["animal_giraffe.jpg", "tool_multimeter3.jpg", "tool_plier3.jpg", "animal_panda.jpg", "landmark_burj.jpg"]
 TEXTS_EN = ["a red panda", "windmill by the sea", "x"]
 TEXTS_CASED = ["A RED Panda", "Windmill by the Sea", "X"]
 TEXTS_ZH = ["大熊猫", "一座城堡", "海边的风车 abc"]
 
 
 def ours(encoder: ImageEncoder) -> np.ndarray:
-    pixels = [encoder.preprocess(decode((photos.FOLDER / name).read_bytes())) for name in PICTURES]
+    pixels = [encoder.preprocess(decode((photos.FOLDER / name).read_bytes())) for name in IMAGES]
     return encoder.encode_images(torch.from_numpy(np.stack(pixels)))
 
 
 def opened() -> list[Image.Image]:
-    return [Image.open(photos.FOLDER / name) for name in PICTURES]
+    return [Image.open(photos.FOLDER / name) for name in IMAGES]
 
 
 def assert_same_vectors(emb_BD: np.ndarray, reference_BD: torch.Tensor) -> None:
@@ -39,7 +39,7 @@ def assert_same_vectors(emb_BD: np.ndarray, reference_BD: torch.Tensor) -> None:
     assert emb_BD.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(emb_BD, axis=1), 1, atol=1e-5)
     assert (emb_BD * reference).sum(axis=1).min() >= 0.9999
-    # The comparison means something only if different inputs have different vectors.
+    # The comparison is meaningful only if different inputs have different vectors.
     between = reference @ reference.T
     assert between[~np.eye(len(between), dtype=bool)].max() < 0.999
 
@@ -87,12 +87,12 @@ def test_hf_siglip(model: str, request: pytest.FixtureRequest) -> None:
     assert_same_vectors(ours(encoder), reference.get_image_features(**pixels).pooler_output)
     assert isinstance(encoder, TextEncoder)
     assert encoder.spec.text_context == 16
-    # SigLIP's own tokenizer turns texts to lower case; to do so for SigLIP 2's, Gemma's, is left to its users.
+    # SigLIP's own tokenizer converts texts to lower case. SigLIP 2 uses Gemma's, whose users must do it themselves.
     texts = TEXTS_CASED if model == "siglip" else [text.lower() for text in TEXTS_CASED]
     tokens = AutoTokenizer.from_pretrained(folder)(texts, padding="max_length", truncation=True, return_tensors="pt")
     expected = reference.get_text_features(input_ids=tokens["input_ids"]).pooler_output
     assert_same_vectors(encoder.encode_texts(TEXTS_CASED), expected)
-    # Padding is to the full context, not to the longest text of a batch.
+    # Texts are padded to the full context, not to the longest text of a batch.
     one_by_one = np.concatenate([encoder.encode_texts([text]) for text in TEXTS_CASED])
     assert_same_vectors(one_by_one, expected)
 
@@ -141,7 +141,7 @@ def test_open_clip(architecture: str, request: pytest.FixtureRequest) -> None:
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("resize_mode", ["squash", "shortest"])
 @torch.inference_mode()
-def test_open_clip_preprocesses_as_its_tag_says(
+def test_open_clip_preprocesses_like_its_tag(
     interpolation: str, resize_mode: str, open_clip_vit: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tag = {"file": str(open_clip_vit / "random.pt"), "interpolation": interpolation, "resize_mode": resize_mode}
@@ -151,13 +151,13 @@ def test_open_clip_preprocesses_as_its_tag_says(
     reference, preprocess = open_clip.create_model_from_pretrained(open_clip_vit.name, "ours")
     pixels_BCHW = torch.stack([preprocess(image) for image in opened()])
     assert_same_vectors(ours(encoder), reference.eval().encode_image(pixels_BCHW))
-    # A file of the same weights is preprocessed like them, and is the same encoder.
+    # A file with the same weights has the same preprocessing, and is the same encoder.
     from_file = load_encoder(f"open_clip:{open_clip_vit.name}/{tag['file']}", device="cpu", precision="fp32")
     np.testing.assert_array_equal(ours(from_file), ours(encoder))
     assert from_file.spec.fingerprint == encoder.spec.fingerprint
 
 
-def test_open_clip_tells_architectures_of_the_same_weights_apart(open_clip_vit: Path, tmp_path: Path) -> None:
+def test_open_clip_distinguishes_architectures_with_the_same_weights(open_clip_vit: Path, tmp_path: Path) -> None:
     config = json.loads((open_clip_vit / "tiny-vit.json").read_text())
     (tmp_path / "tiny-vit-quickgelu.json").write_text(json.dumps({**config, "quick_gelu": True}))
     open_clip.add_model_config(tmp_path / "tiny-vit-quickgelu.json")
@@ -170,8 +170,8 @@ def test_open_clip_tells_architectures_of_the_same_weights_apart(open_clip_vit: 
     assert EncoderSpec.from_json(json.loads(json.dumps(gelu.spec.to_json()))) == gelu.spec
 
 
-def test_open_clip_crops_where_torchvision_does(open_clip_vit: Path) -> None:
-    """Half of an odd number of pixels is rounded to even: of 64 × 67 two rows above are left out, not one."""
+def test_open_clip_crops_like_torchvision(open_clip_vit: Path) -> None:
+    """Half of an odd number of pixels is rounded to even: two rows are cut off above 64 × 67 pixels, not one."""
     encoder = load_encoder(f"open_clip:{open_clip_vit.name}/{open_clip_vit / 'random.pt'}", device="cpu")
     _, preprocess = open_clip.create_model_from_pretrained(open_clip_vit.name, str(open_clip_vit / "random.pt"))
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (encoder.spec.mean, encoder.spec.std))

@@ -1,4 +1,4 @@
-"""What is refused, each in one sentence, and what is said about texts that are too long."""
+"""Inputs that are refused, each in one sentence, and the warning about texts that are too long."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_open_clip_refuses(name: str, message: str) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04"])
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
-def test_open_clip_refuses_files_that_are_no_checkpoints(
+def test_open_clip_refuses_files_that_are_not_checkpoints(
     content: bytes, suffix: str, open_clip_vit: Path, tmp_path: Path
 ) -> None:
     (tmp_path / f"weights.{suffix}").write_bytes(content)
@@ -46,7 +46,7 @@ def test_open_clip_refuses_weights_of_another_architecture(open_clip_vit: Path, 
 
 
 class _Touch:
-    """Makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,7 +55,7 @@ class _Touch:
         return Path.touch, (self.path,)
 
 
-def test_open_clip_runs_no_code_of_a_checkpoint(open_clip_vit: Path, tmp_path: Path) -> None:
+def test_open_clip_runs_no_code_from_a_checkpoint(open_clip_vit: Path, tmp_path: Path) -> None:
     torch.save({"state_dict": _Touch(tmp_path / "was here")}, tmp_path / "evil.pt")
     with pytest.raises(InputError, match="can be loaded safely"):
         load_encoder(f"open_clip:{open_clip_vit.name}/{tmp_path / 'evil.pt'}", device="cpu")
@@ -69,7 +69,7 @@ def test_open_clip_refuses_preprocessing_that_pads(open_clip_vit: Path, monkeypa
         load_encoder(f"open_clip:{open_clip_vit.name}/ours", device="cpu")
 
 
-def test_open_clip_says_that_a_checkpoint_has_no_preprocessing(
+def test_open_clip_warns_that_a_checkpoint_has_no_preprocessing(
     open_clip_vit: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tags = {mode: {"file": "", "resize_mode": mode} for mode in ("squash", "shortest")}
@@ -96,7 +96,7 @@ def test_a_missing_package_is_answered_with_the_pip_line(
 
 
 def test_siglip_without_sentencepiece_is_answered_with_the_pip_line(siglip_folder: Path) -> None:
-    """In a process of its own: transformers looks for packages once, when it is imported."""
+    """In a separate process, because transformers looks for packages only when it is imported."""
     script = (
         "import sys; sys.modules['sentencepiece'] = None\n"
         "from diantu.indexing.encoders import load_encoder\n"
@@ -120,10 +120,10 @@ def test_texts_that_are_cut_are_counted(
     encoder.encode_texts(["a red fox"])
     assert "not searched" not in caplog.text
     encoder.encode_texts(["a red fox", "fox " * 20])
-    assert "1 of 2 texts are longer than 16 tokens; what lies beyond is not searched" in caplog.text
+    assert "1 of 2 texts are longer than 16 tokens; the rest of them is not searched" in caplog.text
 
 
-def test_loading_says_nothing_under_the_command_line(
+def test_loading_prints_nothing_under_the_command_line(
     siglip2_folder: Path, dinov3_folder: Path, open_clip_vit: Path
 ) -> None:
     names = [f"hf:{siglip2_folder}", f"hf:{dinov3_folder}", f"open_clip:{open_clip_vit.name}/{open_clip_vit}/random.pt"]

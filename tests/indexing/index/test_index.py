@@ -39,7 +39,7 @@ def add_part(root: Path, number: int, emb_ND: np.ndarray, captions: list[str | N
     shard = Shard(uri=f"/{number}.tar", format="webdataset", size_bytes=0)
     texts = captions or [None] * len(emb_ND)
     records = [{"key": f"{number}-{i}", "caption": text} for i, text in enumerate(texts)]
-    write_part(root, number, shard, SPEC.fingerprint, emb_ND, records, [])
+    write_part(root, number, shard, fingerprint=SPEC.fingerprint, emb_ND=emb_ND, records=records)
     manifest = read_manifest(root) if (root / "gallery.json").exists() else Manifest(encoders=(SPEC,))
     manifest.with_committed(root).save(root)
 

@@ -23,7 +23,7 @@ from diantu.indexing.store.duplicates import COLUMNS
 from diantu.indexing.store.filters import Filters, matching_rows
 from diantu.indexing.store.layout import metadata_path
 from diantu.indexing.store.manifest import Manifest, read_manifest
-from diantu.indexing.store.parts import metadata_table
+from diantu.indexing.store.tables import metadata_table
 
 Record = dict[str, Any]
 

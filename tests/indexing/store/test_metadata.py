@@ -24,7 +24,8 @@ def test_rows_come_in_the_order_asked_for_from_any_part(tmp_path: Path) -> None:
     for number, size in enumerate(sizes):
         records = [{"key": f"{number}-{i}", "width": i} for i in range(size)]
         shard = Shard(uri=f"/{number}.tar", format="webdataset", size_bytes=0)
-        write_part(tmp_path, number, shard, spec.fingerprint, np.zeros((size, 2), np.float32), records, [])
+        emb_ND = np.zeros((size, 2), np.float32)
+        write_part(tmp_path, number, shard, fingerprint=spec.fingerprint, emb_ND=emb_ND, records=records)
     manifest = Manifest(encoders=(spec,)).with_committed(tmp_path)
     metadata = Metadata(snapshot_of(tmp_path, manifest))
     expected = [f"{number}-{i}" for number, size in enumerate(sizes) for i in range(size)]

@@ -1,4 +1,4 @@
-"""The disk format, held against golden files: what a released version wrote must stay readable and stay the same."""
+"""The disk format, compared with golden files: galleries of released versions must stay readable, byte for byte."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from diantu.datasets import Failure, InputError, Reason, Shard
 from diantu.indexing.encoders import EncoderSpec
 from diantu.indexing.store.ledger import Ledger
 from diantu.indexing.store.manifest import Manifest, read_manifest
-from diantu.indexing.store.parts import read_failures, read_metadata, write_part
+from diantu.indexing.store.parts import read_failures, read_metadata, write_part, write_quarantined_part
 from diantu.indexing.store.vectors import Vectors
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -49,14 +49,14 @@ def write_gallery(root: Path) -> Path:
     }
     records = [{"key": "a", **fixed, "caption": "一只猫", "punsafe": 0.5}, {"key": "b", **fixed, "caption": None}]
     failures = [Failure(key="c", shard=shards[0].uri, reason=Reason.EMPTY, detail="the file has no bytes")]
-    write_part(root, 0, shards[0], SPEC.fingerprint, emb_ND, records, failures)
-    write_part(root, 1, shards[1], SPEC.fingerprint, emb_ND[:0], [], [], quarantined="no tar")
+    write_part(root, 0, shards[0], fingerprint=SPEC.fingerprint, emb_ND=emb_ND, records=records, failures=failures)
+    write_quarantined_part(root, 1, shards[1], SPEC, texts=False, reason="no tar")
     Manifest(encoders=(SPEC,)).with_committed(root).save(root)
     return root
 
 
 @pytest.mark.parametrize("name", ["gallery.json", "ledger.jsonl", "parts/00000.json", "parts/00001.json"])
-def test_json_files_are_as_they_were_released(tmp_path: Path, name: str) -> None:
+def test_json_files_equal_the_golden_ones(tmp_path: Path, name: str) -> None:
     def parsed(path: Path) -> object:
         values = (
             [json.loads(line) for line in path.read_text().splitlines()]
@@ -65,7 +65,7 @@ def test_json_files_are_as_they_were_released(tmp_path: Path, name: str) -> None
         )
         for record in values if isinstance(values, list) else [values]:
             for file, facts in record.get("files", {}).items():
-                if file.endswith(".parquet"):  # pyarrow's releases write the same table in other bytes
+                if file.endswith(".parquet"):  # releases of pyarrow write the same table with different bytes
                     facts.clear()
         return values
 
@@ -73,12 +73,12 @@ def test_json_files_are_as_they_were_released(tmp_path: Path, name: str) -> None
     assert parsed(written) == parsed(golden)
 
 
-def test_vectors_are_as_they_were_released(tmp_path: Path) -> None:
+def test_vectors_equal_the_golden_ones(tmp_path: Path) -> None:
     name = "img_emb/img_emb_00000.npy"
     assert (write_gallery(tmp_path) / name).read_bytes() == (GOLDEN / name).read_bytes()
 
 
-def test_a_released_gallery_is_read(tmp_path: Path) -> None:
+def test_a_golden_gallery_can_be_read(tmp_path: Path) -> None:
     manifest = read_manifest(GOLDEN)
     assert manifest == Manifest(encoders=(SPEC,), parts=((0, 2), (1, 0)))
     np.testing.assert_allclose(
@@ -107,14 +107,14 @@ def test_a_part_without_record_does_not_exist(tmp_path: Path) -> None:
         ('{"format": "diantu-gallery", "version": 1}', "is damaged"),
     ],
 )
-def test_what_is_no_gallery_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+def test_invalid_galleries_are_refused(tmp_path: Path, content: str | None, message: str) -> None:
     if content:
         (tmp_path / "gallery.json").write_text(content)
     with pytest.raises(InputError, match=message):
         read_manifest(tmp_path)
 
 
-def test_the_fingerprint_is_of_what_decides_the_vectors() -> None:
+def test_the_fingerprint_covers_everything_that_decides_the_vectors() -> None:
     assert replace(SPEC, name="hf:elsewhere", weights="elsewhere", licence="MIT").fingerprint == SPEC.fingerprint
     for change in (
         {"weights_sha256": "1" * 64},
@@ -131,5 +131,5 @@ def test_the_fingerprint_is_of_what_decides_the_vectors() -> None:
     ("name", "slug"),
     [("conse", "conse"), ("cn_clip:ViT-B-16", "cn_clip_ViT-B-16"), ("hf:/models/my clip/", "hf_my_clip")],
 )
-def test_slugs_are_folder_names(name: str, slug: str) -> None:
+def test_slugs_are_valid_folder_names(name: str, slug: str) -> None:
     assert replace(SPEC, name=name).slug == slug

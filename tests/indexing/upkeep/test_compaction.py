@@ -27,7 +27,7 @@ from diantu.indexing.encoders import ImageEncoder, load_encoder
 from diantu.indexing.store.layout import DELETION_LOCK, space_root
 from diantu.indexing.store.ledger import Ledger
 from diantu.indexing.store.manifest import Manifest, read_manifest
-from diantu.indexing.store.parts import read_failures, write_part
+from diantu.indexing.store.parts import read_failures, write_quarantined_part
 from diantu.indexing.store.records import Part, read_part, verify_part
 from diantu.indexing.store.tombstones import read_deleted
 from diantu.indexing.upkeep import compaction
@@ -108,8 +108,7 @@ def test_renumbering_says_where_a_row_went(num_rows: int, deleted: set[int]) -> 
 def test_parts_without_rows_and_parts_behind_an_open_one_come_along(tmp_path: Path) -> None:
     root = write_gallery(tmp_path / "g", keyed(2, 3, 2, 2))
     shard = Shard(uri="/1.tar", format="webdataset", size_bytes=1)
-    nothing = np.zeros((0, DIM), np.float16)
-    write_part(root, 1, shard, SPEC.fingerprint, nothing, [], [], quarantined="no tar")
+    write_quarantined_part(root, 1, shard, SPEC, texts=False, reason="no tar")
     (root / "parts/00002.json").unlink()
     Manifest(encoders=(SPEC, FURTHER)).with_committed(root).save(root)
     delete(root, keys=["0-1"])

@@ -1,0 +1,126 @@
+"""Encoder families: the built-in ones, and those that other packages register as entry points."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pictures import jpeg, write_tar
+
+from diantu.datasets import InputError
+from diantu.indexing.encoders import load_encoder
+from diantu.indexing.encoders.entry_points import load_family, registered
+from diantu.indexing.store.manifest import read_manifest
+
+HISTOGRAM = Path(__file__).parents[2] / "histogram.py"
+
+
+def install(folder: Path, package: str, entry_points: str, module: str = "") -> Path:
+    """An installed package: its module, and the metadata that pip would write."""
+    metadata = folder / f"{package}-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[diantu.encoders]\n{entry_points}\n")
+    (folder / f"{package}.py").write_text(module)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _forget_entry_points() -> Iterator[None]:
+    yield
+    registered.cache_clear()
+    load_family.cache_clear()
+
+
+def test_names_are_resolved_without_heavy_imports() -> None:
+    script = (
+        "import sys\n"
+        "from diantu.indexing.encoders import load_encoder\n"
+        "try: load_encoder('clip')\n"
+        "except ValueError as error: print(error)\n"
+        "print({'torch', 'transformers', 'timm', 'open_clip', 'cn_clip'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    message, imported = done.stdout.splitlines()
+    assert message.startswith("encoder 'clip' is not known; give one of: conse; cn_clip:<ViT-B-16, ")
+    assert "; hf:<" in message
+    assert "; open_clip:<" in message
+    assert imported == "set()"
+
+
+@pytest.mark.parametrize("name", ["", "conse:", "conse:x", "hf", "hf:", ":x"])
+def test_names_that_fit_no_family_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=f"encoder '{name}' is not known; give one of: conse; cn_clip:<"):
+        load_encoder(name)
+
+
+@pytest.mark.slow
+def test_a_family_of_another_package_embeds_in_several_processes(tmp_path: Path) -> None:
+    """Spawned processes load encoders by name, so they find the entry point by themselves."""
+    packages = install(tmp_path / "packages", "painting", "histogram = painting:FAMILY", HISTOGRAM.read_text())
+    for shard in range(3):
+        write_tar(tmp_path / f"s/{shard}.tar", [(f"{i}.jpg", jpeg(10 * shard + i)) for i in range(2)])
+    command = [sys.executable, "-m", "diantu.scripts.main", "embed", "--source", str(tmp_path / "s"), "--output"]
+    command += [str(tmp_path / "g"), "--encoder", "histogram", "--device", "cpu"]
+    command += ["--num-processes", "2", "--num-workers", "0"]
+    environment = {**os.environ, "PYTHONPATH": str(packages)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    manifest = read_manifest(tmp_path / "g")
+    assert (manifest.num_rows, manifest.spec.name) == (6, "histogram")
+
+
+def test_a_family_of_another_package_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = HISTOGRAM.read_text().replace('name="histogram"', 'name="painted"')
+    monkeypatch.syspath_prepend(install(tmp_path, "painted_package", "painted = painted_package:FAMILY", module))
+    assert load_encoder("painted").spec.name == "painted"
+    with pytest.raises(InputError, match=r"'clip' is not known; .*; painted \(of the package painted_package\)"):
+        load_encoder("clip")
+    with pytest.raises(InputError, match="'painted:x' is not known"):
+        load_encoder("painted:x")
+
+
+@pytest.mark.parametrize(
+    ("entry_points", "module", "message"),
+    [
+        ("hf = broken:FAMILY", "", "package broken registers the encoder family 'hf', which is built into diantu"),
+        (
+            "toy = broken:FAMILY",
+            "import no_such_module",
+            "'toy' of the package broken cannot be imported .*no_such_mod",
+        ),
+        ("toy = broken:FAMILY", "1 +", r"'toy' of the package broken cannot be imported \(SyntaxError"),
+        ("toy = broken:FAMILY", "", r"'toy' of the package broken cannot be imported \(AttributeError"),
+        ("toy = broken:FAMILY", "FAMILY = 3", "is broken:FAMILY, of type int; it must be an EncoderFamily"),
+        (
+            "toy = broken:FAMILY",
+            "from diantu.indexing.encoders import EncoderFamily\n"
+            "FAMILY = EncoderFamily(name='other', requirement='x', load=print)",
+            "registers the encoder family 'other' under the name 'toy'",
+        ),
+        (
+            "toy = broken:FAMILY",
+            "from diantu.indexing.encoders import EncoderFamily\n"
+            "FAMILY = EncoderFamily(name='toy', packages=('no_such_module',), requirement='toys[all]', load=print)",
+            r"encoder 'toy' needs no_such_module, which is not installed; run: pip install \"toys\[all\]\"",
+        ),
+    ],
+)
+def test_a_package_that_registers_wrongly_is_refused(
+    entry_points: str, module: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+    monkeypatch.syspath_prepend(install(tmp_path, "broken", entry_points, module))
+    with pytest.raises(InputError, match=message):
+        load_encoder("toy")
+
+
+def test_two_packages_cannot_register_the_same_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("one", "two"):
+        monkeypatch.syspath_prepend(install(tmp_path / package, package, f"toy = {package}:FAMILY"))
+    with pytest.raises(InputError, match=r"'toy' is registered by (one and by two|two and by one); uninstall one"):
+        load_encoder("toy")
