@@ -34,6 +34,7 @@ from ..indexing.index.report import IndexReport, read_report
 from ..indexing.index.within import FilterCache
 from ..indexing.store.columns import Columns
 from ..indexing.store.filters import Filters
+from ..indexing.store.rowset import RowSet
 from ..indexing.store.snapshot import Snapshot
 from .bench.metadata import metadata_lines
 from .bench.table import Line, print_targets
@@ -150,11 +151,14 @@ def _filtered(bench: Bench, num_queries: int) -> tuple[list[_Case], list[Line]]:
     every = np.arange(len(index.vectors))
     cases = [_unfiltered(index, effort, random_QD, every) for effort in _EFFORTS]
     for share in _SHARES:
-        cases += [
-            _within(index, filters, f"chance < {share}", "independent", random_QD),
-            _within(index, filters, f"side > {1 - share:.5f}", "with the query", along_QD),
-            _within(index, filters, f"side < {share}", "against the query", along_QD),
-        ]
+        for name, where, queries_QD in (
+            ("independent", f"chance < {share}", random_QD),
+            ("correlated", f"side > {1 - share:.5f}", along_QD),
+            ("anti-correlated", f"side < {share}", along_QD),
+        ):
+            chosen = filters.rows(where)
+            if len(chosen.rows()):  # the smallest shares of a small gallery are no rows
+                cases.append(_within(index, chosen, name, queries_QD))
     torch.set_num_threads(1)
     with faiss_threads(1):
         for one in cases:  # reads codes and evaluates filters, which only a first search must do
@@ -196,8 +200,7 @@ def _unfiltered(index: GalleryIndex, effort: Effort, queries_QD: np.ndarray, eve
     )
 
 
-def _within(index: GalleryIndex, filters: Filters, where: str, kind: str, queries_QD: np.ndarray) -> _Case:
-    chosen = filters.rows(where)
+def _within(index: GalleryIndex, chosen: RowSet, name: str, queries_QD: np.ndarray) -> _Case:
     among, rows = FilterCache(index).within(chosen), chosen.rows()
 
     def search(query_1D: np.ndarray) -> tuple[np.ndarray, Strategy]:
@@ -205,7 +208,7 @@ def _within(index: GalleryIndex, filters: Filters, where: str, kind: str, querie
         return found.scores_QK[0], found.strategies[0]
 
     return _Case(
-        name=kind,
+        name=name,
         search=search,
         queries_QD=queries_QD,
         threshold_Q=_threshold(index, queries_QD, rows),

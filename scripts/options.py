@@ -71,7 +71,8 @@ def _parser(run: Callable[..., int], program: str) -> ArgumentParser:
         for parameter in docstring.params
     }
     hints = get_type_hints(run)
-    parser = ArgumentParser(prog=program, description=docstring.short_description, exit_on_error=False)
+    description = " ".join(filter(None, (docstring.short_description, docstring.long_description)))
+    parser = ArgumentParser(prog=program, description=description, exit_on_error=False)
     parser.add_argument(
         "--config", action="config", help="a YAML file of options; options after it override its values"
     )
