@@ -4,8 +4,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from command_line import CommandLine
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share the cores, and models are small
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for a hub should fail at once, not after retries
@@ -82,3 +86,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "diantu-demo"
     assert run(str(folder)) == 0
     return folder
+
+
+@pytest.fixture
+def diantu(capfd: pytest.CaptureFixture[str]) -> CommandLine:
+    """`diantu("status", "--gallery", folder)` runs the command line in this process."""
+    from command_line import CommandLine
+
+    return CommandLine(capfd)
