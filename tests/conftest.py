@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     from command_line import CommandLine
+    from zygote import Zygote
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share the cores, and models are small
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for a hub should fail at once, not after retries
@@ -94,3 +95,14 @@ def diantu(capfd: pytest.CaptureFixture[str]) -> CommandLine:
     from command_line import CommandLine
 
     return CommandLine(capfd)
+
+
+@pytest.fixture(scope="session")
+def jobs() -> Iterator[Zygote]:
+    """Starts commands in processes of their own that have torch and transformers imported."""
+    from zygote import zygote
+
+    with zygote() as serving:
+        names = ("CLIPModel", "AutoConfig", "AutoImageProcessor", "AutoTokenizer", "CLIPImageProcessor")
+        serving.preload("diantu.indexing.embed.job.embed", *(f"transformers.{name}" for name in names))
+        yield serving
