@@ -164,6 +164,7 @@ def test_a_folder_that_may_not_be_written_ends_in_one_sentence(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300 + 60 * KILLS)
 def test_rounds_of_kills_and_changing_workers(
     source: Path, whole: Path, clip_folder: Path, tmp_path: Path, jobs: Zygote
 ) -> None:

@@ -34,6 +34,7 @@ def pack(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300 + 60 * ROUNDS)
 def test_kill_at_random_instants(tmp_path: Path, clip_folder: Path, jobs: Zygote) -> None:
     source = pack(tmp_path / "shards")
 
