@@ -49,7 +49,9 @@ class Job:
 
     def stderr(self) -> str:
         """What it has written to standard error so far."""
-        return self._files.with_suffix(".err").read_text(encoding="utf-8")
+        return self._files.with_suffix(".err").read_text(
+            encoding="utf-8", errors="replace"
+        )  # a bar may be half written
 
     def send_signal(self, signum: int) -> None:
         if self.poll() is None:
@@ -71,6 +73,7 @@ class Zygote:
         """Runs `diantu` with some arguments; its standard output is dropped."""
         files = self._folder / str(self._num_jobs)
         self._num_jobs += 1
+        files.with_suffix(".err").touch()
         return Job(int(self._asked({"run": list(map(str, arguments)), "files": str(files)})), files)
 
     def preload(self, *names: str) -> None:
@@ -78,7 +81,7 @@ class Zygote:
         self._asked({"preload": names})
 
     def close(self) -> None:
-        self._process.communicate()
+        self._process.communicate(timeout=PATIENCE_SECONDS)
 
     def _asked(self, request: object) -> str:
         assert self._process.stdin
@@ -151,7 +154,7 @@ def _run(arguments: list[str], files: Path) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
     nothing = os.open(os.devnull, os.O_RDWR)
-    errors = os.open(files.with_suffix(".err"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    errors = os.open(files.with_suffix(".err"), os.O_WRONLY)
     for descriptor, target in ((nothing, 0), (nothing, 1), (errors, 2)):
         os.dup2(descriptor, target)
     main(arguments)
@@ -159,3 +162,4 @@ def _run(arguments: list[str], files: Path) -> None:
 
 if __name__ == "__main__":
     _serve()
+    os._exit(0)  # nothing to clean up, and freeing all modules takes seconds

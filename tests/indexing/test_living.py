@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from galleries import add_rows, new_gallery
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -107,6 +108,7 @@ class Living:
 CHANGES = st.tuples(st.sampled_from(["add", "delete", "fold", "compact", "search"]), st.integers(0, 60))
 
 
+@pytest.mark.timeout(300 + INTERLEAVINGS)
 @settings(max_examples=INTERLEAVINGS, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(["Flat", "IVF4,SQ8"]), st.lists(CHANGES, min_size=6, max_size=12))
 def test_after_any_order_of_changes_the_gallery_equals_a_dictionary(

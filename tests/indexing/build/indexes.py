@@ -22,9 +22,9 @@ def clustered(seed: int, count: int, *, around: float = 0.5) -> np.ndarray:
     return (emb_ND / np.linalg.norm(emb_ND, axis=1, keepdims=True)).astype(np.float32)
 
 
-def unit_vectors(seed: int, count: int) -> np.ndarray:
+def unit_vectors(seed: int, count: int, dim: int) -> np.ndarray:
     """Unit vectors without clusters, where training on a row matters most."""
-    emb_ND = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
+    emb_ND = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
     return emb_ND / np.linalg.norm(emb_ND, axis=1, keepdims=True)
 
 

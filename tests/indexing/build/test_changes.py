@@ -46,8 +46,8 @@ def test_rows_that_drift_away_cause_a_rebuild(gallery: Path, caplog: pytest.LogC
 
 def test_rows_of_the_same_distribution_are_no_drift_although_not_trained_on(tmp_path: Path) -> None:
     """Centres are nearer to the rows that they were trained on than to others of the same distribution."""
-    root = new_gallery(tmp_path / "g", DIM)
-    emb_ND = unit_vectors(0, 80_000)  # 65 536 of them are trained on
+    root = new_gallery(tmp_path / "g", 8)
+    emb_ND = unit_vectors(0, 80_000, 8)  # 65 536 of them are trained on
     add_rows(root, emb_ND[:75_000])
     trained = build_index(root, None, request=IndexRequest(factory="IVF1024,SQ8"))["spec"]["train_rows"]
     assert trained < 75_000

@@ -131,7 +131,7 @@ def test_rows_without_a_vector_are_no_queries(tmp_path: Path) -> None:
 def test_threads_that_search_first_at_once_find_the_same(gallery: Path) -> None:
     queries_QD = clustered(9, 16)
     expected = opened(gallery).search(queries_QD, 10)[1]
-    index, together = opened(gallery), threading.Barrier(16)
+    index, together = opened(gallery), threading.Barrier(16, timeout=60)
 
     def ask(query: int) -> np.ndarray:
         together.wait()

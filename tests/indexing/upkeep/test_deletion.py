@@ -126,7 +126,7 @@ def test_a_running_job_and_a_deletion_do_not_disturb_each_other(copy: Path) -> N
 
 
 def test_deletions_at_the_same_time_are_all_kept(copy: Path) -> None:
-    start = threading.Barrier(len(KEYS))
+    start = threading.Barrier(len(KEYS), timeout=60)
 
     def run(key: str) -> None:
         start.wait()
@@ -136,7 +136,7 @@ def test_deletions_at_the_same_time_are_all_kept(copy: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert read_deleted(copy).tolist() == list(range(NUM_ROWS))
 
 
