@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from command_line import CommandLine
+    from zygote import Zygote
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share the cores, and models are small
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for a hub should fail at once, not after retries
@@ -82,3 +87,22 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "diantu-demo"
     assert run(str(folder)) == 0
     return folder
+
+
+@pytest.fixture
+def diantu(capfd: pytest.CaptureFixture[str]) -> CommandLine:
+    """`diantu("status", "--gallery", folder)` runs the command line in this process."""
+    from command_line import CommandLine
+
+    return CommandLine(capfd)
+
+
+@pytest.fixture(scope="session")
+def jobs() -> Iterator[Zygote]:
+    """Starts commands in processes of their own that have torch and transformers imported."""
+    from zygote import zygote
+
+    with zygote() as serving:
+        names = ("CLIPModel", "AutoConfig", "AutoImageProcessor", "AutoTokenizer", "CLIPImageProcessor")
+        serving.preload("diantu.indexing.embed.job.embed", *(f"transformers.{name}" for name in names))
+        yield serving

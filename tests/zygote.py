@@ -1,11 +1,12 @@
-"""Commands in processes of their own that start at once: forked from a process that has imported what is slow.
+"""Starts `diantu` commands in processes of their own, without their imports: each is forked from one that has them.
 
-A test that kills a job dozens of times would otherwise spend most of its time on importing torch.
+Importing torch and transformers takes seconds, and a test of crashes starts many processes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -13,25 +14,44 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+# No command takes that long, not even on a busy machine.
+PATIENCE_SECONDS = 240.0
+
+
+def wait_until(condition: Callable[[], object], what: str, *, pause: float = 0.002) -> None:
+    """Returns as soon as the condition holds; a test fails if it does not hold within `PATIENCE_SECONDS`."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:.0f} seconds for {what}"
+        time.sleep(pause)
 
 
 class Job:
     """One command, with the interface of `subprocess.Popen` as far as tests need it."""
 
-    def __init__(self, pid: int, codes: Path) -> None:
+    def __init__(self, pid: int, files: Path) -> None:
         self.pid = pid
-        self._code = codes / str(pid)
+        self._files = files
 
     def poll(self) -> int | None:
         """The exit code, or None while it runs."""
-        return int(self._code.read_text()) if self._code.exists() else None
+        path = self._files.with_suffix(".code")
+        return int(path.read_text()) if path.exists() else None
 
     def wait(self) -> int:
-        while (code := self.poll()) is None:
-            time.sleep(0.002)
+        wait_until(lambda: self.poll() is not None, "the end of a command")
+        code = self.poll()
+        assert code is not None
         return code
+
+    def stderr(self) -> str:
+        """What it has written to standard error so far."""
+        return self._files.with_suffix(".err").read_text(
+            encoding="utf-8", errors="replace"
+        )  # a bar may be half written
 
     def send_signal(self, signum: int) -> None:
         if self.poll() is None:
@@ -40,24 +60,49 @@ class Job:
 
 
 class Zygote:
-    """The process that others are forked from. It runs nothing itself, so that it has no threads that a fork loses."""
+    """The process that others are forked from. It runs no command itself: a fork would lose its threads."""
 
-    def __init__(self, codes: Path) -> None:
-        self._codes = codes
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._num_jobs = 0
         self._process = subprocess.Popen(
-            [sys.executable, __file__, str(codes)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def start(self, *arguments: str | Path) -> Job:
-        """Runs `diantu` with some arguments; what it prints is lost."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps([str(argument) for argument in arguments]) + "\n")
-        self._process.stdin.flush()
-        return Job(int(self._process.stdout.readline()), self._codes)
+        """Runs `diantu` with some arguments; its standard output is dropped."""
+        files = self._folder / str(self._num_jobs)
+        self._num_jobs += 1
+        files.with_suffix(".err").touch()
+        return Job(int(self._asked({"run": list(map(str, arguments)), "files": str(files)})), files)
+
+    def preload(self, *names: str) -> None:
+        """Imports classes such as `transformers.CLIPModel`, so that later commands find them imported."""
+        self._asked({"preload": names})
 
     def close(self) -> None:
-        self._process.communicate()
+        self._process.communicate(timeout=PATIENCE_SECONDS)
+
+    def _asked(self, request: object) -> str:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline()
+
+
+def num_parts(gallery: Path) -> int:
+    """Parts with a commit record."""
+    return len(list((gallery / "parts").glob("*.json")))
+
+
+def wait_for_parts(job: Job, gallery: Path, count: int) -> None:
+    """Returns when an embedding job has begun and its gallery has that many parts, or when the job has ended."""
+
+    def are_there() -> bool:
+        return (gallery / "ledger.jsonl").exists() and num_parts(gallery) >= count
+
+    wait_until(lambda: are_there() or job.poll() is not None, f"{count} parts")
 
 
 @contextlib.contextmanager
@@ -70,30 +115,51 @@ def zygote() -> Iterator[Zygote]:
             serving.close()
 
 
-def _serve(codes: Path) -> None:
+def _serve() -> None:
     import torch  # noqa: F401
 
-    from diantu.scripts.main import main
+    running: dict[int, Path] = {}
 
     def note_exit_codes(signum: int, frame: object) -> None:
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                temporary = codes / f"{ended[0]}.tmp"
+                code = running.pop(ended[0]).with_suffix(".code")
+                temporary = code.with_suffix(".tmp")
                 temporary.write_text(str(os.waitstatus_to_exitcode(ended[1])))
-                temporary.replace(codes / str(ended[0]))
+                temporary.replace(code)
 
     signal.signal(signal.SIGCHLD, note_exit_codes)
     for line in sys.stdin:
-        pid = os.fork()
-        if not pid:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            nothing = os.open(os.devnull, os.O_RDWR)
-            for descriptor in range(3):
-                os.dup2(nothing, descriptor)
-            main(json.loads(line))
-        sys.stdout.write(f"{pid}\n")
+        request = json.loads(line)
+        for name in request.get("preload", ()):
+            module, _, attribute = name.rpartition(".")
+            getattr(importlib.import_module(module), attribute)
+        answer = 0
+        if "run" in request:
+            files = Path(request["files"])
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])  # no command ends before it is in `running`
+            answer = os.fork()
+            if not answer:
+                _run(request["run"], files)
+            running[answer] = files
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
 
 
+def _run(arguments: list[str], files: Path) -> None:
+    """The forked process: becomes the command."""
+    from diantu.scripts.main import main
+
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+    nothing = os.open(os.devnull, os.O_RDWR)
+    errors = os.open(files.with_suffix(".err"), os.O_WRONLY)
+    for descriptor, target in ((nothing, 0), (nothing, 1), (errors, 2)):
+        os.dup2(descriptor, target)
+    main(arguments)
+
+
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]))
+    _serve()
+    os._exit(0)  # nothing to clean up, and freeing all modules takes seconds

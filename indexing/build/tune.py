@@ -95,9 +95,16 @@ def _recall_by_depth(rows_QR: np.ndarray, relevant: Sequence[np.ndarray], k: int
     One standard error is subtracted: the cheapest of many breadths is taken, so chance would favour those that look
     better on this sample than they are.
     """
-    hits_QR = np.stack([np.isin(row, rows) for row, rows in zip(rows_QR, relevant, strict=True)])
+    hits_QR = np.stack([_is_among(row, rows) for row, rows in zip(rows_QR, relevant, strict=True)])
     recall_QR = np.minimum(hits_QR.cumsum(axis=1), k) / k
     return recall_QR.mean(axis=0) - recall_QR.std(axis=0) / len(recall_QR) ** 0.5
+
+
+def _is_among(rows_R: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """`np.isin` by binary search: several times as fast, because few rows are relevant. `R` bool."""
+    ascending = np.sort(relevant)
+    place_R = np.searchsorted(ascending, rows_R).clip(max=len(ascending) - 1)
+    return ascending[place_R] == rows_R
 
 
 def _cheapest(

@@ -1,6 +1,6 @@
-"""A gallery that lives: rows are added, deleted, folded in and compacted in any order, against a plain dictionary.
+"""Rows are added, deleted, folded into the index and compacted in any order; the result is compared with a dictionary.
 
-`DIANTU_INTERLEAVINGS=1000` runs as many; the suite runs fewer.
+`DIANTU_INTERLEAVINGS=1000` tries 1000 orders; by default 40 are tried.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from galleries import add_rows, new_gallery
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,13 +27,13 @@ from diantu.indexing.upkeep.deletion import delete
 
 DIM = 8
 INTERLEAVINGS = int(os.environ.get("DIANTU_INTERLEAVINGS", "40"))
-# Every list and every candidate: what is found depends on bookkeeping alone, not on how good the codes are.
+# Every list and every candidate are searched, so that results depend on bookkeeping only, not on the codes.
 ALL = Breadth(nprobe=4, candidates=10_000)
 FEW = Breadth(nprobe=4, candidates=3)
 
 
 class Living:
-    """A gallery and its model: `rows` is key → vector of every row that is alive, `gone` are those deleted."""
+    """A gallery and what it must hold: `rows` maps keys to the vectors of present rows, `gone` are deleted vectors."""
 
     def __init__(self, folder: Path, factory: str) -> None:
         self.folder, self.factory = folder, factory
@@ -45,7 +46,7 @@ class Living:
         self.add(20)  # enough for four lists
 
     def add(self, number: int) -> None:
-        emb_ND = self._vectors(number % 12)  # few, so that they are no drift
+        emb_ND = self._vectors(number % 12)  # few, so that they do not count as drift
         add_rows(self.root, emb_ND)
         self.rows.update((f"{self.num_parts}-{i}", emb_D) for i, emb_D in enumerate(emb_ND.astype(np.float16)))
         self.num_parts += 1
@@ -59,7 +60,7 @@ class Living:
         del number
         request = IndexRequest(factory=self.factory)
         if self.factory != "Flat" and 0 < len(self.rows) < 4:
-            # Lists were asked for by name and hardly a row is left. An index from before may still serve.
+            # The factory wants more lists than rows are left. The index from before may still be used.
             with contextlib.suppress(InputError):
                 build_index(self.root, None, request=request)
         else:
@@ -107,9 +108,12 @@ class Living:
 CHANGES = st.tuples(st.sampled_from(["add", "delete", "fold", "compact", "search"]), st.integers(0, 60))
 
 
+@pytest.mark.timeout(300 + INTERLEAVINGS)
 @settings(max_examples=INTERLEAVINGS, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(["Flat", "IVF4,SQ8"]), st.lists(CHANGES, min_size=6, max_size=12))
-def test_any_order_of_changes_leaves_what_a_dictionary_would_hold(factory: str, changes: list[tuple[str, int]]) -> None:
+def test_after_any_order_of_changes_the_gallery_equals_a_dictionary(
+    factory: str, changes: list[tuple[str, int]]
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         living = Living(Path(folder), factory)
         for name, number in changes:

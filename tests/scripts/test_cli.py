@@ -1,4 +1,4 @@
-"""The command line as users meet it, in processes of its own."""
+"""The command line as users meet it: exit codes, standard output and error."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import CommandLine
 from pictures import jpeg, write_tar
 
 from diantu.datasets import photos
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-def diantu(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "diantu.scripts.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -28,6 +24,7 @@ def test_help_imports_nothing_heavy() -> None:
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
     )
     for command in ("demo", "embed", "status", "index", "search", "evaluate"):
         assert command in done.stdout
@@ -35,7 +32,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert not imported & {"torch", "faiss", "transformers", "numpy", "pyarrow", "jsonargparse", "duckdb"}
 
 
-def test_search_prints_json_and_nothing_else(demo: Path, tmp_path: Path) -> None:
+def test_search_prints_json_and_nothing_else(demo: Path, tmp_path: Path, diantu: CommandLine) -> None:
     done = diantu(
         "search",
         "--gallery",
@@ -59,7 +56,7 @@ def test_search_prints_json_and_nothing_else(demo: Path, tmp_path: Path) -> None
     assert (tmp_path / "hits.html").exists()
 
 
-def test_search_by_picture_and_by_vector(demo: Path, tmp_path: Path) -> None:
+def test_search_by_picture_and_by_vector(demo: Path, tmp_path: Path, diantu: CommandLine) -> None:
     by_picture = diantu(
         "search", "--gallery", demo / "gallery", "--image", photos.FOLDER / "animal_owl.jpg", "--k", "2"
     )
@@ -70,7 +67,7 @@ def test_search_by_picture_and_by_vector(demo: Path, tmp_path: Path) -> None:
     assert json.loads(by_vector.stdout)["hits"][0]["row"] == 92
 
 
-def test_a_mix_of_everything_that_a_query_may_have(demo: Path) -> None:
+def test_a_mix_of_everything_that_a_query_may_have(demo: Path, diantu: CommandLine) -> None:
     cat = photos.FOLDER / "animal_cat.jpg"
     done = diantu(
         "search", "--gallery", demo / "gallery", "--texts", "大熊猫", "koala^0.5", "--images", f"{cat}^0.25",
@@ -91,29 +88,29 @@ def test_a_mix_of_everything_that_a_query_may_have(demo: Path) -> None:
     assert "exact, all 25 rows of the filter" in done.stderr
 
 
-def test_lines_are_answered_one_after_another(demo: Path) -> None:
-    """What cannot be answered is told, and the next line is answered all the same."""
+def test_lines_are_answered_one_after_another(demo: Path, diantu: CommandLine) -> None:
+    """A line that cannot be answered is reported, and the next one is answered."""
     owl = photos.FOLDER / "animal_owl.jpg"
     lines = f"大熊猫\n\n@{owl}\n@/no/such.jpg\nkoala\n"
-    command = [sys.executable, "-m", "diantu.scripts.main", "search", "--gallery", str(demo / "gallery"), "--k", "1"]
-    done = subprocess.run([*command, "--json"], input=lines, capture_output=True, text=True, check=False)
+    command = ("search", "--gallery", demo / "gallery", "--k", "1")
+    done = diantu(*command, "--json", stdin=lines)
     assert done.returncode == 0, done.stderr
     keys = [json.loads(line)["hits"][0]["key"] for line in done.stdout.splitlines()]
     assert keys == ["animal_panda", "animal_owl", "animal_koala"]
     assert "/no/such.jpg cannot be read" in done.stderr
-    plain = subprocess.run(command, input="koala", capture_output=True, text=True, check=False)
+    plain = diantu(*command, stdin="koala")
     assert plain.stdout.splitlines()[0].split()[0] == "1"
     assert "animal_koala" in plain.stdout
 
 
-def test_no_match_is_an_answer(demo: Path) -> None:
+def test_no_match_is_an_answer(demo: Path, diantu: CommandLine) -> None:
     done = diantu("search", "--gallery", demo / "gallery", "--text", "washing machine", "--min-zscore", "9")
     assert (done.returncode, done.stdout) == (0, "")
     assert "no results" in done.stderr
 
 
-def test_duplicates_are_found_and_folded(demo: Path, tmp_path: Path) -> None:
-    """Three motifs are among the bundled photographs twice; the larger picture stands for both."""
+def test_duplicates_are_found_and_folded(demo: Path, tmp_path: Path, diantu: CommandLine) -> None:
+    """Three subjects are among the bundled photographs twice; the larger image represents both."""
     gallery = shutil.copytree(demo / "gallery", tmp_path / "g")
     vector = tmp_path / "v.npy"
     np.save(vector, np.load(gallery / "img_emb" / "img_emb_00000.npy")[0])
@@ -139,7 +136,7 @@ def test_duplicates_are_found_and_folded(demo: Path, tmp_path: Path) -> None:
     assert "landmark_colosseum_b  ←  landmark_colosseum\n" in shown
 
 
-def test_evaluate_reports_captions_and_labelled_queries(demo: Path) -> None:
+def test_evaluate_reports_captions_and_labelled_queries(demo: Path, diantu: CommandLine) -> None:
     done = diantu("evaluate", "--gallery", demo / "gallery", "--queries", photos.QUERIES, "--json")
     report = json.loads(done.stdout)
     assert set(report["retrieval"]) == {"caption_en", "caption_zh"}
@@ -153,7 +150,9 @@ def test_evaluate_reports_captions_and_labelled_queries(demo: Path) -> None:
 @pytest.mark.parametrize(
     "where", ["read_csv('/etc/passwd')", "1; DROP TABLE x", "no_such = 1", "key IN (FROM '/etc/passwd')"]
 )
-def test_conditions_of_queries_read_nothing_but_the_metadata(demo: Path, tmp_path: Path, where: str) -> None:
+def test_conditions_of_queries_read_nothing_but_the_metadata(
+    demo: Path, tmp_path: Path, where: str, diantu: CommandLine
+) -> None:
     (tmp_path / "q.jsonl").write_text(json.dumps({"text": "x", "where": where}))
     done = diantu("evaluate", "--gallery", demo / "gallery", "--queries", tmp_path / "q.jsonl")
     assert done.returncode == 2
@@ -161,7 +160,9 @@ def test_conditions_of_queries_read_nothing_but_the_metadata(demo: Path, tmp_pat
     assert "root:" not in done.stdout + done.stderr
 
 
-def test_a_plain_folder_embedded_indexed_and_asked(tmp_path: Path, clip_folder: Path) -> None:
+def test_a_plain_folder_is_embedded_indexed_and_searched(
+    tmp_path: Path, clip_folder: Path, diantu: CommandLine
+) -> None:
     """Every command of the flow, with the status between them."""
     gallery = tmp_path / "g2"
     encoder = f"hf:{clip_folder}"
@@ -177,7 +178,7 @@ def test_a_plain_folder_embedded_indexed_and_asked(tmp_path: Path, clip_folder: 
     assert diantu("search", "--gallery", gallery, "--text", "panda", "--k", "3").stdout.count("\n") == 3
 
 
-def test_the_new_place_of_a_model_can_be_given(tmp_path: Path, clip_folder: Path) -> None:
+def test_a_model_that_moved_is_given_by_its_new_path(tmp_path: Path, clip_folder: Path, diantu: CommandLine) -> None:
     model = shutil.copytree(clip_folder, tmp_path / "model")
     tar = write_tar(tmp_path / "s.tar", [("a.jpg", jpeg(1)), ("a.txt", b"red"), ("b.jpg", jpeg(2)), ("b.txt", b"blue")])
     gallery = tmp_path / "g"
@@ -191,7 +192,7 @@ def test_the_new_place_of_a_model_can_be_given(tmp_path: Path, clip_folder: Path
     assert found.stdout.count("\n") == 2
 
 
-def test_status_lists_failures(tmp_path: Path, clip_folder: Path) -> None:
+def test_status_lists_failures(tmp_path: Path, clip_folder: Path, diantu: CommandLine) -> None:
     tar = write_tar(tmp_path / "s.tar", [("a.jpg", jpeg()), ("b.jpg", b"broken")])
     diantu("embed", "--source", tar, "--output", tmp_path / "g", "--encoder", f"hf:{clip_folder}")
     shown = diantu("status", "--gallery", tmp_path / "g", "--failures").stdout
@@ -200,7 +201,7 @@ def test_status_lists_failures(tmp_path: Path, clip_folder: Path) -> None:
     assert f"{tar}  b  undecodable" in shown
 
 
-def test_an_unreadable_tar_ends_with_1_and_its_name(tmp_path: Path, clip_folder: Path) -> None:
+def test_an_unreadable_tar_ends_with_1_and_its_name(tmp_path: Path, clip_folder: Path, diantu: CommandLine) -> None:
     (tmp_path / "bad.tar").write_bytes(b"no tar" * 1000)
     done = diantu(
         "embed", "--source", tmp_path / "bad.tar", "--output", tmp_path / "g", "--encoder", f"hf:{clip_folder}"
@@ -237,7 +238,9 @@ def test_an_unreadable_tar_ends_with_1_and_its_name(tmp_path: Path, clip_folder:
         (["embed", "--source", "{photos}", "--output", "{tmp}/g", "--batch-size", "0"], "batch size 0"),
     ],
 )
-def test_bad_usage_gets_one_sentence(tmp_path: Path, demo: Path, arguments: list[str], message: str) -> None:
+def test_bad_usage_gets_one_sentence(
+    tmp_path: Path, demo: Path, arguments: list[str], message: str, diantu: CommandLine
+) -> None:
     places = {"{photos}": photos.FOLDER, "{tmp}": tmp_path, "{demo}": demo / "gallery"}
     filled = arguments
     for name, place in places.items():
@@ -254,14 +257,14 @@ def test_bad_usage_gets_one_sentence(tmp_path: Path, demo: Path, arguments: list
 
 
 @pytest.mark.parametrize("recipe", sorted(path.name for path in (REPOSITORY / "configs").glob("*.yaml")))
-def test_recipes_are_understood(recipe: str) -> None:
+def test_recipes_are_understood(recipe: str, diantu: CommandLine) -> None:
     command = recipe.partition("-")[0]
     done = diantu(command, "--config", REPOSITORY / "configs" / recipe, "--print_config")
     assert done.returncode == 0, done.stderr
     assert "encoder" in done.stdout
 
 
-def test_options_override_the_recipe(tmp_path: Path) -> None:
+def test_options_override_the_recipe(tmp_path: Path, diantu: CommandLine) -> None:
     (tmp_path / "c.yaml").write_text("source: [a.tar, b.tar]\noutput: g\nbatch_size: 8\n")
     done = diantu("embed", "--config", tmp_path / "c.yaml", "--batch-size", "16", "--print_config")
     assert "batch_size: 16" in done.stdout

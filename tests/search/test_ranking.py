@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from planted import plant, stored, unit
 
@@ -47,9 +47,10 @@ def query_of(seed: int) -> np.ndarray:
     return unit(np.random.default_rng(seed).standard_normal(DIM))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
+@example(seed=0, k=1, fold=False, where=None)  # one search per row, so not drawn more often
 @given(
-    seed=st.integers(0, 1000), k=st.integers(1, 40), fold=st.booleans(), where=st.sampled_from([None, "width > 500"])
+    seed=st.integers(0, 1000), k=st.integers(5, 60), fold=st.booleans(), where=st.sampled_from([None, "width > 500"])
 )
 def test_pages_of_the_same_size_neither_repeat_nor_skip(
     planted: tuple[Gallery, np.ndarray], seed: int, k: int, fold: bool, where: str | None

@@ -1,6 +1,6 @@
-"""Jobs under pressure: several processes, signals, a full disk, shards that come and go.
+"""Embedding with several processes, signals, a full disk, and shards that disappear.
 
-`DIANTU_KILLS=30` kills a job as often; the suite does it less often.
+`DIANTU_KILLS=30` kills a job 30 times; by default it is killed 4 times.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command_line import CommandLine
 from pictures import jpeg, same_tree, write_tar
-from zygote import Zygote, zygote
+from zygote import PATIENCE_SECONDS, Zygote, num_parts, wait_for_parts, wait_until
 
 from diantu.datasets import find_shards
 from diantu.indexing.embed import job as embed_module
@@ -30,7 +30,7 @@ KILLS = int(os.environ.get("DIANTU_KILLS", "4"))
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five shards of 40 pictures, some broken, one no tar at all."""
+    """Five shards of 40 images, some of them broken; one file is not a tar."""
     folder = tmp_path_factory.mktemp("shards")
     for shard in range(5):
         members = [
@@ -42,15 +42,15 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(source: Path, gallery: Path, model: Path, *options: str) -> list[str]:
-    start = [sys.executable, "-m", "diantu.scripts.main", "embed", "--source", str(source), "--output", str(gallery)]
-    return [*start, "--encoder", f"hf:{model}", "--batch-size", "8", *options]
+    start = ["embed", "--source", str(source), "--output", str(gallery), "--encoder", f"hf:{model}"]
+    return [*start, "--batch-size", "8", *options]
 
 
 @pytest.fixture(scope="module")
-def whole(source: Path, clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(source: Path, clip_folder: Path, tmp_path_factory: pytest.TempPathFactory, jobs: Zygote) -> Path:
+    """The gallery that a job without interruptions writes."""
     gallery = tmp_path_factory.mktemp("whole") / "g"
-    done = subprocess.run(command(source, gallery, clip_folder, "--num-workers", "0"), check=False, capture_output=True)
-    assert done.returncode == 1
+    assert jobs.start(*command(source, gallery, clip_folder, "--num-workers", "0")).wait() == 1  # one file is not a tar
     return gallery
 
 
@@ -69,80 +69,72 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_several_processes_give_the_same_bytes(source: Path, whole: Path, clip_folder: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        command(source, tmp_path / "g", clip_folder, "--num-processes", "2", "--num-workers", "0"),
-        check=False, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1, done.stderr
-    assert "00002.tar is not an uncompressed tar" in done.stderr
-    assert " images in " in done.stderr.splitlines()[-1]
+def test_several_processes_give_the_same_bytes(
+    source: Path, whole: Path, clip_folder: Path, tmp_path: Path, jobs: Zygote
+) -> None:
+    job = jobs.start(*command(source, tmp_path / "g", clip_folder, "--num-processes", "2", "--num-workers", "0"))
+    assert job.wait() == 1, job.stderr()
+    assert "00002.tar is not an uncompressed tar" in job.stderr()
+    assert " images in " in job.stderr().splitlines()[-1]
     assert same_tree(tmp_path / "g", whole)
 
 
-def test_an_encoder_that_cannot_be_loaded_ends_all_processes(source: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        command(source, tmp_path / "g", Path("/no/model"), "--num-processes", "2"),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert "cannot be loaded" in done.stderr.splitlines()[-1]
+def test_an_encoder_that_cannot_be_loaded_ends_all_processes(source: Path, tmp_path: Path, jobs: Zygote) -> None:
+    job = jobs.start(*command(source, tmp_path / "g", Path("/no/model"), "--num-processes", "2"))
+    assert job.wait() == 2
+    assert "cannot be loaded" in job.stderr().splitlines()[-1]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_running(source: Path, whole: Path, clip_folder: Path, tmp_path: Path, signum: int) -> None:
-    options = ("--num-processes", "2", "--num-workers", "1")
-    job = subprocess.Popen(command(source, tmp_path / "g", clip_folder, *options), stderr=subprocess.PIPE, text=True)
-    while not list((tmp_path / "g" / "parts").glob("*.json")):
-        assert job.poll() is None
-        time.sleep(0.01)
+def test_no_process_is_left_running(
+    source: Path, whole: Path, clip_folder: Path, tmp_path: Path, jobs: Zygote, signum: int
+) -> None:
+    gallery = tmp_path / "g"
+    job = jobs.start(*command(source, gallery, clip_folder, "--num-processes", "2", "--num-workers", "1"))
+    wait_for_parts(job, gallery, 1)
+    assert job.poll() is None, job.stderr()
     children = descendants(job.pid)
     job.send_signal(signum)
-    stderr = job.communicate()[1]
-    assert job.returncode == (130 if signum == signal.SIGTERM else -signal.SIGKILL)
+    assert job.wait() == (130 if signum == signal.SIGTERM else -signal.SIGKILL)
     if signum == signal.SIGTERM:
-        assert stderr.splitlines()[-1] == "diantu: stopped; run the same command again to continue"
-    deadline = time.monotonic() + 20
-    while any(is_alive(child) for child in children) and time.monotonic() < deadline:
-        time.sleep(0.1)
+        assert job.stderr().splitlines()[-1] == "diantu: stopped; run the same command again to continue"
     assert len(children) >= 4
-    assert not any(is_alive(child) for child in children)
-    assert (
-        subprocess.run(command(source, tmp_path / "g", clip_folder), check=False, capture_output=True).returncode == 1
-    )
-    assert same_tree(tmp_path / "g", whole)
+    wait_until(lambda: not any(map(is_alive, children)), "the end of the job's processes", pause=0.05)
+    assert jobs.start(*command(source, gallery, clip_folder)).wait() == 1
+    assert same_tree(gallery, whole)
 
 
 def test_a_full_disk_ends_in_one_sentence_and_resumes(
-    source: Path, whole: Path, clip_folder: Path, tmp_path: Path
+    source: Path, whole: Path, clip_folder: Path, tmp_path: Path, jobs: Zygote
 ) -> None:
-    """A limit on the size of files stands for the full disk: writes fail in the same place."""
+    """A limit on the size of files stands for the full disk, because writes fail at the same place."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 
     arguments = command(source, tmp_path / "g", clip_folder, "--num-workers", "0")
-    done = subprocess.run(arguments, preexec_fn=limit, check=False, capture_output=True, text=True)
+    start = [sys.executable, "-m", "diantu.scripts.main"]
+    done = subprocess.run(
+        [*start, *arguments], preexec_fn=limit, check=False, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
     assert done.returncode == 1
     assert "File too large" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-    assert subprocess.run(arguments, check=False, capture_output=True).returncode == 1
+    assert jobs.start(*arguments).wait() == 1
     assert same_tree(tmp_path / "g", whole)
 
 
 def test_a_shard_that_disappears_while_it_is_read_is_tried_again(
     source: Path, clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its samples are not taken for broken ones: the shard is, and the next try has it whole."""
+    """The shard counts as unreadable, not its samples as broken; the next attempt reads all of it."""
     tar = tmp_path / "s.tar"
     tar.write_bytes((source / "00000.tar").read_bytes())
     encoder = load_encoder(f"hf:{clip_folder}", device="cpu")
 
     class Unplugging:
-        """The real encoder; the disk goes away during its first batch and is back before the next try."""
+        """The real encoder; the tar disappears during its first batch and is back before the next attempt."""
 
         spec = encoder.spec
         preprocess = encoder.preprocess
@@ -162,44 +154,35 @@ def test_a_shard_that_disappears_while_it_is_read_is_tried_again(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_ends_in_one_sentence(source: Path, clip_folder: Path, tmp_path: Path) -> None:
+def test_a_folder_that_may_not_be_written_ends_in_one_sentence(
+    source: Path, clip_folder: Path, tmp_path: Path, diantu: CommandLine
+) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
-    done = subprocess.run(
-        command(source, tmp_path / "locked" / "g", clip_folder), check=False, capture_output=True, text=True
-    )
+    done = diantu(*command(source, tmp_path / "locked" / "g", clip_folder))
     assert done.returncode == 1
     assert "Permission denied" in done.stderr.splitlines()[-1]
 
 
-@pytest.fixture(scope="module")
-def jobs() -> Iterator[Zygote]:
-    with zygote() as serving:
-        yield serving
-
-
 @pytest.mark.slow
+@pytest.mark.timeout(300 + 60 * KILLS)
 def test_rounds_of_kills_and_changing_workers(
     source: Path, whole: Path, clip_folder: Path, tmp_path: Path, jobs: Zygote
 ) -> None:
-    """SIGKILL and SIGTERM at random instants, with other numbers of workers and processes every time."""
+    """SIGKILL and SIGTERM at random moments, each time with other numbers of workers and processes."""
     rng = random.Random(1)
     gallery, number = tmp_path / "g0", 0
     for _ in range(KILLS):
         options = ["--num-workers", str(rng.randint(0, 2)), "--num-processes", str(rng.choice((1, 1, 2)))]
-        job = jobs.start(*command(source, gallery, clip_folder, *options)[3:])
-        target = len(list((gallery / "parts").glob("*.json"))) + rng.randint(0, 1)
-        while job.poll() is None and not (
-            (gallery / "ledger.jsonl").exists() and len(list((gallery / "parts").glob("*.json"))) >= target
-        ):
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.15))
+        job = jobs.start(*command(source, gallery, clip_folder, *options))
+        wait_for_parts(job, gallery, num_parts(gallery) + rng.randint(0, 1))
+        time.sleep(rng.uniform(0, 0.15))  # a random moment, not a wait for something
         job.send_signal(rng.choice((signal.SIGKILL, signal.SIGTERM)))
         job.wait()
-        if len(list((gallery / "parts").glob("*.json"))) >= 4:
-            assert jobs.start(*command(source, gallery, clip_folder)[3:]).wait() == 1
+        if num_parts(gallery) >= 4:
+            assert jobs.start(*command(source, gallery, clip_folder)).wait() == 1
             assert same_tree(gallery, whole)
             number += 1
             gallery = tmp_path / f"g{number}"
-    assert jobs.start(*command(source, gallery, clip_folder)[3:]).wait() == 1  # what the last kills have left
+    assert jobs.start(*command(source, gallery, clip_folder)).wait() == 1  # what the last kills have left
     assert same_tree(gallery, whole)
     assert number >= KILLS // 10

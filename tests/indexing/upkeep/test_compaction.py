@@ -1,4 +1,4 @@
-"""Compaction: a new gallery that holds exactly what was not deleted, row by row and everywhere."""
+"""Compaction: the new gallery holds exactly the rows that were not deleted, in every file and space."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +15,11 @@ import pytest
 from galleries import DIM, FURTHER, SPEC, keyed, snapshot_of, write_gallery
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import jpeg, same_tree, write_tar
+from pictures import same_tree
+from zygote import Zygote, wait_until
 
-from diantu.datasets import InputError, Shard, find_shards
+from diantu.datasets import InputError, Shard
 from diantu.datasets.files import exclusive
-from diantu.indexing.embed.job import embed
-from diantu.indexing.encoders import ImageEncoder, load_encoder
 from diantu.indexing.store.layout import DELETION_LOCK, space_root
 from diantu.indexing.store.ledger import Ledger
 from diantu.indexing.store.manifest import Manifest, read_manifest
@@ -48,7 +44,7 @@ def parts_of(root: Path) -> tuple[Part, ...]:
 
 
 def copied(root: Path, target: Path) -> Path:
-    """Without the locks, which say nothing."""
+    """A copy without lock files."""
     return shutil.copytree(root, target, ignore=shutil.ignore_patterns("*.lock"))
 
 
@@ -128,24 +124,27 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_a_compaction_that_is_killed_goes_on(large: Path, tmp_path: Path) -> None:
+def test_a_compaction_that_is_killed_goes_on(large: Path, tmp_path: Path, jobs: Zygote) -> None:
     compact(large, tmp_path / "whole")
-    script = "import sys; from pathlib import Path; from diantu.indexing.upkeep.compaction import compact; "
-    command = [sys.executable, "-c", script + "compact(*map(Path, sys.argv[1:]))", str(large)]
-    rng = random.Random(0)
-    for round_, target in enumerate((0, 1, rng.randint(2, 16))):
+    interrupted = 0
+    for round_, target in enumerate((0, 1, random.Random(0).randint(2, 16))):
         output = tmp_path / f"killed {round_}"
-        job = subprocess.Popen([*command, str(output)])
-        while not (output / "compacted.json").exists() or len(list((output / "parts").glob("*.json"))) < target:
-            assert job.poll() is None, "it ended by itself"
-        time.sleep(rng.uniform(0, 0.003))
+        job = jobs.start("compact", "--gallery", large, "--output", output)
+        wait_until(lambda: has_begun(output, target) or job.poll() is not None, "parts", pause=0)  # noqa: B023
         job.send_signal(signal.SIGKILL)
-        job.wait()
+        if job.wait() != -signal.SIGKILL:
+            continue  # it ended before the signal
+        interrupted += 1
         assert not (output / "gallery.json").exists()
         done = {path: path.stat().st_mtime_ns for path in output.glob("parts/*.json")}
         assert compact(large, output) == Compacted(num_rows=140, num_dropped=20, num_linked=20, num_rewritten=20)
-        assert {path: path.stat().st_mtime_ns for path in done} == done, "what was whole was made again"
+        assert {path: path.stat().st_mtime_ns for path in done} == done, "complete parts were written again"
         assert same_tree(output, tmp_path / "whole")
+    assert interrupted, "every job ended before it was killed: the test checks nothing"
+
+
+def has_begun(output: Path, count: int) -> bool:
+    return (output / "compacted.json").exists() and len(list((output / "parts").glob("*.json"))) >= count
 
 
 def test_what_a_kill_leaves_half_done_is_done_again(large: Path, tmp_path: Path) -> None:
@@ -194,7 +193,9 @@ def test_only_a_new_folder_is_an_output(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lock", ["gallery.lock", DELETION_LOCK])
-def test_nobody_writes_while_a_gallery_is_compacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str) -> None:
+def test_a_gallery_that_is_being_written_is_not_compacted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str
+) -> None:
     monkeypatch.setattr(compaction, "PATIENCE_SECONDS", 0.1)
     root = write_gallery(tmp_path / "g", keyed(3))
     with exclusive(root, lock), pytest.raises(InputError, match="another job is writing to"):
@@ -239,61 +240,3 @@ def test_vectors_that_an_import_linked_stay_links(tmp_path: Path) -> None:
     compact(root, tmp_path / "new")
     assert (tmp_path / "new/img_emb/img_emb_00000.npy").is_symlink()
     np.testing.assert_array_equal(vectors(tmp_path / "new/img_emb"), vectors(root / "img_emb")[[0, 1, 2, 3, 5]])
-
-
-# With real encoders: rows that were deleted do not come back.
-
-
-@pytest.fixture(scope="module")
-def encoders(clip_folder: Path, dinov2_folder: Path) -> list[ImageEncoder]:
-    return [load_encoder(f"hf:{folder}", device="cpu", precision="fp32") for folder in (clip_folder, dinov2_folder)]
-
-
-def keys(root: Path) -> list[object]:
-    return [row["key"] for row in metadata(root)]
-
-
-def test_deleted_rows_do_not_come_back(tmp_path: Path, encoders: list[ImageEncoder]) -> None:
-    for shard in range(2):
-        write_tar(tmp_path / f"s/{shard}.tar", [(f"{shard}{i}.jpg", jpeg(10 * shard + i)) for i in range(4)])
-    shards = find_shards([str(tmp_path / "s")])
-    embed(shards, tmp_path / "whole", encoders, batch_size=4)
-    embed(shards, tmp_path / "g", encoders[0], batch_size=4)
-    delete(tmp_path / "g", keys=["01", "03"])
-
-    assert embed(shards, tmp_path / "g", encoders[0]).num_images == 0
-    assert read_deleted(tmp_path / "g").tolist() == [1, 3]
-
-    compact(tmp_path / "g", tmp_path / "new")
-    kept = [0, 2, 4, 5, 6, 7]
-    assert embed(shards, tmp_path / "new", encoders[0]).num_images == 0
-    assert keys(tmp_path / "new") == [keys(tmp_path / "whole")[row] for row in kept]
-
-    # An encoder that is added later gives vectors to the rows that are left, each its own.
-    summary = embed(shards, tmp_path / "new", encoders, batch_size=4)
-    assert (summary.num_images, summary.lacking) == (6, ())
-    place = f"spaces/{encoders[1].spec.slug}/img_emb"
-    found, expected = (
-        np.concatenate([np.load(path) for path in sorted((tmp_path / name / place).glob("*"))])
-        for name in ("new", "whole")
-    )
-    np.testing.assert_array_equal(found, expected[kept])
-
-    # A new shard gets the number that it would have got.
-    write_tar(tmp_path / "s/2.tar", [("20.jpg", jpeg(20))])
-    embed(find_shards([str(tmp_path / "s")]), tmp_path / "new", encoders, batch_size=4)
-    assert read_manifest(tmp_path / "new").parts == ((0, 2), (1, 4), (2, 1))
-
-
-def test_a_compacted_part_is_not_made_anew_with_what_was_deleted(tmp_path: Path, encoders: list[ImageEncoder]) -> None:
-    write_tar(tmp_path / "s.tar", [(f"{i}.jpg", jpeg(i)) for i in range(4)])
-    shards = find_shards([str(tmp_path / "s.tar")])
-    embed(shards, tmp_path / "g", encoders[0], batch_size=4)
-    delete(tmp_path / "g", keys=["2"])
-    compact(tmp_path / "g", tmp_path / "new")
-    record = tmp_path / "new/parts/00000.json"
-    record.unlink()
-    (reason,) = embed(shards, tmp_path / "new", encoders[0]).lacking
-    assert "gives 4 rows, its part had 3" in reason
-    assert not record.exists()
-    assert keys(tmp_path / "new") == ["0", "1", "3"]

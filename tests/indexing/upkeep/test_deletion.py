@@ -17,7 +17,7 @@ from pictures import same_tree
 from diantu.datasets import InputError
 from diantu.datasets.files import exclusive
 from diantu.indexing.store import columns
-from diantu.indexing.store.layout import DELETED, DELETION_LOCK, JOB_LOCK, remove_temporary
+from diantu.indexing.store.layout import DELETED, DELETION_LOCK, JOB_LOCK, remove_temporary_files
 from diantu.indexing.store.manifest import read_manifest
 from diantu.indexing.store.tombstones import read_deleted
 from diantu.indexing.upkeep import deletion
@@ -120,13 +120,13 @@ def test_a_running_job_and_a_deletion_do_not_disturb_each_other(copy: Path) -> N
     half_written = copy / f"{DELETED}.tmp"
     half_written.touch()
     with exclusive(copy, JOB_LOCK):
-        remove_temporary(copy)  # as a job does when it starts
+        remove_temporary_files(copy)  # as a job does when it starts
         assert half_written.exists()
         assert delete(copy, keys=["0-0"]).num_deleted == 1
 
 
 def test_deletions_at_the_same_time_are_all_kept(copy: Path) -> None:
-    start = threading.Barrier(len(KEYS))
+    start = threading.Barrier(len(KEYS), timeout=60)
 
     def run(key: str) -> None:
         start.wait()
@@ -136,7 +136,7 @@ def test_deletions_at_the_same_time_are_all_kept(copy: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert read_deleted(copy).tolist() == list(range(NUM_ROWS))
 
 

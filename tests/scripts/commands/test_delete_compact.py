@@ -1,4 +1,4 @@
-"""`diantu delete`, `compact` and `status` as users meet them, in processes of their own."""
+"""`diantu delete`, `compact` and `status` as users meet them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import CommandLine
 from galleries import keyed, write_gallery
 
 from diantu.indexing.store.tombstones import read_deleted
 
 
-def diantu(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "diantu.scripts.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_delete_and_compact(tmp_path: Path) -> None:
+def test_delete_and_compact(tmp_path: Path, diantu: CommandLine) -> None:
     gallery = write_gallery(tmp_path / "g", keyed(4, 3, 2))
     (tmp_path / "keys.txt").write_bytes("\ufeff0-1\r\n\n1-0\nno such key\n".encode())
 
@@ -62,7 +58,7 @@ def test_delete_and_compact(tmp_path: Path) -> None:
         (["--where", "numbr < 3"], "the nearest: number"),
     ],
 )
-def test_bad_usage_deletes_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_bad_usage_deletes_nothing(tmp_path: Path, arguments: list[str], message: str, diantu: CommandLine) -> None:
     gallery = write_gallery(tmp_path / "g", keyed(2))
     (tmp_path / "empty.txt").write_text("\n")
     done = diantu("delete", "--gallery", gallery, *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments))
@@ -74,6 +70,6 @@ def test_bad_usage_deletes_nothing(tmp_path: Path, arguments: list[str], message
 
 @pytest.mark.parametrize("room", ["deletion", "compaction"])
 def test_neither_needs_a_model(room: str) -> None:
-    check = f"import sys, diantu.indexing.{room}; print({{'torch', 'faiss', 'transformers'}} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    check = f"import sys, diantu.indexing.upkeep.{room}; print({{'torch', 'faiss', 'transformers'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "set()"

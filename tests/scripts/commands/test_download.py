@@ -1,16 +1,14 @@
-"""`diantu download` against a real HTTP server on this machine that does what the web does."""
+"""`diantu download` against an HTTP server on this machine whose answers fail as those of the web do."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,8 +20,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from command_line import CommandLine
 from pictures import encoded
 from PIL import Image
+from zygote import PATIENCE_SECONDS, wait_until
 
 from diantu.datasets import InputError, Sample, decode, find_shards, read_sample, scan
 from diantu.scripts.commands.download import run
@@ -46,7 +46,7 @@ def colour(number: int) -> tuple[int, int, int]:
 
 
 def size(number: int) -> tuple[int, int]:
-    """Width and height; the first three are to be shrunk to 32 pixels."""
+    """Width and height; the first three images must be shrunk to 32 pixels."""
     return ((128, 64), (64, 128), (96, 96))[number] if number < 3 else (20 + number, 30)
 
 
@@ -56,7 +56,7 @@ def jpeg_of(number: int) -> bytes:
 
 @dataclass
 class Web:
-    """The server's address, what it was asked for, and a gate that slow answers wait at."""
+    """The server's address, the paths of all requests, and an event that slow answers wait for."""
 
     address: str = ""
     asked: list[str] = field(default_factory=list)
@@ -104,21 +104,20 @@ def web() -> Iterator[Web]:
     state.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield state
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("NO_PROXY", "no_proxy"):
+            patch.setenv(name, "127.0.0.1")
+        yield state
     state.closing.set()
     server.shutdown()
     server.server_close()
-    thread.join()
+    thread.join(30)
 
 
-def command(*arguments: str | Path) -> tuple[list[str], dict[str, str]]:
-    no_proxy = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-    return [sys.executable, "-m", "diantu.scripts.main", "download", *map(str, arguments)], os.environ | no_proxy
-
-
-def diantu_download(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    line, environment = command(*arguments)
-    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False, timeout=120)
+def process(*arguments: str | Path) -> subprocess.Popen[str]:
+    """`diantu download` in a process of its own."""
+    command = [sys.executable, "-m", "diantu.scripts.main", "download", *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
 def write_table(path: Path, web: Web) -> Path:
@@ -141,8 +140,13 @@ def write_table(path: Path, web: Web) -> Path:
 class Download:
     arguments: tuple[str | Path, ...]
     shards: Path
-    done: subprocess.CompletedProcess[str]
+    code: int
+    stderr: str
     asked: list[str]
+
+    def into(self, shards: Path) -> list[str | Path]:
+        """The arguments of the same download into another folder."""
+        return [shards if argument == self.shards else argument for argument in self.arguments]
 
 
 @pytest.fixture(scope="module")
@@ -151,10 +155,11 @@ def download(web: Web, tmp_path_factory: pytest.TempPathFactory) -> Download:
     table = write_table(folder / "laion.parquet", web)
     arguments = (
         *("--source", table, "--output", folder / "shards", "--where", "PUNSAFE < 0.1 AND width >= 1000"),
-        *("--images-per-shard", "6", "--image-size", "32", "--timeout", "5", "--num-processes", "2"),
+        *("--images-per-shard", "6", "--image-size", "32", "--timeout", "5"),
     )
-    done = diantu_download(*arguments)
-    return Download(arguments, folder / "shards", done, list(web.asked))
+    running = process(*arguments, "--num-processes", "2")
+    _, stderr = running.communicate(timeout=PATIENCE_SECONDS)
+    return Download(arguments, folder / "shards", running.returncode, stderr, list(web.asked))
 
 
 def samples(shards: Path) -> list[Sample]:
@@ -162,17 +167,15 @@ def samples(shards: Path) -> list[Sample]:
 
 
 def test_every_row_is_accounted_for(download: Download) -> None:
-    done = download.done
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    assert "20 rows, 18 of them meet the condition, 2 of those have no URL; 16 to download" in done.stderr
-    *_, summary, following = done.stderr.splitlines()
+    assert download.code == 0, download.stderr
+    assert "20 rows, 18 of them meet the condition, 2 of those have no URL; 16 to download" in download.stderr
+    *_, summary, following = download.stderr.splitlines()
     assert summary.startswith(f"{NUM_GOOD} of 16 images downloaded into 3 shards in ")
     assert "7 failed (" in summary
     for reason in BAD.values():
         assert reason in summary
     assert following == f"next: diantu embed --source {download.shards} --output gallery"
-    assert "images per sec" in done.stderr  # img2dataset's own progress
+    assert "images per sec" in download.stderr  # img2dataset's own progress
 
 
 def test_only_the_rows_that_meet_the_condition_were_asked_for(download: Download) -> None:
@@ -192,11 +195,11 @@ def test_pictures_keep_their_captions_and_columns(download: Download) -> None:
         assert (sample.metadata["original_width"], sample.metadata["original_height"]) == size(number)
         shrunk = {0: (64, 32), 1: (32, 64), 2: (32, 32)}.get(number, size(number))
         assert pixels_HWC.shape[1::-1] == shrunk
-        if number >= 3:  # not enlarged, not encoded anew
+        if number >= 3:  # neither enlarged nor encoded again
             assert sample.image == jpeg_of(number)
 
 
-def test_failed_rows_stand_in_the_table_beside_the_tar(download: Download) -> None:
+def test_failed_rows_are_in_the_table_beside_the_tar(download: Download) -> None:
     rows = [row for path in download.shards.glob("*.parquet") for row in pq.read_table(path).to_pylist()]
     assert len(rows) == 16
     failed = {row["caption"]: row["error_message"] for row in rows if row["status"] != "success"}
@@ -204,19 +207,20 @@ def test_failed_rows_stand_in_the_table_beside_the_tar(download: Download) -> No
     assert all(failed.values())
 
 
-def test_running_again_downloads_what_is_missing_only(download: Download, web: Web, tmp_path: Path) -> None:
+def test_running_again_downloads_what_is_missing_only(
+    download: Download, web: Web, tmp_path: Path, diantu: CommandLine
+) -> None:
     shards = shutil.copytree(download.shards, tmp_path / "shards")
-    arguments = [shards if argument == download.shards else argument for argument in download.arguments]
     web.asked.clear()
-    again = diantu_download(*arguments)
+    again = diantu("download", *download.into(shards))
     assert again.returncode == 0
     assert not web.asked
     assert again.stderr.splitlines()[-2].startswith(f"{NUM_GOOD} of 16 images downloaded into 3 shards")
 
     (shards / "00002_stats.json").write_text('{"count": 4, ')  # stopped while it was being written
     (shards / "00002.tar").write_bytes(b"half of a tar")
-    again = diantu_download(*arguments)
-    assert again.returncode == 0, again.stderr
+    again = diantu("download", *download.into(shards))
+    assert (again.returncode, again.stdout) == (0, ""), again.stderr
     assert again.stderr.splitlines()[-2].startswith(f"{NUM_GOOD} of 16 images downloaded into 3 shards")
     assert len(web.asked) == 4
     assert [s.image for s in sorted(samples(shards), key=lambda s: s.key)] == [
@@ -225,30 +229,27 @@ def test_running_again_downloads_what_is_missing_only(download: Download, web: W
 
 
 @pytest.mark.slow
-def test_a_download_that_is_ended_goes_on(web: Web, tmp_path: Path) -> None:
-    """SIGTERM stops img2dataset and its workers too; the shards that were finished are not downloaded again."""
+def test_a_download_that_is_ended_goes_on(web: Web, tmp_path: Path, diantu: CommandLine) -> None:
+    """SIGTERM stops img2dataset and its workers too; finished shards are not downloaded again."""
     first, gated = ([f"{web.address}/{place}{number}.jpg" for number in range(4)] for place in ("", "gated/"))
     pq.write_table(pa.table({"url": first + gated}), tmp_path / "t.parquet")
     output = tmp_path / "shards"
     arguments = ("--source", tmp_path / "t.parquet", "--output", output, "--images-per-shard", "4", "--timeout", "60")
-    line, environment = command(*arguments, "--num-processes", "1")
     web.asked.clear()
-    process = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while len(web.asked) < 8 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    running = process(*arguments, "--num-processes", "1")
+    wait_until(lambda: len(web.asked) >= 8, "8 requests", pause=0.05)
     assert (output / "00000_stats.json").exists()
-    other = diantu_download(*arguments)
+    other = diantu("download", *arguments)
     assert other.returncode == 2
     assert "another download is writing to" in other.stderr
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 130
+    running.send_signal(signal.SIGTERM)
+    _, errors = running.communicate(timeout=PATIENCE_SECONDS)
+    assert running.returncode == 130
     assert errors.splitlines()[-1] == "diantu: stopped; run the same command again to continue"
 
     web.asked.clear()
     web.gate.set()
-    done = diantu_download(*arguments)
+    done = diantu("download", *arguments, "--num-processes", "1")
     assert done.returncode == 0, done.stderr
     assert "8 of 8 images downloaded into 2 shards" in done.stderr
     assert sorted(web.asked) == [f"/gated/{number}.jpg" for number in range(4)]
@@ -259,9 +260,9 @@ def test_a_download_that_is_ended_goes_on(web: Web, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("broken", "code"), [("tar", 0), ("rows", 1)])
 def test_shards_that_img2dataset_leaves_out_are_an_error(
-    download: Download, tmp_path: Path, broken: str, code: int
+    download: Download, tmp_path: Path, diantu: CommandLine, broken: str, code: int
 ) -> None:
-    """It ends with 0 where a shard cannot be written, and with 1 where its rows cannot be read."""
+    """img2dataset ends with 0 if a shard cannot be written, and with 1 if the shard's rows cannot be read."""
     shards = shutil.copytree(download.shards, tmp_path / "shards")
     for path in shards.glob("00001*"):
         path.unlink()
@@ -270,8 +271,7 @@ def test_shards_that_img2dataset_leaves_out_are_an_error(
     else:
         rows = shards / ".download" / "rows" / "00000.parquet"
         rows.write_bytes(rows.read_bytes()[:4] + b"x" * 200 + rows.read_bytes()[204:])
-    arguments = [shards if argument == download.shards else argument for argument in download.arguments]
-    done = diantu_download(*arguments)
+    done = diantu("download", *download.into(shards))
     assert done.returncode == 1
     *_, summary, error = done.stderr.splitlines()
     assert error.startswith(f"img2dataset ended with {code} and left 1 of 3 shards undone")
@@ -279,9 +279,9 @@ def test_shards_that_img2dataset_leaves_out_are_an_error(
 
 
 @pytest.mark.slow
-def test_nothing_arrived_is_an_error(web: Web, tmp_path: Path) -> None:
+def test_nothing_arrived_is_an_error(web: Web, tmp_path: Path, diantu: CommandLine) -> None:
     pq.write_table(pa.table({"url": [f"{web.address}/missing.jpg"]}), tmp_path / "t.parquet")
-    done = diantu_download("--source", tmp_path / "t.parquet", "--output", tmp_path / "shards")
+    done = diantu("download", "--source", tmp_path / "t.parquet", "--output", tmp_path / "shards")
     assert done.returncode == 1
     assert "0 of 1 images downloaded into 1 shards" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("no image could be downloaded")

@@ -1,0 +1,114 @@
+"""Builds that are killed, damaged files, and readers that opened the index before it changed."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from galleries import add_rows
+from indexes import FACTORY, clustered, exact, faiss_index, opened, share
+from zygote import Zygote, wait_until
+
+from diantu.datasets import InputError
+from diantu.indexing.build.job import build_index, plan_index
+from diantu.indexing.build.request import IndexRequest
+from diantu.indexing.measure.evaluate import evaluate
+
+
+def test_a_reader_keeps_the_index_that_it_opened(gallery: Path) -> None:
+    queries_QD = clustered(9, 40)
+    before = opened(gallery)
+    found = before.search(queries_QD, 10, kind="image")[1]
+    add_rows(gallery, queries_QD)
+    build_index(gallery, None, request=IndexRequest(factory="IVF16,SQ8"))
+    np.testing.assert_array_equal(before.search(queries_QD, 10, kind="image")[1], found)
+    assert (opened(gallery).search(queries_QD, 1, effort="exact")[1][:, 0] >= 6000).all()
+
+
+def test_a_reader_that_has_not_searched_yet_keeps_its_index_too(gallery: Path) -> None:
+    queries_QD = clustered(9, 40)
+    found = opened(gallery).search(queries_QD, 10, kind="image")[1]
+    before = opened(gallery)
+    add_rows(gallery, queries_QD)
+    build_index(gallery, None, request=IndexRequest(factory="IVF16,SQ8"))
+    np.testing.assert_array_equal(before.search(queries_QD, 10, kind="image")[1], found)
+
+
+def test_an_index_that_does_not_fit_its_report_does_not_count(gallery: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As after a kill between the two renames."""
+    queries_QD = clustered(9, 5)
+    path = gallery / "index" / "hf_x" / "index.json"
+    old = path.read_bytes()
+    build_index(gallery, None, request=IndexRequest(factory="IVF16,SQ8"))
+    path.write_bytes(old)
+    index = opened(gallery)
+    assert "every row is compared" in caplog.text
+    assert share(index.search(queries_QD, 10)[1], exact(gallery, queries_QD, 10)) == 1.0
+    report = build_index(gallery, None)  # the file is not the one of the report, so it is not reused
+    assert (report.num_rows, report.spec.factory) == (6000, FACTORY)
+    assert faiss_index(gallery).nlist == 64
+
+
+def test_a_truncated_index_does_not_count(gallery: Path, caplog: pytest.LogCaptureFixture) -> None:
+    queries_QD = clustered(9, 5)
+    path = gallery / "index" / "hf_x" / "index.faiss"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert share(opened(gallery).search(queries_QD, 10)[1], exact(gallery, queries_QD, 10)) == 1.0
+    assert "every row is compared" in caplog.text
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"index\.faiss is missing or damaged; build the index again"):
+        opened(gallery)
+
+
+def test_damage_inside_an_index_is_reported_by_the_first_search_and_repaired_by_the_next_build(
+    gallery: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Opening reads only the first bytes of a file, and those are intact here."""
+    path = gallery / "index" / "hf_x" / "index.faiss"
+    data = path.read_bytes()
+    path.write_bytes(data[:24] + bytes(len(data) - 24))
+    index = opened(gallery)
+    assert share(index.search(clustered(9, 5), 10, effort="exact")[1], exact(gallery, clustered(9, 5), 10)) == 1.0
+    for _ in range(2):  # nothing half-read is kept
+        with pytest.raises(InputError, match=r"index\.faiss is missing or damaged; build the index again"):
+            index.search(clustered(9, 5), 10)
+    assert plan_index(gallery, IndexRequest()).reason.startswith("0 new rows")
+    report = build_index(gallery, None)
+    assert "it is built anew" in caplog.text
+    assert report.delivers["image"].recall[10] > 0.9
+    assert opened(gallery).search(clustered(9, 5), 10)[1].shape == (5, 10)
+
+
+@pytest.mark.slow
+def test_a_killed_build_leaves_the_index_that_was_there(gallery: Path, jobs: Zygote) -> None:
+    folder = gallery / "index" / "hf_x"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for stage in ("sampling", "training", "adding"):
+        job = jobs.start("index", "--gallery", gallery, "--factory", "IVF128,PQ16x4fsr")
+        wait_until(lambda job=job, stage=stage: stage in job.stderr() or job.poll() is not None, stage)
+        job.send_signal(signal.SIGKILL)
+        assert job.wait() == -signal.SIGKILL, job.stderr()
+        assert {name: (folder / name).read_bytes() for name in before} == before
+        assert opened(gallery).num_indexed == 6000
+    assert build_index(gallery, None, request=IndexRequest(factory="IVF128,PQ16x4fsr"))["num_rows"] == 6000
+    assert sorted(path.name for path in folder.iterdir()) == ["index.faiss", "index.json"]
+
+
+def test_a_report_of_an_earlier_release_is_replaced(gallery: Path) -> None:
+    path = gallery / "index" / "hf_x" / "index.json"
+    report = json.loads(path.read_text())
+    for name in ("request", "training", "tuning", "bytes_per_row", "target_recall"):
+        del report[name]
+    path.write_text(json.dumps({**report, "version": 1}))
+    assert evaluate(gallery)["delivers"]["image"]["recall@10"] == 1.0  # every row is compared
+    assert plan_index(gallery, IndexRequest()).spec.factory == "Flat"
+    assert build_index(gallery, None).version == 2
+
+
+def test_a_damaged_report_is_replaced(gallery: Path) -> None:
+    (gallery / "index" / "hf_x" / "index.json").write_text("{")
+    assert plan_index(gallery, IndexRequest()).spec.factory == "Flat"
+    assert build_index(gallery, None).num_rows == 6000
