@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from ...datasets.errors import InputError
 from .spec import EncoderSpec
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 # Aspect ratio beyond which the ends are cut off first: no interpolation reaches that far beyond the central square.
 _MOST_ELONGATED = 8
-_INTERPOLATIONS = {
-    "bicubic": Image.Resampling.BICUBIC,
-    "bilinear": Image.Resampling.BILINEAR,
-    "lanczos": Image.Resampling.LANCZOS,
-    "nearest": Image.Resampling.NEAREST,
-}
+_INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
 # Pixels that a crop leaves out → how many of them lie before it. The two differ if the number is odd: torchvision
 # rounds (half to even), transformers truncates.
 _OFFSETS: dict[str, Callable[[int], int]] = {
@@ -47,9 +45,11 @@ def preprocess(rgb_HWC: np.ndarray, spec: EncoderSpec) -> np.ndarray:
     Raises:
         InputError: if the spec's `resize` or `interpolation` is not known.
     """
+    from PIL import Image
+
     _check(spec)
     image = Image.fromarray(_without_far_ends(rgb_HWC) if spec.resize == "shortest_edge_crop" else rgb_HWC)
-    interpolation = _INTERPOLATIONS[spec.interpolation]
+    interpolation = Image.Resampling[spec.interpolation.upper()]
     if spec.resize == "squash":
         image = image.resize((spec.image_size, spec.image_size), interpolation)
     else:
@@ -61,7 +61,7 @@ def preprocess(rgb_HWC: np.ndarray, spec: EncoderSpec) -> np.ndarray:
 def _check(spec: EncoderSpec) -> None:
     for field, value, allowed in (
         ("resize", spec.resize, ("squash", *_OFFSETS)),
-        ("interpolation", spec.interpolation, tuple(_INTERPOLATIONS)),
+        ("interpolation", spec.interpolation, _INTERPOLATIONS),
     ):
         if value not in allowed:
             raise InputError(

@@ -84,7 +84,7 @@ def test_a_gallery_whose_shards_are_gone_still_answers(demo: Path, tmp_path: Pat
     (tmp_path / "shards").rename(tmp_path / "moved")
     hits = Gallery.open(tmp_path / "g", encoder=encoder).search("大熊猫", k=2)
     assert keys(hits)[0] == "animal_panda"
-    with pytest.raises(FileNotFoundError, match="put it back"):
+    with pytest.raises(FileNotFoundError, match="put the file back"):
         hits[0].image()
     page = hits.sheet(tmp_path / "hits.html").read_text(encoding="utf-8")
     assert page.count("the image is missing") == 2

@@ -19,7 +19,7 @@ from scanned import only, samples
 from diantu.datasets import InputError, Shard, ShardError, find_shards, read_span, scan
 from diantu.datasets.readers import extensions
 from diantu.indexing.embed import embed
-from diantu.indexing.encoders.preprocess import preprocess
+from diantu.indexing.encoders import preprocess
 from diantu.search import Gallery
 
 ZIP_READER = Path(__file__).with_name("zip_reader.py").read_text(encoding="utf-8")

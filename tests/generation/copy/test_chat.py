@@ -227,10 +227,10 @@ def test_the_endpoint_of_environment_variables(env: dict[str, str], expected: tu
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"url": "file:///etc/passwd"}, "no http:// or https:// address"),
-        ({"url": "ftp://host/v1"}, "no http:// or https:// address"),
-        ({"url": "localhost:8000"}, "no http:// or https:// address"),
-        ({"url": "http://user:secret@host/v1"}, "holds a password"),
+        ({"url": "file:///etc/passwd"}, "is not an http:// or https:// address"),
+        ({"url": "ftp://host/v1"}, "is not an http:// or https:// address"),
+        ({"url": "localhost:8000"}, "is not an http:// or https:// address"),
+        ({"url": "http://user:secret@host/v1"}, "contains a password"),
         ({"model": ""}, "DIANTU_CHAT_MODEL"),
         ({"tries": 0}, "at least 1 try"),
     ],

@@ -157,6 +157,7 @@ def test_rows_that_do_not_exist_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="row 2 is not one of the gallery's rows, which are 0 to 1"):
         chosen(gallery, [request("0", rows=[2])])
     delete(gallery.path, keys=["1"])
+    assert gallery.refresh()
     with pytest.raises(InputError, match="row 1 was deleted"):
         chosen(gallery, [request("0", rows=[1])])
     with pytest.raises(InputError, match="no gallery"):
@@ -170,7 +171,7 @@ def test_a_candidate_without_pixels_is_replaced_by_the_next_best(tmp_path: Path)
     assert rows(chosen(gallery, [request("0"), request("0")])) == [[2], [2]]
     (tmp_path / "2.jpg").unlink()
     (gone,) = chosen(gallery, [request("0")])
-    assert "none of the 3 references found can be read any more" in gone.reason
+    assert "none of the 3 references found can be read: " in gone.reason
     (named,) = chosen(gallery, [request("0", rows=[1])])
     assert "no picture" in named.reason
 

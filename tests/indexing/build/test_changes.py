@@ -63,7 +63,7 @@ def test_a_gallery_that_outgrew_its_index_gets_a_new_one(tmp_path: Path) -> None
     build_index(root, None, request=IndexRequest(factory="IVF4,PQ16x4fsr"))
     add_rows(root, clustered(1, 700))
     assert "folded in" not in plan_index(root, IndexRequest()).reason
-    assert build_index(root, None)["training"]["rows"] == 900
+    assert build_index(root, None).training.rows == 900
 
 
 def test_other_settings_cause_a_rebuild(gallery: Path) -> None:
@@ -118,5 +118,5 @@ def test_deleted_rows_never_come_back(gallery: Path) -> None:
 def test_a_gallery_without_any_row_left_can_be_indexed(gallery: Path) -> None:
     keys = [f"{part}-{row}" for part in range(3) for row in range(2000)]
     delete(gallery, keys=keys)
-    assert build_index(gallery, None)["spec"]["factory"] == "Flat"
+    assert build_index(gallery, None).spec.factory == "Flat"
     assert opened(gallery).search(clustered(0, 2), 5)[1].shape == (2, 0)

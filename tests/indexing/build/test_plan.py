@@ -75,7 +75,7 @@ def test_sizes_are_read(text: str, num_bytes: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "2 giga", "1e9", "nan"])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="is no size"):
+    with pytest.raises(InputError, match="is not a size"):
         parse_bytes(text)
 
 

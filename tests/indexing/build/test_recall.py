@@ -96,7 +96,7 @@ def test_other_factories_work_the_same_way(tmp_path: Path, factory: str) -> None
     add_rows(root, clustered(1, 100))
     queries_QD = clustered(2, 100)
     found = opened(root).search(queries_QD, 10, kind="image")[1]
-    assert not np.isin(found, opened(root).deleted).any()
+    assert not np.isin(found, opened(root).snapshot.deleted).any()
     assert share(found, exact(root, queries_QD, 10)) > 0.9
 
 

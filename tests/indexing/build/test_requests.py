@@ -18,8 +18,8 @@ from diantu.indexing.build.request import IndexRequest
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        ("HNSW16,PQ8", "no inner product"),
-        ("IVF8,ITQ,SH", "no inner product"),
+        ("HNSW16,PQ8", "does not support the inner product"),
+        ("IVF8,ITQ,SH", "does not support the inner product"),
         ("PQ8", "cannot leave out deleted rows"),
         ("nonsense", "does not know the factory"),
     ],

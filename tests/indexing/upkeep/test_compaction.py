@@ -181,7 +181,7 @@ def test_only_a_new_folder_is_an_output(tmp_path: Path) -> None:
         compact(root, tmp_path / "new")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tmp").write_text("important")
-    with pytest.raises(InputError, match="mine is not empty and no unfinished compaction"):
+    with pytest.raises(InputError, match="mine is neither empty nor an unfinished compaction"):
         compact(root, tmp_path / "mine")
     assert (tmp_path / "mine/thesis.tmp").exists()
     for inside in (root, root / "new", tmp_path / "x/../g/new"):

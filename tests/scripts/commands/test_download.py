@@ -296,7 +296,7 @@ def test_nothing_arrived_is_an_error(web: Web, tmp_path: Path, diantu: CommandLi
         ({"timeout": 0}, "timeout 0"),
         ({"retries": -1}, "number of retries -1"),
         ({"resize_mode": "squash"}, "resize mode 'squash'"),
-        ({"output": "a[0]"}, "for a pattern"),
+        ({"output": "a[0]"}, "as a pattern"),
         ({"source": ["none.parquet"]}, "matches no parquet file"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from diantu.datasets import InputError
-from diantu.search import Gallery, Hit, Hits
+from diantu.search import Explain, Gallery, Hit, Hits
 from diantu.search.hits import Asked
 from diantu.search.sheets.section import SheetSection
 from diantu.search.sheets.sheet import write_sheet
@@ -34,7 +34,9 @@ def test_the_page_stands_alone(hits: Hits, tmp_path: Path) -> None:
 
 def test_the_png_has_one_cell_per_hit(hits: Hits, tmp_path: Path) -> None:
     sheet = Image.open(hits.sheet(tmp_path / "hits.png"))
-    one = Image.open(Hits(query=hits.query, hits=hits.hits[:1], took_ms=1).sheet(tmp_path / "one.png"))
+    one = Image.open(
+        Hits(query=hits.query, hits=hits.hits[:1], took_ms=1, explain=hits.explain).sheet(tmp_path / "one.png")
+    )
     assert sheet.width > 5 * one.width
     assert sheet.height > 1.8 * one.height - 60
 
@@ -43,7 +45,12 @@ def test_text_of_users_is_escaped(tmp_path: Path) -> None:
     evil = "<script>alert('x')</script>\" onload='y"
     metadata = {"shard": "/gone.tar", "offset": 0, "length": 1, "image_path": "a.jpg", "note": evil}
     hit = Hit(row=0, rank=1, score=0.5, zscore=None, key=evil, caption=evil, metadata=metadata)
-    page = Hits(query=Asked(kind="text", label=evil), hits=(hit,), took_ms=1).sheet(tmp_path / "x.html").read_text()
+    explain = Explain(space="x", effort="balanced", strategy="exact", ms={})
+    page = (
+        Hits(query=Asked(kind="text", label=evil), hits=(hit,), took_ms=1, explain=explain)
+        .sheet(tmp_path / "x.html")
+        .read_text()
+    )
 
     seen: set[str] = set()
 
@@ -57,7 +64,7 @@ def test_text_of_users_is_escaped(tmp_path: Path) -> None:
 
 
 def test_a_sheet_without_hits(hits: Hits, tmp_path: Path) -> None:
-    none = Hits(query=hits.query, hits=(), took_ms=1)
+    none = Hits(query=hits.query, hits=(), took_ms=1, explain=hits.explain)
     assert none.sheet(tmp_path / "a.html").exists()
     assert Image.open(none.sheet(tmp_path / "a.png")).width > 0
 

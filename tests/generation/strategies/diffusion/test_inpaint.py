@@ -100,7 +100,7 @@ def test_masks_that_cannot_be_used(tiny_sd: Path) -> None:
     for mask, says in [
         (None, "there is no mask and no segmenter"),
         (left_half((64, 64)), "the mask has 64×64 px and the reference 96×64"),
-        (Image.new("L", (96, 64)), "black throughout"),
+        (Image.new("L", (96, 64)), "completely black"),
     ]:
         with pytest.raises(InputError, match=f"draft-0: .*{says}"):
             strategy.check(draft(mask=mask))
