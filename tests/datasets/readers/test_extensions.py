@@ -19,7 +19,7 @@ from scanned import only, samples
 from diantu.datasets import InputError, Shard, ShardError, find_shards, read_span, scan
 from diantu.datasets.readers import extensions
 from diantu.indexing.embed import embed
-from diantu.indexing.encoders import preprocess
+from diantu.indexing.encoders import Preprocess
 from diantu.search import Gallery
 
 ZIP_READER = Path(__file__).with_name("zip_reader.py").read_text(encoding="utf-8")
@@ -50,9 +50,7 @@ class Colours:
 
     def __init__(self) -> None:
         self.spec = replace(SPEC, name="test:colours", dim=48, image_size=4, resize_size=4)
-
-    def preprocess(self, rgb_HWC: np.ndarray) -> np.ndarray:
-        return preprocess(rgb_HWC, self.spec)
+        self.preprocess = Preprocess(self.spec)  # decoding processes get it
 
     def encode_images(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
         emb_BD = pixels_BCHW.reshape(len(pixels_BCHW), -1).numpy().astype(np.float32) - 127.5

@@ -173,7 +173,7 @@ def test_a_candidate_without_pixels_is_replaced_by_the_next_best(tmp_path: Path)
     (gone,) = chosen(gallery, [request("0")])
     assert "none of the 3 references found can be read: " in gone.reason
     (named,) = chosen(gallery, [request("0", rows=[1])])
-    assert "no picture" in named.reason
+    assert "cannot be read as an image" in named.reason
 
 
 def test_a_reference_that_has_changed_is_refused(tmp_path: Path) -> None:

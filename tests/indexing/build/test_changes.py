@@ -49,7 +49,7 @@ def test_rows_of_the_same_distribution_are_no_drift_although_not_trained_on(tmp_
     root = new_gallery(tmp_path / "g", 8)
     emb_ND = unit_vectors(0, 80_000, 8)  # 65 536 of them are trained on
     add_rows(root, emb_ND[:75_000])
-    trained = build_index(root, None, request=IndexRequest(factory="IVF1024,SQ8"))["spec"]["train_rows"]
+    trained = build_index(root, None, request=IndexRequest(factory="IVF1024,SQ8")).spec.train_rows
     assert trained < 75_000
     add_rows(root, emb_ND[75_000:])
     report = build_index(root, None)
@@ -90,7 +90,7 @@ def test_a_budget_holds_for_rows_folded_in(tmp_path: Path) -> None:
     before = build_index(root, None, request=IndexRequest(memory_budget=160_000))
     add_rows(root, clustered(1, 4000))
     fresh = plan_index(root, IndexRequest())
-    assert fresh.spec.factory != before["spec"]["factory"]
+    assert fresh.spec.factory != before.spec.factory
     assert fresh.ram_bytes <= 160_000
 
 

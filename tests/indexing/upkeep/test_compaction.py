@@ -185,7 +185,7 @@ def test_only_a_new_folder_is_an_output(tmp_path: Path) -> None:
         compact(root, tmp_path / "mine")
     assert (tmp_path / "mine/thesis.tmp").exists()
     for inside in (root, root / "new", tmp_path / "x/../g/new"):
-        with pytest.raises(InputError, match="lies in the gallery"):
+        with pytest.raises(InputError, match="is inside the gallery"):
             compact(root, inside)
     with pytest.raises(InputError, match="there is no gallery"):
         compact(tmp_path / "none", tmp_path / "n")
