@@ -131,8 +131,8 @@ class Failure:
 class Scan:
     """The result of scanning a shard.
 
-    `entries` may be an iterator that reads the shard as it goes; `num_entries` is None then if the number is not known
-    in advance, and `failures` grows until the iterator is exhausted.
+    `entries` may be an iterator that reads the shard as it goes; then `failures` grows until it is exhausted.
+    `num_entries` is the number of entries and failures together, None if that is not known in advance.
     """
 
     entries: Iterable[Entry]

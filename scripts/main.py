@@ -91,7 +91,15 @@ def call(run: Callable[..., int], program: str, options: Sequence[str]) -> int:
             return _say(str(error), _BAD_USAGE)
         if isinstance(error, OSError):
             return _say(f"{error} (--debug shows where)", _FAILED)
-        return _say(f"{type(error).__name__}: {error} (this is a bug; --debug shows where)", _FAILED)
+        return _say(f"{type(error).__name__}: {error} (this is a bug in {_place(error)}; --debug shows more)", _FAILED)
+
+
+def _place(error: BaseException) -> str:
+    """The file and line that raised an error: it may belong to a package that extends diantu."""
+    import traceback
+
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{os.path.basename(last.filename)}, line {last.lineno}"
 
 
 def _end_on_sigterm() -> None:

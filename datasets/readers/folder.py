@@ -41,7 +41,7 @@ def scan(shard: Shard) -> Scan:
                 metadata=find_row(table, member, by_name=shard.has_unique_names),
             )
         )
-    return Scan(entries=tuple(entries), failures=failures, num_entries=len(entries))
+    return Scan(entries=tuple(entries), failures=failures, num_entries=len(entries) + len(failures))
 
 
 def locate(place: Place) -> Span:

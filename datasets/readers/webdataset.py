@@ -49,7 +49,8 @@ def scan(shard: Shard) -> Scan:
         if broken:
             groups.fail("", Reason.SHARD_TRUNCATED, broken)
         entries = tuple(groups.pop_all())
-        return Scan(entries=entries, failures=groups.failures, num_entries=len(entries))
+        num_entries = len(entries) + len(groups.failures)
+        return Scan(entries=entries, failures=groups.failures, num_entries=num_entries)
     return Scan(entries=_stream(shard, filesystem, path, groups), failures=groups.failures, num_entries=None)
 
 

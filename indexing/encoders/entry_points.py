@@ -47,7 +47,7 @@ def load_family(entry: metadata.EntryPoint) -> EncoderFamily:
     except Exception as error:  # importing another package runs its code, which may raise anything
         raise InputError(
             f"the encoder family {entry.name!r} of the package {package(entry)} cannot be imported "
-            f"({type(error).__name__}: {error}); reinstall or update the package"
+            f"({type(error).__name__}: {error}); reinstall or update the package, or correct its entry point"
         ) from error
     if not isinstance(family, EncoderFamily):
         raise InputError(

@@ -78,3 +78,19 @@ def test_a_text_in_place_of_a_list_is_explained(tmp_path: Path, capsys: pytest.C
         main(["embed", "--config", str(tmp_path / "c.yaml")])
     assert ended.value.code == 2
     assert "must be written in brackets" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_names_its_place(tmp_path: Path) -> None:
+    """The place may be in a package that extends diantu."""
+    (tmp_path / "broken.py").write_text("def scan(shard):\n    return {}['boom']\n")
+    check = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import broken\n"
+        "from diantu.scripts.main import call\n"
+        "sys.exit(call(lambda: broken.scan(None), 'diantu test', []))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check, str(tmp_path)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 1
+    assert "KeyError: 'boom' (this is a bug in broken.py, line 2; --debug shows more)" in done.stderr
