@@ -103,7 +103,7 @@ def test_other_factories_work_the_same_way(tmp_path: Path, factory: str) -> None
 def test_a_graph_is_tuned_as_it_is_searched(tmp_path: Path) -> None:
     """The candidates of a graph are as many as its search is wide, so tuning must not measure with others."""
     root = new_gallery(tmp_path / "g", DIM)
-    add_rows(root, clustered(0, 6000, around=5))
+    add_rows(root, clustered(0, 3000, around=5))
     report = build_index(root, None, request=IndexRequest(factory="HNSW4"))
     points = {point.target: point for point in report.tuning["image"] if point.k == 10}
     assert points[0.8].nprobe < points[0.98].nprobe
