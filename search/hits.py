@@ -121,12 +121,12 @@ class Asked:
     @classmethod
     def of(cls, parts: Sequence[QueryPart]) -> Asked:
         """Describes the parts of a query."""
-        picture = next((part.value for part in parts if part.kind == "image"), None)
+        rgb_HWC = next((part.value for part in parts if part.kind == "image"), None)
         labels = [f" {'+' if part.weight > 0 else '−'} {part.label}" for part in parts]
         return cls(
             kind=parts[0].kind if len(parts) == 1 else "mixed",
             label="".join(labels).removeprefix(" + "),
-            image=None if picture is None else Image.fromarray(picture),
+            image=None if rgb_HWC is None else Image.fromarray(rgb_HWC),
             parts=tuple(parts),
         )
 

@@ -182,7 +182,7 @@ def _from_captions(
     captions = [text for texts in columns.values() for text in texts.values()]
     if not captions:
         return None
-    drawn = [captions[i] for i in rng.permutation(len(captions))[:count]]  # from all columns, hence from all languages
+    drawn = [captions[i] for i in rng.permutation(len(captions))[:count]]  # from all columns, so from all languages
     return _texts("captions of the gallery", encoder.encode_texts(drawn))
 
 
