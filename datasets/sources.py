@@ -6,18 +6,18 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import bracex
-import fsspec
 from fsspec import AbstractFileSystem
 
 from .decoding import is_image_name
 from .errors import InputError
 from .names import NAMES
+from .places import resolve, written
 from .readers.captions import count_rows, find_table, has_captions, read_table
 from .readers.folder import READER as FOLDER
-from .readers.formats import endings, reader_of_file
+from .readers.folder import find_files
+from .readers.formats import endings, reader_of_file, readers_that_fail
 from .types import Shard
 
 log = logging.getLogger(__name__)
@@ -56,14 +56,14 @@ def find_shards(sources: str | Sequence[str], *, captions: str = "auto") -> list
 def _shards_of(source: str, captions: str) -> list[Shard]:
     filesystem, path = _resolve(source)
     if filesystem.isdir(path):
-        return _folder(filesystem, path, captions)
+        return _folder(filesystem, path, source, captions)
     paths = [path] if filesystem.isfile(path) else _expand(filesystem, source)
-    return [_file(filesystem, path) for path in _finished(filesystem, paths, source)]
+    return [_file(filesystem, path, source) for path in _finished(filesystem, paths, source)]
 
 
 def _resolve(source: str) -> tuple[AbstractFileSystem, str]:
     try:
-        filesystem, path = fsspec.core.url_to_fs(source)
+        filesystem, path = resolve(source)
     except (ValueError, ImportError) as error:
         raise InputError(f"the source {source!r} cannot be opened: {error}") from error
     return filesystem, path.rstrip("/") or path
@@ -94,12 +94,14 @@ def _expand(filesystem: AbstractFileSystem, source: str) -> list[str]:
     return found
 
 
-def _file(filesystem: AbstractFileSystem, path: str) -> Shard:
+def _file(filesystem: AbstractFileSystem, path: str, source: str) -> Shard:
     reader = reader_of_file(path)
     if reader is None:
+        if problems := readers_that_fail():
+            raise problems[0]
         allowed = ", ".join(endings())
         raise InputError(f"{path} is neither a shard ({allowed}) nor a folder of images; nothing else can be read")
-    return Shard(uri=_uri(filesystem, path), format=reader.format, size_bytes=filesystem.size(path) or 0)
+    return Shard(uri=written(filesystem, path, source), format=reader.format, size_bytes=filesystem.size(path) or 0)
 
 
 def _finished(filesystem: AbstractFileSystem, paths: list[str], source: str) -> list[str]:
@@ -131,21 +133,18 @@ def _natural(path: str) -> list[tuple[bool, int, str]]:
     return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", path)]
 
 
-def _folder(filesystem: AbstractFileSystem, path: str, captions: str) -> list[Shard]:
-    found: Any = filesystem.find(path, detail=True)
-    sizes: dict[str, int] = {
-        name[len(path) :].lstrip("/"): info.get("size") or 0
-        for name, info in found.items()
-        if info.get("type") == "file"
-    }
+def _folder(filesystem: AbstractFileSystem, path: str, source: str, captions: str) -> list[Shard]:
+    sizes = find_files(filesystem, path)
     images = _of_finished_folders(path, sizes)
     names = _shards_among(sizes, beside_images=bool(images))
     if not names and not images:
         raise InputError(f"the folder {path} holds no shards ({', '.join(endings())}) and no images; name another one")
     if names and images:
         log.warning("%s holds %d images and %d other shards; all are embedded", path, len(images), len(names))
-    files = [_file(filesystem, name) for name in _finished(filesystem, [f"{path}/{name}" for name in names], path)]
-    return [*files, _folder_of_images(filesystem, path, sizes, images, captions)] if images else files
+    files = [
+        _file(filesystem, name, source) for name in _finished(filesystem, [f"{path}/{name}" for name in names], path)
+    ]
+    return [*files, _folder_of_images(written(filesystem, path, source), sizes, images, captions)] if images else files
 
 
 def _shards_among(names: Iterable[str], *, beside_images: bool) -> list[str]:
@@ -156,15 +155,12 @@ def _shards_among(names: Iterable[str], *, beside_images: bool) -> list[str]:
     return sorted(first or ([] if beside_images else found), key=_natural)
 
 
-def _folder_of_images(
-    filesystem: AbstractFileSystem, path: str, sizes: Mapping[str, int], images: list[str], captions: str
-) -> Shard:
+def _folder_of_images(uri: str, sizes: Mapping[str, int], images: list[str], captions: str) -> Shard:
     stems = {name.rpartition(".")[0] for name in images}
     sidecars = {name for name in sizes if name.endswith((".txt", ".json")) and name.rpartition(".")[0] in stems}
-    uri = _uri(filesystem, path)
     by_name = len({name.rpartition("/")[2] for name in images}) == len(images)
     table = _table_for(uri, images, captions, by_name)
-    _report_others(path, sizes.keys() - set(images) - sidecars - {(table or "").rpartition("/")[2]})
+    _report_others(uri, sizes.keys() - set(images) - sidecars - {(table or "").rpartition("/")[2]})
     return Shard(
         uri=uri,
         format=FOLDER.format,
@@ -192,7 +188,7 @@ def _of_finished_folders(path: str, names: Iterable[str]) -> list[str]:
 def _table_for(uri: str, images: Sequence[str], captions: str, by_name: bool) -> str | None:
     if captions == "none":
         return None
-    table = find_table(uri, images, by_name=by_name) if captions == "auto" else _uri(*_resolve(captions))
+    table = find_table(uri, images, by_name=by_name) if captions == "auto" else written(*_resolve(captions), captions)
     if table is None:
         return None
     num_found = count_rows(table, images, by_name=by_name)
@@ -213,9 +209,3 @@ def _report_others(path: str, names: Iterable[str]) -> None:
     if counts:
         kinds = ", ".join(f"{count} {ending}" for ending, count in counts.most_common(8))
         log.info("%s: files whose ending is not that of an image are not embedded: %s", path, kinds)
-
-
-def _uri(filesystem: AbstractFileSystem, path: str) -> str:
-    """A path as it is stored: bare for local files, with its protocol for others."""
-    protocols = filesystem.protocol if isinstance(filesystem.protocol, tuple) else (filesystem.protocol,)
-    return path if "file" in protocols else filesystem.unstrip_protocol(path)

@@ -6,23 +6,26 @@ import csv
 import io
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ..errors import InputError, ShardError
 from ..names import NAMES, find_caption, find_column
+from ..places import join, path_of, resolve, with_path
 from ..text import decode_text
 
 log = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 
+# The ending of a tar, compressed or not.
+_STEM = re.compile(r"(\.tar)?\.[^./]*$", re.IGNORECASE)
 TABLE_EXTENSIONS = (".csv", ".jsonl")
 
 
@@ -32,7 +35,7 @@ def read_table(uri: str) -> Mapping[str, Row]:
     Raises:
         InputError: if it cannot be read, has no column that names images, or names an image twice.
     """
-    filesystem, path = fsspec.core.url_to_fs(uri)
+    filesystem, path = resolve(uri)
     try:
         info = filesystem.info(path)
     except OSError as error:
@@ -67,8 +70,8 @@ def read_img2dataset_rows(tar_uri: str) -> Mapping[str, Row]:
     Raises:
         ShardError: if the file cannot be read; another try may succeed.
     """
-    uri = f"{tar_uri.removesuffix('.gz').rpartition('.')[0]}.parquet"
-    filesystem, path = fsspec.core.url_to_fs(uri)
+    uri = with_path(tar_uri, f"{_STEM.sub('', path_of(tar_uri))}.parquet")
+    filesystem, path = resolve(uri)
     if not filesystem.isfile(path):
         return {}
     try:
@@ -86,12 +89,12 @@ def find_table(folder: str, members: Sequence[str], *, by_name: bool) -> str | N
     Raises:
         InputError: if several tables do, because a guess could give images the wrong captions.
     """
-    filesystem, root = fsspec.core.url_to_fs(folder)
+    filesystem, root = resolve(folder)
     fitting = []
     for path in sorted(str(path) for path in filesystem.ls(root, detail=False)):
         if not path.lower().endswith(TABLE_EXTENSIONS):
             continue
-        uri = f"{folder}/{path.rpartition('/')[2]}"
+        uri = join(folder, path.rpartition("/")[2])
         try:
             num_found = count_rows(uri, members, by_name=by_name)
         except InputError as error:
@@ -116,7 +119,7 @@ def count_rows(uri: str, members: Sequence[str], *, by_name: bool) -> int:
 @lru_cache(maxsize=4)
 def _read_table(uri: str, size: int | None, mtime: float | None) -> Mapping[str, Row]:
     del size, mtime  # part of the cache key, so that a changed table is read again
-    filesystem, path = fsspec.core.url_to_fs(uri)
+    filesystem, path = resolve(uri)
     data: bytes = filesystem.cat_file(path)
     try:
         rows = _parse_csv(data) if uri.lower().endswith(".csv") else _parse_jsonl(data)

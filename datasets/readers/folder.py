@@ -2,10 +2,68 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator
+
+from fsspec import AbstractFileSystem
+
 from ..errors import Reason
+from ..places import is_local, join
 from ..types import Entry, Failure, Place, Scan, Shard, Span
 from .captions import find_row, read_table
 from .reader import Reader, read_range
+
+log = logging.getLogger(__name__)
+
+# A folder that links lead to is read under at most so many paths: links to folders with links multiply.
+_MAX_PATHS = 16
+
+
+def find_files(filesystem: AbstractFileSystem, root: str) -> dict[str, int]:
+    """The files below a folder, by their path relative to it, with their sizes.
+
+    On this machine symbolic links to files and folders are followed, also those that lead out of the folder: the cache
+    of Hugging Face holds nothing else. A link to a folder that it is in is left out. What is no regular file, a link
+    that leads nowhere included, is found with the size 0; reading it says what it is.
+    """
+    if is_local(filesystem):
+        return dict(_walk(root, "", (), Counter()))
+    found = filesystem.find(root, detail=True)
+    assert isinstance(found, dict)
+    return {
+        name[len(root) :].lstrip("/"): info.get("size") or 0
+        for name, info in found.items()
+        if info.get("type") == "file"
+    }
+
+
+def _walk(root: str, folder: str, above: tuple[tuple[int, int], ...], visits: Counter) -> Iterator[tuple[str, int]]:
+    try:
+        status = os.stat(f"{root}/{folder}")
+        entries = sorted(os.scandir(f"{root}/{folder}"), key=lambda entry: entry.name)
+    except OSError as error:
+        log.warning("the folder %s cannot be read, and its files are left out: %s", f"{root}/{folder}", error)
+        return
+    here = (status.st_dev, status.st_ino)
+    visits[here] += 1
+    if here in above or visits[here] > _MAX_PATHS:
+        why = "leads back to a folder that it is in" if here in above else f"is the path number {visits[here]} to it"
+        log.warning("the link %s is not followed, because it %s", f"{root}/{folder}", why)
+        return
+    for entry in entries:
+        path = f"{folder}/{entry.name}" if folder else entry.name
+        try:
+            status = entry.stat()
+        except OSError:  # a link that leads nowhere, or in a circle
+            yield path, 0
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            yield from _walk(root, path, (*above, here), visits)
+        else:
+            yield path, status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def scan(shard: Shard) -> Scan:
@@ -59,7 +117,7 @@ def _is_unicode(name: str) -> bool:
 
 
 def _span(folder: str, member: str) -> Span:
-    return Span(uri=f"{folder}/{member}")
+    return Span(uri=join(folder, member))
 
 
 READER = Reader(format="folder", endings=(), scan=scan, read=read_range, locate=locate)

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ..errors import InputError, ShardError
+from ..places import path_of
 from ..types import Entry, Place, Scan, Shard, Span
-from . import extensions, folder, parquet, webdataset
+from . import extensions, folder, parquet, webdataset, zip
 from .reader import Reader, read_range
 
 # A new built-in format is one more value here.
-_BUILT_IN = (webdataset.TAR, webdataset.COMPRESSED_TAR, parquet.READER, folder.READER)
+_BUILT_IN = (webdataset.TAR, *webdataset.COMPRESSED, zip.READER, parquet.READER, folder.READER)
 
 
 def scan(shard: Shard) -> Scan:
@@ -72,11 +73,20 @@ def locate(place: Place) -> Span:
 
 
 def reader_of_file(path: str) -> Reader | None:
-    """The reader of a file, by the longest ending that fits; None if the file is no shard."""
+    """The reader of a file, by the longest ending that fits; None if the file is no shard, as far as is known.
+
+    Raises:
+        InputError: if two packages claim the ending.
+    """
     found = _with_ending(path, _BUILT_IN)
     if found is None and "." in path.rpartition("/")[2]:
         found = _with_ending(path, _installed())
     return found
+
+
+def readers_that_fail() -> list[InputError]:
+    """Why readers of other packages cannot be used, which may be those of files that no reader knows."""
+    return list(extensions.installed(_BUILT_IN)[1].values())
 
 
 def endings() -> list[str]:
@@ -85,7 +95,7 @@ def endings() -> list[str]:
 
 
 def _installed() -> tuple[Reader, ...]:
-    return extensions.installed(_BUILT_IN)
+    return extensions.installed(_BUILT_IN)[0]
 
 
 def _readers() -> tuple[Reader, ...]:
@@ -94,27 +104,27 @@ def _readers() -> tuple[Reader, ...]:
 
 def _reader(name: str) -> Reader | None:
     """The reader of a format; extensions are looked up only if no built-in reader has it."""
-    found = _named(name, _BUILT_IN)
-    return _named(name, _installed()) if found is None else found
-
-
-def _named(name: str, readers: Sequence[Reader]) -> Reader | None:
-    return next((reader for reader in readers if reader.format == name), None)
+    found = next((reader for reader in _BUILT_IN if reader.format == name), None)
+    return found or extensions.named(name, _BUILT_IN)
 
 
 def _with_ending(path: str, readers: Sequence[Reader]) -> Reader | None:
-    fitting = [
-        (len(ending), reader) for reader in readers for ending in reader.endings if path.lower().endswith(ending)
-    ]
-    return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
+    path = path_of(path).lower()
+    fitting = [(len(ending), reader) for reader in readers for ending in reader.endings if path.endswith(ending)]
+    longest = max((length for length, _ in fitting), default=0)
+    found = [reader for length, reader in fitting if length == longest]
+    if len(found) > 1:
+        names = " and ".join(reader.format for reader in found)
+        raise InputError(f"the readers {names} both claim the ending of {path}; uninstall the package of one of them")
+    return found[0] if found else None
 
 
 def _reader_of_place(place: Place) -> Reader:
-    # A folder's name may end like a shard's. If it is remote, only the missing offset tells it from a tar.
+    # A folder's name may end like a shard's. If it is remote, only the missing offset tells it from an archive.
     if os.path.isdir(place.shard):
         return folder.READER
     reader = reader_of_file(place.shard)
-    if reader is webdataset.TAR and place.offset is None:
+    if reader in (webdataset.TAR, zip.READER) and place.offset is None and not os.path.isfile(place.shard):
         return folder.READER
     if reader is not None:
         return reader

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import Reason, ShardError
 from ..names import NAMES, find_column
+from ..places import resolve
 from ..types import Entry, Failure, Place, Scan, Shard, Span
 from .reader import Reader
 
@@ -68,7 +68,7 @@ def _span(uri: str, cell: str) -> Span:
 
 def _opened(uri: str) -> pq.ParquetFile:
     try:
-        filesystem, path = fsspec.core.url_to_fs(uri)
+        filesystem, path = resolve(uri)
         return pq.ParquetFile(path, filesystem=filesystem)
     except pa.ArrowException as error:
         raise ShardError(f"{uri} is not a parquet file: {error}") from error

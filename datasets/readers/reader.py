@@ -4,17 +4,24 @@ A new format is one module with one `Reader`. Inside this package it also needs 
 declares it as an entry point of the group `diantu.readers` instead, named like the format:
 
     [project.entry-points."diantu.readers"]
-    zip = "my_package.zip_reader:READER"
+    npz = "my_package.npz_reader:READER"
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import fsspec
-
+from ..errors import Reason, SampleError
+from ..places import is_local, resolve
 from ..types import Place, Scan, Shard, Span
+
+# No image file is larger than this, and no caption or JSON file than that: without bounds, a few compressed bytes or
+# one number in a header fill the memory. An RGB image of as many pixels as Pillow allows has 256 MiB.
+MAX_MEMBER_BYTES = 256 << 20
+MAX_TEXT_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +32,7 @@ class Reader:
 
     Attributes:
         format: the name of the format. It is stored with every part of a gallery, so it must never change.
-        endings: the endings of files that are such shards, in lower case with their dot, say `(".zip",)`. The case of a
+        endings: the endings of files that are such shards, in lower case with their dot, say `(".npz",)`. The case of a
             file's name makes no difference.
         scan: lists the samples of a shard, in the same order every time and each under a key of its own. It should read
             no image if the container allows that. It raises `ShardError` if the shard's content is not of this
@@ -51,12 +58,47 @@ def read_range(span: Span) -> bytes:
     """Reads a file, or the range of it that a span names, from any place that fsspec can open.
 
     Raises:
-        OSError: if the file is missing, or shorter than the span says.
+        OSError: if the file is missing, no regular file, or shorter than the span says.
+        SampleError: if it has more than `MAX_MEMBER_BYTES`.
     """
-    filesystem, path = fsspec.core.url_to_fs(span.uri)
+    if span.length is not None and not 0 <= span.length <= MAX_MEMBER_BYTES:
+        raise _too_large(span.uri, span.length)
+    if span.offset is not None and span.offset < 0:
+        raise OSError(f"{span.uri} has no byte {span.offset}")
+    filesystem, path = resolve(span.uri)
+    if is_local(filesystem):
+        return _read_local(path, span)
     if span.offset is None or span.length is None:
         return filesystem.cat_file(path)
     data = filesystem.cat_file(path, start=span.offset, end=span.offset + span.length) if span.length else b""
+    return _whole(data, span)
+
+
+def _read_local(path: str, span: Span) -> bytes:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError as error:
+        if os.path.islink(path):
+            raise FileNotFoundError(f"{path} is a link to {os.readlink(path)}, which does not exist") from error
+        raise
+    if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
+        raise OSError(f"{path} is not a regular file")
+    with open(path, "rb") as file:
+        if span.offset is None or span.length is None:
+            if status.st_size > MAX_MEMBER_BYTES:
+                raise _too_large(path, status.st_size)
+            return file.read()
+        file.seek(min(span.offset, status.st_size))
+        return _whole(file.read(span.length), span)
+
+
+def _whole(data: bytes, span: Span) -> bytes:
+    assert span.offset is not None
     if len(data) != span.length:
-        raise OSError(f"{span.uri} ends at byte {span.offset + len(data)}, {span.length - len(data)} bytes too soon")
+        missing = (span.length or 0) - len(data)
+        raise OSError(f"{span.uri} ends at byte {span.offset + len(data)}, {missing} bytes too soon")
     return data
+
+
+def _too_large(place: str, size: int) -> SampleError:
+    return SampleError(Reason.TOO_LARGE, f"{place} has {size} bytes; at most {MAX_MEMBER_BYTES} are read as one image")

@@ -11,15 +11,16 @@ Modules are imported when a strategy is asked for, because some of them need tor
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from dataclasses import is_dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
+from ...datasets import plugins
 from ...datasets.errors import InputError
 
 GROUP = "diantu.strategies"
+_WHAT = "strategy"
 
 # Strategy → module and class. All else about a strategy is declared by its class.
 STRATEGIES = {
@@ -41,25 +42,23 @@ def strategy_class(name: str) -> Any:
     Raises:
         InputError: if there is no such strategy, several packages declare it, or its class cannot be used.
     """
-    declared = _declared().get(name, [])
     if name in STRATEGIES:
-        if declared:
+        if declared := plugins.declared(GROUP).get(name):
             raise InputError(
-                f"strategy {name!r} is built in, and {_owners(declared)} declares it too; rename that entry point in "
-                f"the group {GROUP}, or uninstall the package"
+                f"strategy {name!r} is built in, and {plugins.packages(declared)} declares it too; rename that entry "
+                f"point in the group {GROUP}, or uninstall the package"
             )
         module, _, attribute = STRATEGIES[name].partition(":")
         return getattr(importlib.import_module(module, __package__), attribute)
-    if not declared:
+    point = plugins.named(GROUP, name, _WHAT)
+    if point is None:
         raise InputError(f"strategy {name!r} is not known; give one of: {', '.join(strategy_names())}")
-    if len(declared) > 1:
-        raise InputError(f"strategy {name!r} is declared by {_owners(declared)}; uninstall all of them but one")
-    return _imported(declared[0])
+    return _imported(point)
 
 
 def strategy_names() -> list[str]:
     """Returns the names of all strategies: first the built-in ones, then those of installed packages."""
-    return [*STRATEGIES, *sorted(_declared().keys() - STRATEGIES.keys())]
+    return [*STRATEGIES, *(name for name in plugins.declared(GROUP) if name not in STRATEGIES)]
 
 
 def settings_type(name: str) -> type:
@@ -71,33 +70,16 @@ def settings_type(name: str) -> type:
     return strategy_class(name).settings_type
 
 
-@cache
-def _declared() -> dict[str, list[EntryPoint]]:
-    """Returns the entry points of installed packages by name; reads their metadata, imports nothing."""
-    found: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=GROUP):
-        same = found.setdefault(point.name, [])
-        if point not in same:  # a package may be on the path twice
-            same.append(point)
-    return found
-
-
 def _imported(point: EntryPoint) -> Any:
     """Imports the class of an entry point and checks it.
 
     Raises:
         InputError: if it cannot be imported, or is not the class of a strategy of that name.
     """
-    told = f"strategy {point.name!r} of {_owners([point])} ({point.value})"
-    try:
-        found = point.load()
-    except Exception as error:  # whatever a stranger's module raises while it is imported
-        raise InputError(
-            f"{told} cannot be imported ({type(error).__name__}: {error}); repair or uninstall that package"
-        ) from error
+    found = plugins.load(point, _WHAT)
     problem = _problem(found, point.name)
     if problem:
-        raise InputError(f"{told} {problem}; see BaseStrategy in diantu.generation")
+        raise InputError(f"{plugins.told(point, _WHAT)} {problem}; see BaseStrategy in diantu.generation")
     return found
 
 
@@ -116,7 +98,3 @@ def _problem(found: Any, name: str) -> str:
     if lacking:
         return f"has no method {lacking[0]!r}"
     return ""
-
-
-def _owners(points: Sequence[EntryPoint]) -> str:
-    return " and ".join(f"package {point.dist.name if point.dist else '(unknown)'}" for point in points)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 
 from ...datasets.errors import InputError
-from .entry_points import load_family, package, registered
+from . import entry_points
 from .family import EncoderFamily, LoadEncoder
 from .packages import require
 from .preprocessing import Preprocess, preprocess
@@ -60,14 +60,13 @@ def load_encoder(name: str, *, device: str = "auto", precision: Precision = "aut
 
 
 def _family(name: str) -> EncoderFamily | None:
+    """The family of a name. One that is built in cannot be replaced by another package's."""
     if name in _BUILT_IN:
         return importlib.import_module(f".{_BUILT_IN[name]}", __package__).FAMILY
-    entry = registered(frozenset(_BUILT_IN)).get(name)
-    return load_family(entry) if entry else None
+    return entry_points.family_of(name)
 
 
 def _usage() -> str:
     """All families. Those of other packages are not imported for it, because one that is broken would hide the rest."""
     built_in = [family.usage for name in _BUILT_IN if (family := _family(name))]
-    others = [f"{name} (of the package {package(entry)})" for name, entry in registered(frozenset(_BUILT_IN)).items()]
-    return "; ".join((*built_in, *others))
+    return "; ".join((*built_in, *entry_points.usage()))

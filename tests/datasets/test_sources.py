@@ -37,7 +37,7 @@ def test_existing_names_with_pattern_characters_are_taken_literally(tmp_path: Pa
         ("*.tar", "matches nothing"),
         ("{00000..00003}.tar", "3 of the 4 files"),
         ("{0..99999999}.tar", "more than 1000000 files"),
-        ("notes.zip", "neither a shard"),
+        ("notes.rar", "neither a shard"),
         ("empty", "holds no shards"),
         ("nowhere://x", "cannot be opened"),
     ],
@@ -45,7 +45,7 @@ def test_existing_names_with_pattern_characters_are_taken_literally(tmp_path: Pa
 def test_sources_that_cannot_be_used_are_refused(tmp_path: Path, source: str, message: str) -> None:
     if source != "*.tar":
         write_tar(tmp_path / "00000.tar", [("k.jpg", jpeg())])
-    (tmp_path / "notes.zip").write_bytes(b"x")
+    (tmp_path / "notes.rar").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=message):
         find_shards([source if "://" in source else str(tmp_path / source)])

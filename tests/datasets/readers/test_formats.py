@@ -73,9 +73,9 @@ def test_a_tar_without_the_ending_of_one_leads_back_to_the_image(tmp_path: Path)
 
 
 def test_a_row_of_an_unknown_shard_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.zip").write_bytes(b"x")
-    with pytest.raises(FileNotFoundError, match=r"no installed reader can read .*a\.zip"):
-        locate(Place(shard=str(tmp_path / "a.zip"), offset=None, length=None, image_path="x.jpg"))
+    (tmp_path / "a.rar").write_bytes(b"x")
+    with pytest.raises(FileNotFoundError, match=r"no installed reader can read .*a\.rar"):
+        locate(Place(shard=str(tmp_path / "a.rar"), offset=None, length=None, image_path="x.jpg"))
 
 
 @pytest.mark.parametrize("member", ["image/7", "image/x", "other/0", ""])

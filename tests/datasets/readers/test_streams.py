@@ -36,14 +36,6 @@ def test_a_truncated_compressed_tar_gives_its_readable_prefix(tmp_path: Path) ->
     assert [failure.reason for failure in found.failures] == [Reason.SHARD_TRUNCATED]
 
 
-def test_a_key_that_appears_again_in_a_stream_is_a_failure(tmp_path: Path) -> None:
-    tar = write_tar(tmp_path / "s.tar", [("a.jpg", jpeg(1)), ("b.jpg", jpeg(2)), ("a.txt", b"late")])
-    (tmp_path / "s.tar.gz").write_bytes(gzip.compress(tar.read_bytes()))
-    found = scan(*find_shards([str(tmp_path / "s.tar.gz")]))
-    assert [entry.key for entry in found.entries] == ["a", "b"]
-    assert [(f.key, f.reason) for f in found.failures] == [("a", Reason.DUPLICATE_KEY)]
-
-
 def remote_tars(base: str, folder: Path) -> None:
     filesystem, path = fsspec.core.url_to_fs(base)
     for shard in range(2):

@@ -67,15 +67,18 @@ def test_a_truncated_tar_gives_its_readable_prefix(tmp_path: Path, keep: float) 
 
 
 def test_a_damaged_header_in_the_middle_is_a_failure(tmp_path: Path) -> None:
-    """Without an error, Python's tarfile stops there."""
+    """Without an error, Python's tarfile stops there. What stands behind it is read."""
     tar = write_tar(tmp_path / "s.tar", [(f"{i}.jpg", jpeg(i)) for i in range(4)])
     second = scan(only(tar)).entries[1].image.offset or 0
     data = bytearray(tar.read_bytes())
     data[second - 512 : second] = b"\x55" * 512
     tar.write_bytes(data)
     found = scan(only(tar))
-    assert [entry.key for entry in found.entries] == ["0"]
-    assert [failure.reason for failure in found.failures] == [Reason.SHARD_TRUNCATED]
+    assert [entry.key for entry in found.entries] == ["0", "2", "3"]
+    (failure,) = found.failures
+    size = (scan(only(tar)).entries[1].image.offset or 0) - second
+    assert failure.reason == Reason.SHARD_TRUNCATED
+    assert failure.detail.startswith(f"{size} bytes from byte {second - 512} on, where a header should be")
 
 
 @pytest.mark.parametrize("data", [b"", b"no tar" * 500, b"\x1f\x8b" + b"0" * 2000])

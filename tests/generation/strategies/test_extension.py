@@ -121,7 +121,7 @@ def test_importing_generation_imports_no_strategy_and_no_entry_point(tmp_path: P
         (
             "posterize = posters:Absent",
             "posterize",
-            "of package posters (posters:Absent) cannot be imported (Attribute",
+            "(posters:Absent) of the package posters cannot be imported (Attribute",
         ),
         ("posterize = absent:Posterize", "posterize", "cannot be imported (ModuleNotFoundError: No module named 'abs"),
         ("posterize = posters:MODULE_LEVEL", "posterize", "is a int, not a class; see BaseStrategy"),
@@ -133,7 +133,7 @@ def test_importing_generation_imports_no_strategy_and_no_entry_point(tmp_path: P
         (
             "stylize = posters:Posterize",
             "stylize",
-            "strategy 'stylize' is built in, and package posters declares it too",
+            "strategy 'stylize' is built in, and the package posters declares it too",
         ),
     ],
 )
@@ -149,6 +149,6 @@ def test_two_packages_with_the_same_strategy(tmp_path: Path) -> None:
     folder = install(tmp_path / "packages", "posterize = posters:Posterize")
     install(folder, "posterize = others:Posterize", package="others")
     message = load(folder, "posterize")
-    assert "strategy 'posterize' is declared by package" in message
+    assert "strategy 'posterize' is declared by the package" in message
     assert {"posters", "others"} <= set(message.replace(";", " ").split())
     assert json.loads(load(folder, "overlay"))["strategy"] == "overlay"  # other names are not affected

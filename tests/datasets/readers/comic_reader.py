@@ -1,4 +1,4 @@
-"""A reader of zip archives, as another package would write it: the tests install this file as an extension."""
+"""A reader of comic books (zip archives), as another package would write it: tests install it as an extension."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def read(span: Span) -> bytes:
 
 
 def member(uri: str, name: str) -> Span:
-    return Span(uri=uri, member=name, format="zip")
+    return Span(uri=uri, member=name, format="cbz")
 
 
 def locate(place: Place) -> Span:
     return member(place.shard, place.image_path)
 
 
-READER = Reader(format="zip", endings=(".zip",), scan=scan, read=read, locate=locate)
+READER = Reader(format="cbz", endings=(".cbz",), scan=scan, read=read, locate=locate)
