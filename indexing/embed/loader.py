@@ -36,6 +36,9 @@ from .events import Event, Scanned
 # Batches that each worker prepares ahead: enough to hide a slow image, at little memory.
 _PREFETCH = 2
 
+# Some chunks are in memory at once. Only those of shards that are read from front to back hold the images' bytes.
+_MAX_CHUNK_BYTES = 256 << 20
+
 Preprocessor = Callable[[np.ndarray], np.ndarray]  # `rgb_HWC` → `pixels_CHW`, both uint8
 
 
@@ -160,9 +163,9 @@ class _Scanner:
         self._on_event(Scanned(num_samples=found.num_entries))
         entries = iter(found.entries)
         num_reported = 0
-        current: Sequence[Entry] = tuple(islice(entries, self._batch_size))
+        current: Sequence[Entry] = _take(entries, self._batch_size)
         while True:
-            following = tuple(islice(entries, self._batch_size))
+            following = _take(entries, self._batch_size)
             yield Chunk(job=job, entries=current, failures=found.failures[num_reported:], is_last=not following)
             num_reported = len(found.failures)
             if not following:
@@ -178,6 +181,18 @@ class _Scanner:
         wanted = set(keys)
         entries = (entry for entry in found.entries if entry.key in wanted)
         return Scan(entries=entries, failures=[], num_entries=len(keys))
+
+
+def _take(entries: Iterator[Entry], most: int) -> tuple[Entry, ...]:
+    """The next entries, at most a batch; fewer if they hold many bytes, as those of a compressed tar may."""
+    taken: list[Entry] = []
+    num_bytes = 0
+    for entry in islice(entries, most):
+        taken.append(entry)
+        num_bytes += sum(len(span.data or b"") for span in (entry.image, entry.caption, entry.fields) if span)
+        if num_bytes > _MAX_CHUNK_BYTES:
+            break
+    return tuple(taken)
 
 
 class _Decoder(Dataset[Batch]):

@@ -9,7 +9,7 @@ import pytest
 from pictures import jpeg
 from scanned import only, samples
 
-from diantu.datasets import Reason, scan
+from diantu.datasets import Reason, SampleError, read_sample, scan
 
 
 def test_a_folder_with_subfolders_and_sidecars(tmp_path: Path) -> None:
@@ -35,3 +35,52 @@ def test_a_file_name_that_is_not_utf8_is_a_failure(tmp_path: Path) -> None:
     found = scan(only(tmp_path))
     assert [entry.key for entry in found.entries] == ["a"]
     assert [failure.reason for failure in found.failures] == [Reason.UNREADABLE]
+
+
+def test_links_are_followed_loops_are_cut_and_broken_ones_listed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outside, tree = tmp_path / "blobs", tmp_path / "tree"
+    (tree / "sub").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "0a1b").write_bytes(jpeg(1))
+    (outside / "d.jpg").write_bytes(jpeg(4))
+    (outside / "d.txt").write_text("outside")
+    (tree / "sub" / "real.jpg").write_bytes(jpeg(2))
+    for link, target in {
+        "a.jpg": "../blobs/0a1b",
+        "chain.jpg": "a.jpg",
+        "away": outside,
+        "alias": "sub",
+        "sub/up": "..",
+        "self": "self",
+        "gone.jpg": "nowhere.jpg",
+        "circle.jpg": "circle.jpg",
+    }.items():
+        (tree / link).symlink_to(target)
+    os.mkfifo(tree / "pipe.jpg")
+    shard = only(tree)
+    found, failed = {}, {}
+    for entry in scan(shard).entries:
+        try:
+            found[entry.key] = read_sample(entry)
+        except SampleError as error:
+            failed[entry.key] = error.detail
+    assert {key: sample.image for key, sample in found.items()} == {
+        "a": jpeg(1), "chain": jpeg(1), "away/d": jpeg(4), "alias/real": jpeg(2), "sub/real": jpeg(2),
+    }  # fmt: skip
+    assert found["away/d"].caption == "outside"
+    assert failed.keys() == {"gone", "circle", "pipe"}
+    assert "gone.jpg is a link to nowhere.jpg, which does not exist" in failed["gone"]
+    assert "pipe.jpg is not a regular file" in failed["pipe"]
+    assert "sub/up is not followed, because it leads back to a folder that it is in" in caplog.text
+
+
+def test_links_that_multiply_are_cut(tmp_path: Path) -> None:
+    for level in range(12):
+        (tmp_path / "blobs" / str(level)).mkdir(parents=True)
+        (tmp_path / "blobs" / str(level) / "x.jpg").write_bytes(jpeg())
+    for level in range(11):
+        for name in "abcd":
+            (tmp_path / "blobs" / str(level) / name).symlink_to(f"../{level + 1}")
+    assert len(only(tmp_path / "blobs" / "0").members) < 200

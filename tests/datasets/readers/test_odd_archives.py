@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import random
+import tarfile
 from pathlib import Path
 
 import fsspec
@@ -12,6 +14,8 @@ from odd_archives import Archive, compressed, make_tar, make_zip
 
 from diantu.datasets import Failure, Reason, SampleError, Shard, ShardError, locate, read_sample, scan
 from diantu.datasets.readers.formats import reader_of_file
+from diantu.datasets.readers.streams import Source
+from diantu.datasets.readers.tar import Member, walk
 from diantu.datasets.types import Place
 
 KINDS = ("tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst")
@@ -55,6 +59,26 @@ def test_odd_tars_give_what_was_put_into_them(tmp_path: Path, kind: str) -> None
             fsspec.filesystem("memory").pipe_file(f"/odd/s.{kind}", data)
             again, _ = read(f"memory://odd/s.{kind}")
             assert list(again.items()) == list(samples.items()), f"seed {seed}"
+
+
+def test_the_walker_finds_what_pythons_tarfile_finds() -> None:
+    for seed in range(rounds(10)):
+        rng = random.Random(seed)
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=rng.choice((0, 1, 2))) as out:
+            for number in range(rng.randint(0, 9)):
+                folder = rng.choice(("", "a/b/", "x" * 90 + "/", "y" * 60 + "/" + "y" * 60 + "/"))
+                info = tarfile.TarInfo(f"{folder}{number}")
+                info.type = rng.choice((b"0", b"7", b"5", b"2", b"1"))
+                info.size = rng.randint(0, 2000) if info.isreg() else 0
+                info.linkname = "a" * rng.randint(1, 100)
+                out.addfile(info, io.BytesIO(rng.randbytes(info.size)))
+        with tarfile.open(fileobj=io.BytesIO(buffer.getvalue())) as expected:
+            right = [(m.name, m.linkname, m.offset_data, m.size) for m in expected if not m.isdir()]
+        buffer.seek(0)
+        found = list(walk(Source(buffer, size=len(buffer.getvalue()), can_seek=True)))
+        assert [(m.name, m.target, m.offset, m.size) for m in found if isinstance(m, Member)] == right, f"seed {seed}"
+        assert len(found) == len(right)
 
 
 def test_odd_zips_give_what_was_put_into_them(tmp_path: Path) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
+import random
+import tracemalloc
 from pathlib import Path
 
 import fsspec
 import pytest
 from pictures import jpeg, write_tar
-from scanned import samples
+from scanned import only, samples
 
-from diantu.datasets import Reason, find_shards, read_span, scan
+from diantu.datasets import Place, Reason, find_shards, locate, read_span, scan
+from diantu.datasets.readers import webdataset
 
 
 def test_compressed_tars_are_read_without_offsets(tmp_path: Path) -> None:
@@ -85,3 +90,47 @@ def test_tars_and_images_on_an_s3_server(tmp_path: Path, monkeypatch: pytest.Mon
     finally:
         server.stop()
         fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+def shuffled_tar(folder: Path) -> bytes:
+    members = [
+        (f"{i}.{ending}", jpeg(i) if ending == "jpg" else f"{ending} {i}".encode())
+        for i in range(20)
+        for ending in ("jpg", "txt")
+    ]
+    random.Random(1).shuffle(members)
+    return write_tar(folder / "s.tar", members).read_bytes()
+
+
+def test_the_order_of_members_makes_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webdataset, "_MAX_HELD_BYTES", 2000)  # what comes before its turn goes to a temporary file
+    data = shuffled_tar(tmp_path)
+    (tmp_path / "s.tar.gz").write_bytes(gzip.compress(data[:5000]) + gzip.compress(data[5000:]))
+    (tmp_path / "s.tar.xz").write_bytes(lzma.compress(data))
+    fsspec.filesystem("memory").pipe_file("/order/s.tar", data)
+    local = {key: (s.image, s.caption) for key, s in samples(only(tmp_path / "s.tar")).items()}
+    for source in (tmp_path / "s.tar.gz", tmp_path / "s.tar.xz", "memory://order/s.tar"):
+        found = {key: (s.image, s.caption) for key, s in samples(only(source)).items()}
+        assert list(found.items()) == list(local.items())
+
+
+def test_the_content_decides_how_a_tar_is_decompressed(tmp_path: Path) -> None:
+    plain = write_tar(tmp_path / "s.tar", [("a.jpg", jpeg(1))]).read_bytes()
+    for name, data in (("s.tar", gzip.compress(plain)), ("s.tgz", plain), ("s.tar.zst", bz2.compress(plain))):
+        (tmp_path / name).write_bytes(data)
+        shard = only(tmp_path / name)
+        sample = samples(shard)["a"]
+        assert (sample.image, sample.offset) == (jpeg(1), None)
+        with pytest.raises(FileNotFoundError, match="from which no single image can be read"):
+            locate(Place(shard=shard.uri, offset=None, length=None, image_path="a.jpg"))
+
+
+def test_a_large_tar_whose_members_stand_side_by_side_is_not_held(tmp_path: Path) -> None:
+    members = ((f"{i}.{e}", bytes(500_000) if e == "jpg" else b"x") for i in range(20) for e in ("json", "jpg", "txt"))
+    (tmp_path / "s.tar.gz").write_bytes(gzip.compress(write_tar(tmp_path / "s.tar", members).read_bytes(), 1))
+    tracemalloc.start()
+    for entry in scan(only(tmp_path / "s.tar.gz")).entries:
+        assert entry.image.data is not None
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 5_000_000

@@ -103,3 +103,27 @@ def test_endings_named_like_roles_are_ordinary_endings(tmp_path: Path) -> None:
     found = scan(only(write_tar(tmp_path / "s.tar", members)))
     assert [(entry.key, read_sample(entry).caption) for entry in found.entries] == [("b", "true")]
     assert [f.detail for f in found.failures] == ["none of this sample's members (.image) is an image"]
+
+
+def test_pictures_of_a_sample_share_what_has_its_name(tmp_path: Path) -> None:
+    members = [
+        ("0001.txt", b"stereo"), ("0001.left.png", jpeg(1)), ("0001.right.png", jpeg(2)),
+        ("0001.json", b'{"lens": 50}'),
+        ("v1.0/2.png", jpeg(3)), ("v1.0/2.depth.png", jpeg(4)), ("v1.0/2.depth.txt", b"own"), ("v1.0/2.txt", b"two"),
+        ("v1.txt", b"of a folder's name"), (".hidden.png", jpeg(5)), ("3.a.b.png", jpeg(6)), ("3.a.txt", b"nearest"),
+        ("3.txt", b"far"), ("3.cls", b"7"), ("4.left.cls", b"no image"),
+    ]  # fmt: skip
+    shard = only(write_tar(tmp_path / "s.tar", members))
+    found = samples(shard)
+    assert {key: sample.caption for key, sample in found.items()} == {
+        "0001.left": "stereo", "0001.right": "stereo", "v1.0/2": "two", "v1.0/2.depth": "own", ".hidden": None,
+        "3.a.b": "nearest",
+    }  # fmt: skip
+    assert found["0001.left"].metadata == found["0001.right"].metadata == {"lens": 50}
+    assert [failure.key for failure in scan(shard).failures] == ["v1", "4.left"]
+
+
+def test_plain_names(tmp_path: Path) -> None:
+    names = ["./a.jpg", ".//b.jpg", "/c.jpg", "../d.jpg", "x/../e.jpg", "./f/./g.jpg", "std::h.jpg", ".jpg", "i/.jpg"]
+    tar = write_tar(tmp_path / "s.tar", [(name, jpeg()) for name in names])
+    assert list(samples(only(tar))) == ["a", "b", "c", "d", "e", "f/g", "std::h", ".jpg", "i/.jpg"]
