@@ -17,6 +17,7 @@ _SIGNATURES: tuple[tuple[str, tuple[bytes, ...]], ...] = (
     ("PNG", (b"\x89PNG\r\n\x1a\n",)),
     ("GIF", (b"GIF87a", b"GIF89a")),
     ("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"II\0*", b"MM*\0")),
+    ("BMP", (b"BM",)),
     ("JPEG2000", (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n")),
     ("DDS", (b"DDS ",)),
     ("PSD", (b"8BPS",)),
@@ -29,7 +30,7 @@ _SIGNATURES: tuple[tuple[str, tuple[bytes, ...]], ...] = (
 )
 # Formats whose signature is short or missing. They are tried in this order, and only on bytes that have no signature of
 # the table above; TGA and IM, which have none at all, come last.
-_WITHOUT_SIGNATURE = ("BMP", "PPM", "XBM", "FLI", "SGI", "ICO", "CUR", "PCX", "DIB", "IM", "TGA")
+_WITHOUT_SIGNATURE = ("PPM", "XBM", "FLI", "SGI", "ICO", "CUR", "PCX", "DIB", "IM", "TGA")
 _TGA_FOOTER = b"TRUEVISION-XFILE.\0"
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIF_BRANDS = frozenset({

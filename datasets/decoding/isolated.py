@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -43,7 +43,7 @@ def decode_guarded(data: bytes, *, seconds: float = SECONDS) -> Decoded:
     Raises:
         SampleError: as `decode`; too_large if it takes too long, undecodable if the decoder crashes.
     """
-    if _TRUSTED.issuperset(possible_formats(data)[:1]):
+    if _TRUSTED.issuperset(possible_formats(data)):
         return decode_with_notes(data)
     try:
         child = _idle.get_nowait()
@@ -94,13 +94,13 @@ class _Child:
             timer.cancel()
 
 
-def _read_answer(pipe: BinaryIO) -> Decoded | SampleError:
+def _read_answer(pipe: IO[bytes]) -> Decoded | SampleError:
     (size,) = _ANSWER.unpack(_exactly(pipe, _ANSWER.size))
     said = json.loads(_exactly(pipe, size))
     if "reason" in said:
         return SampleError(Reason(said["reason"]), said["detail"])
     rgb_HWC = np.empty(said["shape"], np.uint8)
-    view = memoryview(rgb_HWC).cast("B")
+    view = rgb_HWC.data.cast("B")
     while len(view):
         if not (got := pipe.readinto(view)):  # type: ignore[attr-defined] - a buffered reader has it
             raise EOFError
@@ -108,7 +108,7 @@ def _read_answer(pipe: BinaryIO) -> Decoded | SampleError:
     return Decoded(rgb_HWC=rgb_HWC, notes=tuple(said["notes"]))
 
 
-def _exactly(pipe: BinaryIO, size: int) -> bytes:
+def _exactly(pipe: IO[bytes], size: int) -> bytes:
     data = pipe.read(size)
     if len(data) < size:
         raise EOFError

@@ -8,9 +8,9 @@ from PIL import Image
 
 from ..errors import Reason, SampleError
 
-# Bytes per pixel that may be needed: as many as a plain RGB image needs (Pillow keeps it in 4, the result has 3), and
-# a little for its file. With Pillow's default of 89 million pixels that is 671 MB.
-_BYTES_PER_PIXEL = 7.5
+# Bytes per pixel that may be needed: as many as a plain RGB image needs (Pillow keeps it in 4, the result has 3), and 2
+# for its file. With Pillow's default of 89 million pixels that is 768 MiB.
+_BYTES_PER_PIXEL = 9
 _RESULT_BYTES = 3
 # Bytes per pixel that Pillow keeps an image of a mode in; 4 for all other modes.
 _STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
@@ -35,8 +35,8 @@ def check(image: Image.Image, data: bytes) -> None:
         if width * height > most:
             raise SampleError(Reason.TOO_LARGE, f"{width} × {height} pixels are more than {most} in total")
     size = f"{image.width} × {image.height} pixels"
-    needed, allowed = _peak_bytes(image, data), int(most * _BYTES_PER_PIXEL)
-    if needed > max(allowed, 2 * len(data)):
+    needed, allowed = _peak_bytes(image, data), most * _BYTES_PER_PIXEL
+    if needed > allowed:
         raise SampleError(
             Reason.TOO_LARGE,
             f"decoding {size} of {image.format}, mode {image.mode}, needs {needed >> 20} MiB of memory; "

@@ -70,7 +70,8 @@ def _jpeg(data: bytes) -> Stripped:
 
 def _png(data: bytes) -> Stripped:
     """Keeps the critical chunks and the transparency; of an animation, the default image."""
-    view, kept, result = memoryview(data), [data[:8]], Stripped(data)
+    view, result = memoryview(data), Stripped(data)
+    kept: list[bytes | memoryview] = [data[:8]]
     at, color_type = 8, None
     while at + 12 <= len(data):
         length, name = struct.unpack_from(">L4s", data, at)
