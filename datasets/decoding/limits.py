@@ -16,7 +16,7 @@ _RESULT_BYTES = 3
 _STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 # Bytes per pixel that a decoder needs beside the image, measured with Pillow 13 and pillow-heif 1.8: planes in YUV, an
 # RGBA canvas, copies between libraries. Formats that are not named need none worth counting.
-_DECODER_BYTES = {"WEBP": 12, "AVIF": 12, "HEIF": 14, "QOI": 8, "BLP": 8, "PPM": 4, "PSD": 4, "XPM": 4, "ICNS": 8}
+_DECODER_BYTES = {"WEBP": 12, "AVIF": 12, "HEIF": 10, "QOI": 8, "BLP": 8, "PPM": 4, "PSD": 4, "XPM": 4, "ICNS": 8}
 # A pass over a progressive JPEG takes about 10 ns a pixel, whatever it adds; this is half a minute.
 _MOST_JPEG_PIXELS = 3_000_000_000
 _CHECKED_INSIDE = ("ICO", "CUR", "ICNS")  # hold whole PNG files, which may be larger than their tables say

@@ -68,6 +68,9 @@ def _jpeg(data: bytes) -> Stripped:
     return result
 
 
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+
+
 def _png(data: bytes) -> Stripped:
     """Keeps the critical chunks and the transparency; of an animation, the default image."""
     view, result = memoryview(data), Stripped(data)
@@ -92,7 +95,8 @@ def _png(data: bytes) -> Stripped:
         elif name in (b"tEXt", b"zTXt", b"iTXt"):
             _png_text(name, view[at + 8 : end - 4], result)
         at = end
-    result.data = b"".join([*kept, view[at:]])
+    is_cut_off = data[at + 4 : at + 8] == b"IDAT"
+    result.data = b"".join([*kept, view[at:] if is_cut_off else _PNG_END])
     return result
 
 
