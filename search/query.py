@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from PIL import Image
 
-from ..datasets import InputError, SampleError, decode
+from ..datasets import InputError, SampleError
+from ..datasets.decoding import ImageInput
+from ..datasets.decoding import pixels_of as decoded_pixels
 
 Kind: TypeAlias = Literal["text", "image", "vector", "row"]
-ImageQuery: TypeAlias = "str | Path | bytes | Image.Image | np.ndarray"
+ImageQuery: TypeAlias = ImageInput
 
 # The default weight of a negative part. It is below 1, because two texts (or two images) have much in common, which
 # subtracting the whole vector would remove, too.
@@ -36,7 +37,8 @@ class Query:
     Attributes:
         text: a text in any language that the encoder knows.
         texts: several texts.
-        image: a path, encoded bytes, a PIL image, or `rgb_HWC` uint8.
+        image: a path, encoded bytes, a PIL image, or an array of height × width × channels (none, 1 to 4) of uint8,
+            bool, uint16 or float from 0 to 1. The same image gives the same query in every form.
         images: several images.
         vector: a vector of the space's encoder, `emb_D`.
         vectors: several vectors.
@@ -124,21 +126,20 @@ def _negative(given: Any) -> QueryPart:
 
 
 def pixels_of(image: ImageQuery) -> tuple[np.ndarray, str]:
-    """An image in any form to `rgb_HWC` uint8 and a label."""
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise InputError(f"the image is an array of {image.dtype} {image.shape}; give uint8 of height × width × 3")
-        return image, "array"
-    if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB")), "picture"
+    """An image in any form to `rgb_HWC` uint8 and a label.
+
+    Raises:
+        InputError: if it cannot be read or used.
+    """
+    if isinstance(image, (str, Path)):
+        name, label = f"the image {image}", Path(image).name
+    else:
+        is_encoded = isinstance(image, (bytes, bytearray, memoryview))
+        label = "bytes" if is_encoded else "array" if isinstance(image, np.ndarray) else "picture"
+        name = "the given bytes" if is_encoded else "the given image"
     try:
-        if isinstance(image, bytes):
-            return decode(image), "bytes"
-        return decode(Path(image).read_bytes()), Path(image).name
-    except (OSError, SampleError) as error:
-        name = "the given bytes" if isinstance(image, bytes) else f"the image {image}"
+        return decoded_pixels(image), label
+    except (OSError, SampleError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{name} cannot be read: {error}") from error
-    except TypeError as error:
-        raise InputError(
-            f"a {type(image).__name__} is not an image; give a path, bytes, a PIL image or an array"
-        ) from error

@@ -6,4 +6,5 @@ import os
 
 
 def rounds(default: int) -> int:
+    """The number of rounds: the default, or what the environment says."""
     return int(os.environ.get("DIANTU_FUZZ_ROUNDS", default))

@@ -9,7 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from ...datasets import SampleError, decode
+from ...datasets import SampleError
+from ...datasets.decoding import decode_guarded, read_file
 from ...datasets.files import sha256
 from ...datasets.names import CREDITS
 from ...search.pixels import read_pixels
@@ -78,7 +79,7 @@ class Reference:
     def _decoded(self) -> tuple[bytes, Image.Image]:
         data = self._data()
         try:
-            return data, Image.fromarray(decode(data))
+            return data, Image.fromarray(decode_guarded(data).rgb_HWC)
         except SampleError as error:
             raise FileNotFoundError(f"the bytes of {self.key} cannot be read as an image ({error})") from error
 
@@ -87,9 +88,10 @@ class Reference:
         if path is None:
             return read_pixels(self.place)
         try:
-            return Path(path).read_bytes()
-        except OSError as error:
-            raise FileNotFoundError(f"{path} cannot be read ({error.strerror})") from error
+            return read_file(path)
+        except (OSError, SampleError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise FileNotFoundError(f"{path} cannot be read ({reason})") from error
 
 
 def of_file(path: str) -> Reference:

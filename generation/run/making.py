@@ -1,4 +1,4 @@
-"""Makes the batches of a run: reads references ahead, and halves batches that do not fit into memory."""
+"""Makes the batches of a run: reads references ahead, and halves batches that fail, so that one image costs one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from ...datasets.errors import InputError, first_line
 from ..strategies.spec import Draft, Made, Strategy
 from .planned import Planned
 
@@ -32,7 +33,7 @@ class MadeBatch:
 
 
 class BatchMaker:
-    """Makes drafts in batches. A batch that does not fit into memory is halved, in the same way in each job.
+    """Makes drafts in batches. A batch that fails is halved, in the same way in each job.
 
     It remembers the smallest size that was too large for each bucket, so that a size is not tried twice.
     """
@@ -41,29 +42,43 @@ class BatchMaker:
         self._too_many: dict[int, int] = {}  # bucket → the smallest batch that did not fit
 
     def make(self, strategy: Strategy, drafts: list[Draft], bucket: int) -> Iterator[MadeBatch]:
-        """Makes drafts of one bucket together, or in halves of halves if the memory is too small.
+        """Makes drafts of one bucket together, or in halves of halves if that fails.
 
-        A draft that does not fit even alone is a failure.
+        A draft that fails even alone is a failure: it does not fit into memory, or the strategy raised an exception.
+
+        Raises:
+            InputError: if the strategy raises it.
         """
         if len(drafts) < self._too_many.get(bucket, sys.maxsize) or len(drafts) == 1:
             started = time.perf_counter()
-            try:
-                made = strategy.make(drafts)
-            except _out_of_memory() as error:
-                problem = f"out of memory ({str(error).partition('. ')[0]})"
-            else:
+            made, problem, is_memory = _tried(strategy, drafts)
+            if made is None and len(drafts) == 1:
+                made = [Made(image=None, problem=problem)]
+            if made is not None:
                 yield MadeBatch(drafts=drafts, made=made, seconds=time.perf_counter() - started)
                 return
-            _free_memory()  # not earlier: until here, the traceback holds the tensors of the batch
-            if len(drafts) == 1:
-                failed = [Made(image=None, problem=problem)]
-                yield MadeBatch(drafts=drafts, made=failed, seconds=time.perf_counter() - started)
-                return
-            log.warning("a batch of %d pictures does not fit: %s; diantu halves it", len(drafts), problem)
-            self._too_many[bucket] = len(drafts)
+            log.warning("a batch of %d pictures cannot be made: %s; diantu halves it", len(drafts), problem)
+            if is_memory:
+                self._too_many[bucket] = len(drafts)
         middle = (len(drafts) + 1) // 2
         yield from self.make(strategy, drafts[:middle], bucket)
         yield from self.make(strategy, drafts[middle:], bucket)
+
+
+def _tried(strategy: Strategy, drafts: list[Draft]) -> tuple[list[Made] | None, str, bool]:
+    """Returns what a strategy made; or None, the reason, and whether that is memory."""
+    try:
+        return strategy.make(drafts), "", False
+    except _out_of_memory() as error:
+        problem = f"out of memory ({str(error).partition('. ')[0]})"
+    except InputError:  # what the user asked for cannot be done with any image
+        raise
+    except Exception as error:
+        # The strategy, perhaps somebody else's, met an image that it was not written for: only that picture fails.
+        log.debug("%s failed", strategy.name, exc_info=True)
+        return None, f"{strategy.name} failed with {type(error).__name__}: {first_line(error)}", False
+    _free_memory()  # not earlier: until here, the traceback holds the tensors of the batch
+    return None, problem, True
 
 
 def read_ahead(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from PIL import Image
 
-from ...datasets import SampleError, decode
+from ...datasets import SampleError
+from ...datasets.decoding import decode_guarded, read_file
 from ..references.reference import Reference
 from ..requests import WeightedText
 from ..strategies.spec import Draft
@@ -109,7 +109,7 @@ def read_mask(path: str) -> Image.Image:
         FileNotFoundError: if it cannot be read.
     """
     try:
-        return Image.fromarray(decode(Path(path).read_bytes())).convert("L")
+        return Image.fromarray(decode_guarded(read_file(path)).rgb_HWC).convert("L")
     except (OSError, SampleError) as error:
         raise FileNotFoundError(f"the mask {path} cannot be read ({error})") from error
 

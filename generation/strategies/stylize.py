@@ -15,6 +15,7 @@ from typing import Any
 from PIL import Image
 
 from ...datasets import InputError, SampleError, decode
+from ...datasets.decoding import read_file
 from .base import BaseStrategy
 from .settings import check_number
 from .sizes import flatten
@@ -114,7 +115,7 @@ def _style_image(path: Path) -> Image.Image:
         InputError: if it cannot be read.
     """
     try:
-        return Image.fromarray(decode(path.read_bytes()))
+        return Image.fromarray(decode(read_file(path)))
     except (OSError, SampleError) as error:
         raise InputError(f"stylize.style is {str(path)!r}, which cannot be read as an image: {error}") from error
 

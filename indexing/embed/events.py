@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..store.ledger import ShardJob
 
@@ -16,10 +17,14 @@ class Scanned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """A batch went through the encoders; its shard may still turn out to be unreadable."""
+    """A batch went through the encoders; its shard may still turn out to be unreadable.
+
+    `notes` counts images that are embedded although something beside their pixels cannot be read, by what that is.
+    """
 
     num_images: int
     num_failed: int
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

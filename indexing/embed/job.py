@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -209,6 +210,7 @@ class _Run:
     bar_failed: int = 0
     num_scanned: int = 0
     num_samples: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
     saved_at: float = field(default_factory=time.monotonic)
     bar: tqdm = field(init=False)
 
@@ -218,6 +220,9 @@ class _Run:
 
     def __exit__(self, *exc_info: object) -> None:
         self.bar.close()
+        if self.notes:
+            told = ", ".join(f"{note} ({count})" for note, count in self.notes.most_common())
+            log.warning("metadata was left out of %d images, whose pixels are fine: %s", self.notes.total(), told)
         self.save()
 
     def take(self, event: Event) -> None:
@@ -229,6 +234,7 @@ class _Run:
             self.bar.total = max(self.num_samples, self.num_samples * self.num_jobs // self.num_scanned)
         elif isinstance(event, Encoded):
             self.bar_failed += event.num_failed
+            self.notes.update(event.notes)
             self.bar.set_postfix(failed=self.bar_failed, refresh=False)
             self.bar.update(event.num_images + event.num_failed)
         elif isinstance(event, Committed):

@@ -10,10 +10,11 @@ import pickle
 import signal
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,9 +22,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from ...datasets import decode, image_features, read_sample, scan
+from ...datasets import image_features, read_sample, scan
+from ...datasets.decoding import decode_guarded
 from ...datasets.errors import InputError, SampleError, ShardError
 from ...datasets.types import Entry, Failure, Sample, Scan, Shard
 from ..encoders.preprocessing import Preprocess
@@ -55,7 +58,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The output of a worker: the records of B images, and for every encoder their `pixels_BCHW` uint8."""
+    """The output of a worker: the records of B images, and for every encoder their `pixels_BCHW` uint8.
+
+    `notes` counts the images of which something beside the pixels could not be read, by what that was.
+    """
 
     job: ShardJob
     pixels: tuple[torch.Tensor, ...]
@@ -63,6 +69,7 @@ class Batch:
     failures: Sequence[Failure]
     is_last: bool
     broken: ShardError | None
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     def pin_memory(self) -> Batch:
         """DataLoader calls this, so that copies to a GPU run asynchronously."""
@@ -107,7 +114,7 @@ def batches(
         prefetch_factor=_PREFETCH,
         # Not fork: after OpenMP or FAISS has run in a process, its forked child may hang.
         multiprocessing_context="spawn",
-        worker_init_fn=_set_up_worker,
+        worker_init_fn=partial(_set_up_worker, Image.MAX_IMAGE_PIXELS),
         pin_memory=torch.cuda.is_available(),
     )
     with _workers_ignore_interrupts():
@@ -223,24 +230,26 @@ class _Decoder(Dataset[Batch]):
             failures=failures,
             is_last=chunk.is_last,
             broken=broken,
+            notes=Counter(note for d in decoded for note in d.notes),
         )
 
     def _decode(self, shard: Shard, entry: Entry) -> _Decoded | SampleError | ShardError:
         try:
             sample = read_sample(entry)
-            rgb_HWC = decode(sample.image)
-            pixels = [preprocess(rgb_HWC) for preprocess in self._preprocess]
+            image = decode_guarded(sample.image)
+            pixels = [preprocess(image.rgb_HWC) for preprocess in self._preprocess]
         except (SampleError, ShardError) as error:
             return error
-        return _Decoded(record=_record(shard, sample, rgb_HWC), pixels=pixels)
+        return _Decoded(record=_record(shard, sample, image.rgb_HWC), pixels=pixels, notes=image.notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decoded:
-    """One image: its record, and `pixels_CHW` uint8 for every encoder."""
+    """One image: its record, `pixels_CHW` uint8 for every encoder, and what of its metadata is broken."""
 
     record: Record
     pixels: Sequence[np.ndarray]
+    notes: Sequence[str]
 
 
 def _stack(pixels: list[np.ndarray]) -> torch.Tensor:
@@ -274,8 +283,12 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _set_up_worker(worker: int) -> None:
-    """One thread, because the CPU cores belong to the model. Pillow's warnings are off: failures are recorded."""
+def _set_up_worker(most_pixels: int | None, worker: int) -> None:
+    """One thread, because the CPU cores belong to the model. Pillow's warnings are off: failures are recorded.
+
+    A worker starts with Pillow's default limit of pixels, so it gets that of the process which started it.
+    """
     del worker
+    Image.MAX_IMAGE_PIXELS = most_pixels
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="PIL")

@@ -118,7 +118,7 @@ class _PartBuilder:
                     self.records.append(record)
                 else:
                     self.failures.append(_not_finite(record))
-        return Encoded(num_images=len(batch.records), num_failed=len(self.failures) - before)
+        return Encoded(num_images=len(batch.records), num_failed=len(self.failures) - before, notes=dict(batch.notes))
 
     def _encode(self, batch: Batch, encoders: Sequence[ImageEncoder]) -> list[np.ndarray]:
         wanted = self.job.spaces or self.spaces

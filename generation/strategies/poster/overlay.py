@@ -33,6 +33,7 @@ _SIZES = (1.0, 0.75, 0.55)
 # If all places are busier than this, the copy goes into a field below the image.
 _TOO_BUSY = 0.25
 _CONTRAST_OF_FIELD = 7.0
+_LEAST_HEADLINE = 8.0  # pixels: nobody can read smaller letters, and fonts have none below one pixel
 _FIELD = 0.4  # the largest height of the copy in the field, as a share of the height of the image
 
 
@@ -119,7 +120,7 @@ class Overlay(BaseStrategy[OverlaySettings]):
             return Made(
                 image=None,
                 problem=f"the copy of {draft.name}, {sum(map(len, draft.lines))} characters, does not fit on "
-                f"{image.width} × {image.height} pixels with a headline of {settings.smallest * min(image.size):.0f}; "
+                f"{image.width} × {image.height} pixels with a headline of {_smallest(image, settings):.0f}; "
                 "shorten it, or lower overlay.smallest or overlay.margin",
             )
         result, facts = _drawn(image, placed, settings)
@@ -133,7 +134,13 @@ def enlarged(image: Image.Image, long_side: int) -> Image.Image:
     scale = long_side / max(image.size)
     if scale <= 1:
         return image
-    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _smallest(image: Image.Image, settings: OverlaySettings) -> float:
+    """Returns the smallest size of a headline, in pixels."""
+    return max(settings.smallest * min(image.size), _LEAST_HEADLINE)
 
 
 def _copy(draft: Draft, settings: OverlaySettings) -> Copy:
@@ -179,7 +186,7 @@ def _placed(copy: Copy, image: Image.Image, settings: OverlaySettings) -> Placed
             copy,
             width,
             height,
-            smallest=settings.smallest * short,
+            smallest=_smallest(image, settings),
             largest=share * _LARGEST * short,
             align=anchor.align,
         )
@@ -202,7 +209,7 @@ def _below(copy: Copy, image: Image.Image, settings: OverlaySettings) -> Placed 
     short = min(image.size)
     margin = settings.margin * short
     block = typeset(
-        copy, image.width - 2 * margin, _FIELD * image.height, smallest=settings.smallest * short,
+        copy, image.width - 2 * margin, _FIELD * image.height, smallest=_smallest(image, settings),
         largest=_LARGEST * short, align="left",
     )  # fmt: skip
     if block is None:

@@ -12,6 +12,7 @@ from ..sizes import Size
 from .contrast import Box
 
 _MAP_SIDE = 96  # pixels of the long side of the small copy that is examined
+_LEAST_SIDE = 3  # of its short side, which a gradient needs
 
 Align: TypeAlias = Literal["left", "center", "right"]
 Place: TypeAlias = Literal[
@@ -87,6 +88,8 @@ def activity(image: Image.Image) -> np.ndarray:
     """
     small = image.copy()
     small.thumbnail((_MAP_SIDE, _MAP_SIDE), Image.Resampling.BOX, reducing_gap=None)
+    if min(small.size) < _LEAST_SIDE:  # a strip
+        small = small.resize((max(small.width, _LEAST_SIDE), max(small.height, _LEAST_SIDE)), Image.Resampling.NEAREST)
     ycc_hw3 = np.asarray(small.filter(ImageFilter.GaussianBlur(1)).convert("YCbCr"), dtype=np.float32)
     dy_hw, dx_hw = np.gradient(ycc_hw3[..., 0])
     edges_hw = np.hypot(dy_hw, dx_hw)

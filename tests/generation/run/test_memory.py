@@ -49,3 +49,15 @@ def test_out_of_memory_in_torch_for_a_single_picture_is_a_failure(shop: Path, tm
     results = generate([requests_of(shop, 1)[0]] * 4, tmp_path, Full())
     assert statuses(results) == {"0001-1": "done", "0002-1": "failed", "0003-1": "done", "0004-1": "done"}
     assert results[1].reason == "out of memory (CUDA out of memory)"
+
+
+def test_an_exception_of_a_strategy_fails_its_picture_only(shop: Path, tmp_path: Path) -> None:
+    class Picky(Tint):
+        def make(self, drafts: Sequence[Draft]) -> list[Made]:
+            if any(draft.name == "0003-1" for draft in drafts):
+                raise ZeroDivisionError("no width\nand more")
+            return Tint.make(self, drafts)
+
+    results = generate([requests_of(shop, 1)[0]] * 4, tmp_path, Picky())
+    assert statuses(results) == {"0001-1": "done", "0002-1": "done", "0003-1": "failed", "0004-1": "done"}
+    assert results[2].reason == "tint failed with ZeroDivisionError: no width"

@@ -290,3 +290,15 @@ def test_moved_shards_are_noticed(tmp_path: Path, encoder: ImageEncoder, caplog:
     run(source, tmp_path / "g", encoder)
     run(source.rename(tmp_path / "moved"), tmp_path / "g", encoder)
     assert "its images will be there twice" in caplog.text
+
+
+def test_broken_metadata_is_counted_and_said(
+    tmp_path: Path, encoder: ImageEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = jpeg()
+    broken = data[:2] + b"\xff\xe1\x00\x0eExif\0\0nothing" + data[2:]
+    write_tar(tmp_path / "s" / "a.tar", [("a.jpg", broken), ("b.jpg", data), ("c.jpg", broken)])
+    assert run(tmp_path / "s", tmp_path / "g", encoder).num_failed == 0
+    assert keys(tmp_path / "g") == ["a", "b", "c"]
+    assert "left out of 2 images" in caplog.text
+    assert "byte order (2)" in caplog.text

@@ -108,21 +108,6 @@ def test_a_failed_decode_has_a_reason(data: bytes, reason: Reason) -> None:
     assert "\n" not in caught.value.detail
 
 
-def test_random_bytes_raise_no_other_error() -> None:
-    rng = np.random.default_rng(0)
-    whole = {name: bytearray(encoded(picture(size=(64, 64)), name)) for name in ("JPEG", "PNG", "GIF", "TIFF", "WEBP")}
-    outcomes = set()
-    for _ in range(300):
-        data = bytearray(whole[rng.choice(list(whole))])
-        for position in rng.integers(0, len(data), 12):
-            data[position] = rng.integers(256)
-        try:
-            outcomes.add(decode(bytes(data)).shape[2])
-        except SampleError as error:
-            outcomes.add(error.reason)
-    assert {3, Reason.UNDECODABLE} <= outcomes
-
-
 def test_the_settings_of_pillow_do_not_change() -> None:
     before = Image.MAX_IMAGE_PIXELS
     with pytest.raises(SampleError):
