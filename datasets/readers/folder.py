@@ -1,23 +1,26 @@
-"""Plain folders: every image below them is a sample. Captions come from files beside the images or from one table."""
+"""Plain folders: every image below them is a sample. Captions come from files beside the images or from tables."""
 
 from __future__ import annotations
 
 from ..errors import Reason
+from ..tables import Lookup
 from ..types import Entry, Failure, Place, Scan, Shard, Span
-from .captions import find_row, read_table
 from .reader import Reader, read_range
+from .sidecars import list_files, sidecar
 
 
 def scan(shard: Shard) -> Scan:
     """Lists the shard's members. A key is the path below the folder without its ending.
 
     If two images differ in their ending only, the later one keeps the ending in its key. Captions and fields come from
-    `<stem>.txt` and `<stem>.json` beside the image, where they exist, and from the shard's table.
+    `<stem>.txt` and `<stem>.json` beside the image, where they exist, and from the shard's tables.
 
     Raises:
-        InputError: if the table of captions cannot be used.
+        InputError: if a table of captions cannot be used.
     """
-    table = read_table(shard.captions) if shard.captions else {}
+    tables = Lookup(
+        shard.uri, shard.captions, by_name=shard.has_unique_names, is_image=lambda path: _has_file(shard.uri, path)
+    )
     entries: list[Entry] = []
     failures: list[Failure] = []
     taken: set[str] = set()
@@ -36,9 +39,9 @@ def scan(shard: Shard) -> Scan:
                 row=len(entries),
                 image_path=member,
                 image=_span(shard.uri, member),
-                caption=_span(shard.uri, f"{stem}.txt"),
-                fields=_span(shard.uri, f"{stem}.json"),
-                metadata=find_row(table, member, by_name=shard.has_unique_names),
+                caption=_optional(shard.uri, sidecar(shard.uri, member, ".txt")),
+                fields=_optional(shard.uri, sidecar(shard.uri, member, ".json")),
+                metadata=tables.row(member),
             )
         )
     return Scan(entries=tuple(entries), failures=failures, num_entries=len(entries) + len(failures))
@@ -56,6 +59,18 @@ def _is_unicode(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _has_file(folder: str, path: str) -> bool:
+    place, _, name = path.rpartition("/")
+    try:
+        return name in list_files(f"{folder}/{place}" if place else folder).names
+    except OSError:  # a table may name folders that do not exist
+        return False
+
+
+def _optional(folder: str, member: str | None) -> Span | None:
+    return None if member is None else _span(folder, member)
 
 
 def _span(folder: str, member: str) -> Span:

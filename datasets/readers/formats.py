@@ -13,6 +13,7 @@ from dataclasses import replace
 from ..errors import InputError, ShardError
 from ..types import Entry, Place, Scan, Shard, Span
 from . import extensions, folder, parquet, webdataset
+from .encoding import with_encoding
 from .reader import Reader, read_range
 
 # A new built-in format is one more value here.
@@ -38,8 +39,9 @@ def scan(shard: Shard) -> Scan:
         found = reader.scan(shard)
     except OSError as error:
         raise _unreadable(shard, error) from error
-    is_lazy = isinstance(found.entries, Iterator)
-    return replace(found, entries=_checked(shard, found.entries)) if is_lazy else found
+    if isinstance(found.entries, Iterator):
+        return replace(found, entries=_checked(shard, found.entries))
+    return replace(found, entries=with_encoding(shard, tuple(found.entries), read_span))
 
 
 def read_span(span: Span) -> bytes:

@@ -16,7 +16,7 @@ import fsspec
 
 from ..decoding import IMAGE_EXTENSIONS
 from ..errors import Reason, ShardError
-from ..text import decode_text
+from ..text import decode_name
 from ..types import Entry, Failure, Place, Scan, Shard, Span
 from .captions import read_img2dataset_rows
 from .reader import Reader, read_range
@@ -56,7 +56,7 @@ def scan(shard: Shard) -> Scan:
 
 def readable_name(name: str) -> str:
     """A member's name as valid Unicode, whatever encoding the tar was written with."""
-    return decode_text(name.encode("utf-8", "surrogateescape"))
+    return decode_name(name.encode("utf-8", "surrogateescape"))
 
 
 def _locate(place: Place) -> Span:

@@ -16,10 +16,14 @@ class Scanned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """A batch went through the encoders; its shard may still turn out to be unreadable."""
+    """A batch went through the encoders; its shard may still turn out to be unreadable.
+
+    `notes` are pairs of a sample's key and what was left out of its metadata.
+    """
 
     num_images: int
     num_failed: int
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

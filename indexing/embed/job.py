@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from tqdm import tqdm
@@ -36,6 +37,7 @@ _TRIES = 3
 _PAUSE_SECONDS = 1.0
 # The list of parts in gallery.json can be derived from the commit records, so it is not written after every part.
 _MANIFEST_SECONDS = 10.0
+_NAMED = 3  # keys of images that a message lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +211,7 @@ class _Run:
     bar_failed: int = 0
     num_scanned: int = 0
     num_samples: int = 0
+    notes: dict[str, dict[str, None]] = field(default_factory=dict)  # what was left out of metadata → keys
     saved_at: float = field(default_factory=time.monotonic)
     bar: tqdm = field(init=False)
 
@@ -219,6 +222,9 @@ class _Run:
     def __exit__(self, *exc_info: object) -> None:
         self.bar.close()
         self.save()
+        for note, keys in sorted(self.notes.items()):
+            some = ", ".join(islice(keys, _NAMED)) + (", …" if len(keys) > _NAMED else "")
+            log.warning("%d images were embedded without some of their metadata (%s): %s", len(keys), some, note)
 
     def take(self, event: Event) -> None:
         """Counts an event, and saves the list of parts from time to time."""
@@ -229,6 +235,8 @@ class _Run:
             self.bar.total = max(self.num_samples, self.num_samples * self.num_jobs // self.num_scanned)
         elif isinstance(event, Encoded):
             self.bar_failed += event.num_failed
+            for key, note in event.notes:
+                self.notes.setdefault(note, {})[key] = None
             self.bar.set_postfix(failed=self.bar_failed, refresh=False)
             self.bar.update(event.num_images + event.num_failed)
         elif isinstance(event, Committed):

@@ -60,6 +60,7 @@ class Batch:
     failures: Sequence[Failure]
     is_last: bool
     broken: ShardError | None
+    notes: tuple[tuple[str, str], ...] = ()  # see `Encoded`
 
     def pin_memory(self) -> Batch:
         """DataLoader calls this, so that copies to a GPU run asynchronously."""
@@ -208,6 +209,7 @@ class _Decoder(Dataset[Batch]):
             failures=failures,
             is_last=chunk.is_last,
             broken=broken,
+            notes=tuple((d.record["key"], note) for d in decoded for note in d.notes),
         )
 
     def _decode(self, shard: Shard, entry: Entry) -> _Decoded | SampleError | ShardError:
@@ -217,15 +219,16 @@ class _Decoder(Dataset[Batch]):
             pixels = [preprocess(rgb_HWC) for preprocess in self._preprocess]
         except (SampleError, ShardError) as error:
             return error
-        return _Decoded(record=_record(shard, sample, rgb_HWC), pixels=pixels)
+        return _Decoded(record=_record(shard, sample, rgb_HWC), pixels=pixels, notes=sample.notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decoded:
-    """One image: its record, and `pixels_CHW` uint8 for every encoder."""
+    """One image: its record, and `pixels_CHW` uint8 for every encoder; and what was left out of its metadata."""
 
     record: Record
     pixels: Sequence[np.ndarray]
+    notes: tuple[str, ...]
 
 
 def _stack(pixels: list[np.ndarray]) -> torch.Tensor:
