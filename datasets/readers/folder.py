@@ -63,10 +63,7 @@ def _is_unicode(name: str) -> bool:
 
 def _has_file(folder: str, path: str) -> bool:
     place, _, name = path.rpartition("/")
-    try:
-        return name in list_files(f"{folder}/{place}" if place else folder).names
-    except OSError:  # a table may name folders that do not exist
-        return False
+    return name in list_files(f"{folder}/{place}" if place else folder).names
 
 
 def _optional(folder: str, member: str | None) -> Span | None:

@@ -58,8 +58,10 @@ class Files:
 def list_files(folder: str) -> Files:
     """The regular files of a folder, without those of its subfolders. It is listed again when it has changed."""
     filesystem, path = fsspec.core.url_to_fs(folder)
-    info = filesystem.info(path)
-    return _list(folder, info.get("mtime"))
+    try:
+        return _list(folder, filesystem.info(path).get("mtime"))
+    except OSError:  # the folder is gone or closed: reading its images says so
+        return Files(())
 
 
 @lru_cache(maxsize=8)

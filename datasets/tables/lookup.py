@@ -58,9 +58,14 @@ class Lookup:
                 return written
         for written in writings:
             found = table.names.find(written)
-            if found is not None and not any(self._is_image(path) for path in (prefix + found, found)):
+            if found is not None and not self._is_taken(found, prefix, member):
                 return found
         return None
+
+    def _is_taken(self, name: str, prefix: str, member: str) -> bool:
+        """Whether a name in a table is exactly that of another image, with or without its ending."""
+        ending = member.rpartition(".")[2]
+        return any(self._is_image(f"{place}{name}{end}") for place in (prefix, "") for end in ("", f".{ending}"))
 
     def _writings(self, prefix: str, member: str) -> Iterator[str]:
         """How a table may write an image: relative to its own folder or to that of the images; without its ending."""

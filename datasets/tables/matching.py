@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 
 def folded(name: str) -> str:
@@ -19,15 +20,24 @@ class FoldedNames:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
-        self._composed: dict[str, list[str]] = {}
-        self._folded: dict[str, list[str]] = {}
-        for name in sorted(self._names):
-            self._composed.setdefault(unicodedata.normalize("NFC", name), []).append(name)
-            self._folded.setdefault(folded(name), []).append(name)
 
     def find(self, name: str) -> str | None:
         """The name among the names: exactly so, else composed, else in another case; None if no single one fits."""
         if name in self._names:
             return name
-        fitting = self._composed.get(unicodedata.normalize("NFC", name)) or self._folded.get(folded(name), [])
-        return fitting[0] if len(fitting) == 1 else None
+        composed, cased = self._others
+        composed_name = unicodedata.normalize("NFC", name)
+        return composed[composed_name] if composed_name in composed else cased.get(folded(name))
+
+    @cached_property
+    def _others(self) -> tuple[Mapping[str, str | None], Mapping[str, str | None]]:
+        """The names by their composed and by their folded writing; None where several have the same.
+
+        It is made when it is first needed: nearly always all names are found exactly.
+        """
+        composed: dict[str, str | None] = {}
+        cased: dict[str, str | None] = {}
+        for name in self._names:
+            for names, written in ((composed, unicodedata.normalize("NFC", name)), (cased, folded(name))):
+                names[written] = None if written in names else name
+        return composed, cased

@@ -86,7 +86,9 @@ def _read(uri: str, size: int, mtime: float | None, inode: int | None) -> Table:
     except (ValueError, csv.Error) as error:
         kind = "a JSONL file" if is_jsonl else "a CSV file with commas, tabs or semicolons"
         raise InputError(f"the table of captions {uri} is not {kind}: {error}") from error
-    column = find_column(rows[0] if rows else (), "file")
+    if not rows:
+        raise InputError(f"the table of captions {uri} has no rows; give one row per image")
+    column = find_column(rows[0], "file")
     if column is None:
         allowed = ", ".join(NAMES["file"])
         raise InputError(f"the table of captions {uri} has no column that names images; call it one of: {allowed}")
@@ -97,14 +99,18 @@ def _read(uri: str, size: int, mtime: float | None, inode: int | None) -> Table:
 def _merged(uri: str, column: str, rows: Iterable[dict[str, Any]]) -> dict[str, Row]:
     merged: dict[str, Row] = {}
     further: dict[str, list[Row]] = {}
+    num_nameless = 0
     for row in rows:
         name = row.pop(column, None)
         if name is None or not (plain := _plain_path(name)):
+            num_nameless += 1
             continue
         if plain in merged:
             further.setdefault(plain, []).append(row)
         else:
             merged[plain] = row
+    if num_nameless:
+        log.warning("%s: %d rows are not used, because they name no image", uri, num_nameless)
     differing: set[str] = set()
     for name, others in further.items():
         merged[name] = _joined([merged[name], *others], differing)
