@@ -117,7 +117,9 @@ def _write(folder: Path, captions: dict[str, str], container: str, encoding: str
             (folder / f"{key}.json").write_bytes(text.encode(encoding))
     elif container == "csv":
         buffer = io.StringIO(newline="")
-        writer = csv.writer(buffer, delimiter=rng.choice(",;\t"), lineterminator=rng.choice(("\n", "\r\n")))
+        # Python quotes a carriage return in a cell only if it is part of the line end.
+        line_end, quoting = rng.choice((("\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_MINIMAL)))
+        writer = csv.writer(buffer, delimiter=rng.choice(",;\t"), lineterminator=line_end, quoting=quoting)
         writer.writerows([("file", "caption"), *((f"{key}.jpg", caption) for key, caption in captions.items())])
         (folder / "t.csv").write_bytes(buffer.getvalue().encode(encoding))
     else:

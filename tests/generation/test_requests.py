@@ -68,6 +68,27 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", "a\u2028cat\r\n一只猫\r\n"),
+        ("a.jsonl", '{"prompt": "a\u2028cat"}\n{"prompt": "一只猫"}\n'),
+        ("a.csv", "prompt;img2img.strength\r\na\u2028cat;0.5\r\n一只猫;0.5\r\n"),
+        ("a.tsv", "prompt\tseed\na\u2028cat\t1\n一只猫\t2\n"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "gb18030"])
+def test_prompts_are_read_in_any_encoding(tmp_path: Path, name: str, text: str, encoding: str) -> None:
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    assert [request.prompt for request in read_requests(tmp_path / name)] == ["a\u2028cat", "一只猫"]
+
+
+def test_half_of_a_surrogate_pair_is_repaired(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"prompt": "nice \\ud83d"}')
+    (request,) = read_requests(tmp_path / "a.jsonl")
+    assert request.prompt == GenerationRequest(prompt="nice \ud83d").prompt == "nice \ufffd"
+
+
+@pytest.mark.parametrize(
     ("name", "text", "line", "what"),
     [
         ("a.csv", "prompt,promt\na,\na,b\n", "line 3", "'promt'.*prompt"),
