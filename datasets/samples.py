@@ -1,35 +1,49 @@
-"""Entries of a scanned shard → samples: an entry's spans are read, its JSON is parsed, its caption is chosen."""
+"""Entries of a scanned shard → samples: an entry's spans are read, its JSON is parsed, its captions are chosen."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .errors import Reason, SampleError, ShardError
+from .errors import Reason, SampleError, ShardError, first_line
 from .names import find_caption
+from .places import resolve
 from .readers.formats import read_span
-from .text import decode_text
+from .text import decode_text, parse_json, valid_text
 from .types import Entry, Sample, Span
+
+# Text and JSON beside an image are short; a larger file is something else, and must not fill the memory.
+_MOST_SIDECAR_BYTES = 16 << 20
+# The field with all captions of an image that has several.
+CAPTIONS = "captions"
 
 
 def read_sample(entry: Entry) -> Sample:
-    """Reads an entry's image, caption and fields.
+    """Reads an entry's image, captions and fields. What cannot be read beside the image is left out with a note.
+
+    Captions are the text beside the image, the field `caption` (or what `names.find_caption` finds) and the field
+    `captions`; each may be a text or a list of texts.
 
     Raises:
-        SampleError: if its file cannot be read or its JSON is broken.
+        SampleError: if its image cannot be read.
         ShardError: if the shard that it is in cannot be read.
     """
+    notes: list[str] = []
     try:
         image = read_span(entry.image)
-        caption = decode_text(_read_optional(entry.caption)).strip()
-        fields = _parse_fields(_read_optional(entry.fields))
     except OSError as error:
         if entry.image.is_inside:
-            raise ShardError(f"{entry.image.uri} cannot be read: {error}", may_pass=True) from error
+            raise _unreadable(entry.image, error) from error
         raise SampleError(Reason.UNREADABLE, str(error)) from error
-    fields |= {name: _scalar(value) for name, value in entry.metadata.items()}
+    text = decode_text(_read_beside(entry.caption, ".txt", notes), entry.encoding).strip()
+    raw = decode_text(_read_beside(entry.fields, ".json", notes), entry.encoding)
+    fields = _parse_fields(raw, notes) | {valid_text(name): value for name, value in entry.metadata.items()}
+    captions = _captions(text, fields)
+    metadata = {name: _scalar(value) for name, value in fields.items() if not _is_taken_over(name, value, captions)}
+    if len(captions) > 1:
+        metadata[CAPTIONS] = captions
     return Sample(
         key=entry.key,
         row=entry.row,
@@ -37,39 +51,89 @@ def read_sample(entry: Entry) -> Sample:
         image_path=entry.image_path,
         offset=entry.image.offset,
         length=entry.image.length,
-        caption=caption or _caption_of(fields),
-        metadata=fields,
+        caption=captions[0] if captions else None,
+        metadata=metadata,
+        notes=tuple(notes),
     )
 
 
-def _read_optional(span: Span | None) -> bytes:
-    """The bytes of a file that may not exist: a folder's entries say where captions and fields would be."""
+def _read_beside(span: Span | None, what: str, notes: list[str]) -> bytes:
+    """The bytes of a file beside the image; empty if there is none, or with a note if it cannot be read."""
+    if span is None:
+        return b""
     try:
-        return read_span(span) if span else b""
+        if _size(span) > _MOST_SIDECAR_BYTES:
+            notes.append(f"its {what} is larger than {_MOST_SIDECAR_BYTES >> 20} MB")
+            return b""
+        return read_span(span)
     except FileNotFoundError:
+        return b""
+    except SampleError as error:
+        notes.append(f"its {what} cannot be read: {error.detail}")
+        return b""
+    except OSError as error:
+        if span.is_inside:
+            raise _unreadable(span, error) from error
+        notes.append(f"its {what} cannot be read: {error.strerror or first_line(error)}")
         return b""
 
 
-def _parse_fields(data: bytes) -> dict[str, Any]:
-    if not data.strip():
+def _size(span: Span) -> int:
+    if span.data is not None:
+        return len(span.data)
+    if span.is_inside:
+        return span.length or 0
+    filesystem, path = resolve(span.uri)
+    return filesystem.size(path) or 0
+
+
+def _unreadable(span: Span, error: OSError) -> ShardError:
+    return ShardError(f"{span.uri} cannot be read: {error}", may_pass=True)
+
+
+def _parse_fields(text: str, notes: list[str]) -> dict[str, Any]:
+    if not text.strip():
         return {}
     try:
-        fields = json.loads(decode_text(data))
-    except (ValueError, RecursionError) as error:
-        raise SampleError(Reason.BAD_METADATA, f"its .json is not valid JSON: {error}") from error
+        fields = parse_json(text)
+    except ValueError:
+        notes.append("its .json is not valid JSON")  # without the place, so that equal notes are counted together
+        return {}
     if not isinstance(fields, dict):
-        raise SampleError(Reason.BAD_METADATA, f"its .json holds a {type(fields).__name__}; it must hold an object")
-    return {name: _scalar(value) for name, value in fields.items()}
+        notes.append(f"its .json holds a {type(fields).__name__} and no object")
+        return {}
+    return fields
+
+
+def _captions(text: str, fields: Mapping[str, Any]) -> list[str]:
+    """All captions, each once: the text beside the image, then those among the fields."""
+    with_texts = {name: texts for name, value in fields.items() if (texts := list(_texts(value)))}
+    all_of_them = next((with_texts.pop(name) for name in [*with_texts] if name.lower() == CAPTIONS), [])
+    main = find_caption(with_texts)
+    # A text beside the image counts more than a field such as `text` or `caption_en`, which stays a column of its own.
+    further = with_texts[main] if main and (not text or main.lower() == "caption") else []
+    return list(dict.fromkeys([*([text] if text else []), *further, *all_of_them]))
+
+
+def _is_taken_over(name: str, value: Any, captions: list[str]) -> bool:
+    """Whether a field is a list of captions, all of which are in the column `captions` then."""
+    texts = set(_texts(value)) if isinstance(value, (list, tuple)) else set()
+    return name.lower() == CAPTIONS or (bool(texts) and texts.issubset(captions))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts of a field, or of a list of texts; numbers are texts here, because a caption may be `2023`."""
+    for each in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(each, (str, int, float)):
+            text = valid_text(each if isinstance(each, str) else json.dumps(each)).strip()
+            if text and each == each:  # no NaN
+                yield text
 
 
 def _scalar(value: Any) -> Any:
     """Keeps scalars, except that NaN and infinity become None; lists and objects become JSON text."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, str):
+        return valid_text(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
-
-
-def _caption_of(fields: Mapping[str, Any]) -> str | None:
-    """The caption among the fields: see `names.find_caption`; fields without text do not count."""
-    name = find_caption(name for name, value in fields.items() if isinstance(value, str) and value.strip())
-    return fields[name].strip() if name else None

@@ -12,12 +12,12 @@ from fsspec import AbstractFileSystem
 
 from .decoding import is_image_name
 from .errors import InputError
-from .names import NAMES
 from .places import resolve, written
-from .readers.captions import count_rows, find_table, has_captions, read_table
 from .readers.folder import READER as FOLDER
 from .readers.folder import find_files
 from .readers.formats import endings, reader_of_file, readers_that_fail
+from .readers.sidecars import is_sidecar
+from .tables import FoldedNames, choose_tables
 from .types import Shard
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,9 @@ def find_shards(sources: str | Sequence[str], *, captions: str = "auto") -> list
             of them with `{…}`, `*`, `?` or `[…]`; folders of them; or folders of images (searched with their
             subfolders; one shard each, which a job splits). Each may be a path or a URI that fsspec knows, say
             `s3://bucket/shards/*.tar`.
-        captions: for folders of images: the path or URI of a CSV or JSONL table of captions; or "auto" for the only
-            table at the folder's top that names most of its images; or "none" for no table.
+        captions: for folders of images: the path or URI of a CSV or JSONL table of captions; or "auto" for the tables
+            in the folder and its subfolders, each the only one of its folder that names most of the images there; or
+            "none" for no table.
 
     Raises:
         InputError: if a source is empty, missing, or of an unknown kind.
@@ -156,17 +157,18 @@ def _shards_among(names: Iterable[str], *, beside_images: bool) -> list[str]:
 
 
 def _folder_of_images(uri: str, sizes: Mapping[str, int], images: list[str], captions: str) -> Shard:
-    stems = {name.rpartition(".")[0] for name in images}
-    sidecars = {name for name in sizes if name.endswith((".txt", ".json")) and name.rpartition(".")[0] in stems}
+    stems = FoldedNames(name.rpartition(".")[0] for name in images)
     by_name = len({name.rpartition("/")[2] for name in images}) == len(images)
-    table = _table_for(uri, images, captions, by_name)
-    _report_others(uri, sizes.keys() - set(images) - sidecars - {(table or "").rpartition("/")[2]})
+    named = captions if captions in ("auto", "none") else written(*_resolve(captions), captions)
+    tables = choose_tables(uri, images, sizes, named, by_name=by_name)
+    used = {*images, *(table.removeprefix(f"{uri}/") for table in tables)}
+    _report_others(uri, (name for name in sizes if name not in used and not is_sidecar(name, stems)))
     return Shard(
         uri=uri,
         format=FOLDER.format,
         size_bytes=sum(sizes[name] for name in images),
         members=tuple(images),
-        captions=table,
+        captions=tables,
         has_unique_names=by_name,
     )
 
@@ -183,25 +185,6 @@ def _of_finished_folders(path: str, names: Iterable[str]) -> list[str]:
         some = ", ".join(sorted(unfinished)[:3])
         log.warning("%s: img2dataset has not finished %d folders, which are left out: %s", path, len(unfinished), some)
     return [name for name in images if name.partition("/")[0] not in unfinished]
-
-
-def _table_for(uri: str, images: Sequence[str], captions: str, by_name: bool) -> str | None:
-    if captions == "none":
-        return None
-    table = find_table(uri, images, by_name=by_name) if captions == "auto" else written(*_resolve(captions), captions)
-    if table is None:
-        return None
-    num_found = count_rows(table, images, by_name=by_name)
-    if not num_found:
-        raise InputError(f"the table {table} names none of the images of {uri}; its paths must be relative to it")
-    log.info("captions of %s: from %s, which names %d of %d images", uri, table, num_found, len(images))
-    if not has_captions(read_table(table)):
-        log.warning(
-            "%s has no column of captions (%s): its columns become metadata, captions stay empty",
-            table,
-            ", ".join(NAMES["caption"]),
-        )
-    return table
 
 
 def _report_others(path: str, names: Iterable[str]) -> None:

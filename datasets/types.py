@@ -15,16 +15,23 @@ class Shard:
     """One unit of work: a file that holds many images, or some files of a folder.
 
     `format` names the reader. `members` are the paths of a folder's images, relative to `uri`; other shards have none,
-    because a scan finds their members. `captions` is the URI of a table with captions and further columns for the
-    members. `has_unique_names` is True if no two images of the folder have the same name.
+    because a scan finds their members. `captions` are the URIs of tables with captions and further columns for the
+    members, those of deeper folders first. `has_unique_names` is True if no two images of the folder have the same
+    name.
     """
 
     uri: str
     format: str
     size_bytes: int
     members: tuple[str, ...] = ()
-    captions: str | None = None
+    captions: tuple[str, ...] = ()
     has_unique_names: bool = False
+
+    def __post_init__(self) -> None:
+        # Ledgers of 0.1.0 have one URI or null; JSON has lists.
+        given: Any = self.captions
+        tables = (given,) if isinstance(given, str) else tuple(given or ())
+        object.__setattr__(self, "captions", tables)
 
     @property
     def id(self) -> str:
@@ -91,7 +98,8 @@ class Entry:
     `key` is unique in its shard, and `row` is the position among the shard's entries, from 0.
     `image_path` is the image's name in the shard; it is stored in the gallery's metadata, and with `shard`, `offset`
     and `length` it must be enough to find the image again. `caption` and `fields` (a JSON object) may point to files
-    that do not exist. `metadata` are further fields that the scan knows already.
+    that do not exist. `metadata` are further fields that the scan knows already. `encoding` is the older encoding of
+    most of the shard's text files, for those that could be UTF-8 as well; see `text.common_encoding`.
     """
 
     key: str
@@ -101,11 +109,16 @@ class Entry:
     caption: Span | None = None
     fields: Span | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One image with all that is known about it: the encoded bytes and the metadata travel as one record."""
+    """One image with all that is known about it: the encoded bytes and the metadata travel as one record.
+
+    `caption` is the first caption. If there are several, the field `captions` of the metadata is the list of all.
+    `notes` say what was left out of the metadata, and why; the image is embedded all the same.
+    """
 
     key: str
     row: int
@@ -115,6 +128,7 @@ class Sample:
     length: int | None
     caption: str | None
     metadata: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from ..datasets import InputError
+from ..datasets.text import valid_text
 
 MAX_SEED = 2**32 - 1  # the largest seed that both numpy and torch accept
 SEPARATOR = "|"  # between several values in one cell of a CSV file
@@ -59,11 +60,9 @@ def _refused(name: str, value: Any, allowed: str) -> InputError:
 
 
 def _text(name: str, value: Any) -> str:
-    try:
-        value.encode()
-    except (AttributeError, UnicodeEncodeError) as error:  # not a text, or half of a character, as \ud800 in JSON
-        raise _refused(name, value, "a text") from error
-    return value.strip()
+    if not isinstance(value, str):
+        raise _refused(name, value, "a text")
+    return valid_text(value).strip()
 
 
 def _query(name: str, value: Any) -> WeightedText:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..datasets import InputError
-from ..datasets.text import decode_text
+from ..datasets.text import decode_text, find_delimiter, parse_json, split_lines
 from .fields import MAX_SEED, READERS, WeightedText, parse_setting, read_settings
 
 if TYPE_CHECKING:
@@ -128,13 +127,13 @@ class RequestDefaults(TypedDict, total=False):
 
 
 def read_requests(path: str | Path, **defaults: Unpack[RequestDefaults]) -> list[GenerationRequest]:
-    """Reads requests from a file: `.txt` (a prompt per line), `.jsonl` (an object per line) or `.csv`.
+    """Reads requests from a file: `.txt` (a prompt per line), `.jsonl` (an object per line), `.csv` or `.tsv`.
 
     A column or field `strategy.field` changes this setting of a strategy. In a CSV cell, several values are separated
     by `|`, and an empty cell means the default. Paths are relative to the folder of the file.
 
     Args:
-        path: the file; UTF-8 or GB 18030.
+        path: the file, in UTF-8, UTF-16 or UTF-32 with a byte order mark, or an older encoding; see `decode_text`.
         defaults: values for requests that do not have their own.
 
     Raises:
@@ -176,7 +175,7 @@ def _records(path: Path) -> list[tuple[int, dict[str, Any]]]:
         return list(read(decode_text(path.read_bytes())))
     except OSError as error:
         raise InputError(f"the prompt file {path} cannot be read ({error.strerror})") from error
-    except (csv.Error, ValueError, RecursionError) as error:
+    except (csv.Error, ValueError) as error:
         raise InputError(f"the prompt file {path} cannot be parsed: {error}") from error
 
 
@@ -198,19 +197,18 @@ def _request(record: Mapping[str, Any], folder: Path) -> GenerationRequest:
 
 
 def _from_text(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(split_lines(text), start=1):
         if line.strip():
             yield number, {"prompt": line.strip()}
 
 
 def _from_jsonl(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    # Not `splitlines`, because a JSON text may contain U+2028 and similar characters.
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(split_lines(text), start=1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            record = parse_json(line)
+        except ValueError as error:
             raise ValueError(f"line {number} is not JSON ({error})") from error
         if not isinstance(record, dict):
             raise ValueError(f'line {number} is not a JSON object; write {{"prompt": …}}')
@@ -218,7 +216,8 @@ def _from_jsonl(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _from_csv(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    delimiter = find_delimiter(text, lambda name: name in READERS or "." in name)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     for row in reader:
         number = reader.line_num
         if None in row:
@@ -231,6 +230,7 @@ def _from_csv(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 _FORMATS: dict[str, Callable[[str], Iterator[tuple[int, dict[str, Any]]]]] = {
     ".txt": _from_text,
     ".csv": _from_csv,
+    ".tsv": _from_csv,
     ".jsonl": _from_jsonl,
 }
 

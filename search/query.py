@@ -16,6 +16,7 @@ import numpy as np
 from ..datasets import InputError, SampleError
 from ..datasets.decoding import ImageInput
 from ..datasets.decoding import pixels_of as decoded_pixels
+from ..datasets.text import valid_text
 
 Kind: TypeAlias = Literal["text", "image", "vector", "row"]
 ImageQuery: TypeAlias = ImageInput
@@ -110,7 +111,8 @@ def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
     if kind == "text":
         if not isinstance(value, str) or not value.strip():
             raise InputError("the text of the query is empty; say what to search for")
-        return QueryPart(kind=kind, value=value, weight=float(weight), label=value)
+        text = valid_text(value)
+        return QueryPart(kind=kind, value=text, weight=float(weight), label=text)
     if kind == "image":
         rgb_HWC, label = pixels_of(value)
         return QueryPart(kind=kind, value=rgb_HWC, weight=float(weight), label=label)

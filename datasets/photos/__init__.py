@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_atomic
-from ..readers.captions import read_table
+from ..tables import read_table
 
 FOLDER = Path(__file__).parent
 QUERIES = FOLDER / "queries.jsonl"  # text queries with their relevant images, for `diantu evaluate`
@@ -22,7 +22,7 @@ QUERIES = FOLDER / "queries.jsonl"  # text queries with their relevant images, f
 
 def rows() -> dict[str, dict[str, Any]]:
     """File name → caption_en, caption_zh, category, width, height, licence, author, source."""
-    return {name: dict(row) for name, row in read_table(str(FOLDER / "photos.csv")).items()}
+    return {name: dict(row) for name, row in read_table(str(FOLDER / "photos.csv")).rows.items()}
 
 
 def nouns() -> list[dict[str, Any]]:

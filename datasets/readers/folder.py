@@ -1,4 +1,4 @@
-"""Plain folders: every image below them is a sample. Captions come from files beside the images or from one table."""
+"""Plain folders: every image below them is a sample. Captions come from files beside the images or from tables."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from fsspec import AbstractFileSystem
 
 from ..errors import Reason
 from ..places import is_local, join
+from ..tables import Lookup
 from ..types import Entry, Failure, Place, Scan, Shard, Span
-from .captions import find_row, read_table
 from .reader import Reader, read_range
+from .sidecars import list_files, sidecar
 
 log = logging.getLogger(__name__)
 
@@ -70,12 +71,14 @@ def scan(shard: Shard) -> Scan:
     """Lists the shard's members. A key is the path below the folder without its ending.
 
     If two images differ in their ending only, the later one keeps the ending in its key. Captions and fields come from
-    `<stem>.txt` and `<stem>.json` beside the image, where they exist, and from the shard's table.
+    `<stem>.txt` and `<stem>.json` beside the image, where they exist, and from the shard's tables.
 
     Raises:
-        InputError: if the table of captions cannot be used.
+        InputError: if a table of captions cannot be used.
     """
-    table = read_table(shard.captions) if shard.captions else {}
+    tables = Lookup(
+        shard.uri, shard.captions, by_name=shard.has_unique_names, is_image=lambda path: _has_file(shard.uri, path)
+    )
     entries: list[Entry] = []
     failures: list[Failure] = []
     taken: set[str] = set()
@@ -94,9 +97,9 @@ def scan(shard: Shard) -> Scan:
                 row=len(entries),
                 image_path=member,
                 image=_span(shard.uri, member),
-                caption=_span(shard.uri, f"{stem}.txt"),
-                fields=_span(shard.uri, f"{stem}.json"),
-                metadata=find_row(table, member, by_name=shard.has_unique_names),
+                caption=_optional(shard.uri, sidecar(shard.uri, member, ".txt")),
+                fields=_optional(shard.uri, sidecar(shard.uri, member, ".json")),
+                metadata=tables.row(member),
             )
         )
     return Scan(entries=tuple(entries), failures=failures, num_entries=len(entries) + len(failures))
@@ -114,6 +117,15 @@ def _is_unicode(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _has_file(folder: str, path: str) -> bool:
+    place, _, name = path.rpartition("/")
+    return name in list_files(join(folder, place) if place else folder).names
+
+
+def _optional(folder: str, member: str | None) -> Span | None:
+    return None if member is None else _span(folder, member)
 
 
 def _span(folder: str, member: str) -> Span:

@@ -14,6 +14,7 @@ from ..errors import InputError, ShardError
 from ..places import path_of
 from ..types import Entry, Place, Scan, Shard, Span
 from . import extensions, folder, parquet, webdataset, zip
+from .encoding import with_encoding, with_encoding_ahead
 from .reader import Reader, read_range
 
 # A new built-in format is one more value here.
@@ -39,8 +40,9 @@ def scan(shard: Shard) -> Scan:
         found = reader.scan(shard)
     except OSError as error:
         raise _unreadable(shard, error) from error
-    is_lazy = isinstance(found.entries, Iterator)
-    return replace(found, entries=_checked(shard, found.entries)) if is_lazy else found
+    if isinstance(found.entries, Iterator):
+        return replace(found, entries=with_encoding_ahead(shard, _checked(shard, found.entries), read_span))
+    return replace(found, entries=with_encoding(shard, tuple(found.entries), read_span))
 
 
 def read_span(span: Span) -> bytes:

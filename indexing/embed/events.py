@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..store.ledger import ShardJob
 
@@ -17,23 +16,23 @@ class Scanned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """A batch went through the encoders; its shard may still turn out to be unreadable.
-
-    `notes` counts images that are embedded although something beside their pixels cannot be read, by what that is.
-    """
+    """A batch went through the encoders; its shard may still turn out to be unreadable."""
 
     num_images: int
     num_failed: int
-    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """A part (or its vectors in further spaces) is on disk with `num_rows` rows; `num_failed` samples were left out."""
+    """A part (or its vectors in further spaces) is on disk with `num_rows` rows; `num_failed` samples were left out.
+
+    `notes` are pairs of a sample's key and what was left out beside its pixels.
+    """
 
     job: ShardJob
     num_rows: int
     num_failed: int
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ _TRIES = 3
 _PAUSE_SECONDS = 1.0
 # The list of parts in gallery.json can be derived from the commit records, so it is not written after every part.
 _MANIFEST_SECONDS = 10.0
+_NAMED = 3  # keys of images that a message lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +211,9 @@ class _Run:
     bar_failed: int = 0
     num_scanned: int = 0
     num_samples: int = 0
-    notes: Counter[str] = field(default_factory=Counter)
+    # What was left out beside the pixels of images, by sentence: their number, and the first of their keys.
+    noted: Counter[str] = field(default_factory=Counter)
+    named: dict[str, list[str]] = field(default_factory=dict)
     saved_at: float = field(default_factory=time.monotonic)
     bar: tqdm = field(init=False)
 
@@ -220,10 +223,10 @@ class _Run:
 
     def __exit__(self, *exc_info: object) -> None:
         self.bar.close()
-        if self.notes:
-            told = ", ".join(f"{note} ({count})" for note, count in self.notes.most_common())
-            log.warning("metadata was left out of %d images, whose pixels are fine: %s", self.notes.total(), told)
         self.save()
+        for note, count in sorted(self.noted.items()):
+            some = ", ".join(self.named[note]) + (", …" if count > _NAMED else "")
+            log.warning("%d images were embedded without some of their metadata (%s): %s", count, some, note)
 
     def take(self, event: Event) -> None:
         """Counts an event, and saves the list of parts from time to time."""
@@ -234,12 +237,15 @@ class _Run:
             self.bar.total = max(self.num_samples, self.num_samples * self.num_jobs // self.num_scanned)
         elif isinstance(event, Encoded):
             self.bar_failed += event.num_failed
-            self.notes.update(event.notes)
             self.bar.set_postfix(failed=self.bar_failed, refresh=False)
             self.bar.update(event.num_images + event.num_failed)
         elif isinstance(event, Committed):
             self.num_images += event.num_rows
             self.num_failed += event.num_failed
+            for key, note in event.notes:
+                self.noted[note] += 1
+                named = self.named.setdefault(note, [])
+                named += [key] if len(named) < _NAMED else []
         if time.monotonic() - self.saved_at > _MANIFEST_SECONDS:
             self.save()
 

@@ -10,11 +10,10 @@ import pickle
 import signal
 import threading
 import warnings
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -69,7 +68,7 @@ class Batch:
     failures: Sequence[Failure]
     is_last: bool
     broken: ShardError | None
-    notes: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[tuple[str, str], ...] = ()  # see `Committed`
 
     def pin_memory(self) -> Batch:
         """DataLoader calls this, so that copies to a GPU run asynchronously."""
@@ -230,7 +229,7 @@ class _Decoder(Dataset[Batch]):
             failures=failures,
             is_last=chunk.is_last,
             broken=broken,
-            notes=Counter(note for d in decoded for note in d.notes),
+            notes=tuple((d.record["key"], note) for d in decoded for note in d.notes),
         )
 
     def _decode(self, shard: Shard, entry: Entry) -> _Decoded | SampleError | ShardError:
@@ -240,16 +239,18 @@ class _Decoder(Dataset[Batch]):
             pixels = [preprocess(image.rgb_HWC) for preprocess in self._preprocess]
         except (SampleError, ShardError) as error:
             return error
-        return _Decoded(record=_record(shard, sample, image.rgb_HWC), pixels=pixels, notes=image.notes)
+        return _Decoded(
+            record=_record(shard, sample, image.rgb_HWC), pixels=pixels, notes=(*sample.notes, *image.notes)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decoded:
-    """One image: its record, `pixels_CHW` uint8 for every encoder, and what of its metadata is broken."""
+    """One image: its record, and `pixels_CHW` uint8 for every encoder; and what was left out of its metadata."""
 
     record: Record
     pixels: Sequence[np.ndarray]
-    notes: Sequence[str]
+    notes: tuple[str, ...]
 
 
 def _stack(pixels: list[np.ndarray]) -> torch.Tensor:

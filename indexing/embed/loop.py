@@ -1,6 +1,6 @@
 """The embedding loop: one part from each job. It runs in one process or in several, see `executors`.
 
-Shapes: B batch, N rows of a part, D dimension.
+Shapes: B batch, N rows of a part, T captions, D dimension.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..store.layout import space_root
 from ..store.ledger import ShardJob
 from ..store.manifest import read_manifest
 from ..store.parts import read_metadata, write_part, write_space_part
-from ..store.tables import Record
+from ..store.tables import Record, all_captions
 from .events import Broken, Committed, Encoded, Event
 from .loader import Batch, batches
 
@@ -102,6 +102,7 @@ class _PartBuilder:
     vectors: list[list[np.ndarray]] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)  # see `Committed`
     broken: ShardError | None = None
 
     def add(self, batch: Batch, encoders: Sequence[ImageEncoder]) -> Encoded:
@@ -118,7 +119,8 @@ class _PartBuilder:
                     self.records.append(record)
                 else:
                     self.failures.append(_not_finite(record))
-        return Encoded(num_images=len(batch.records), num_failed=len(self.failures) - before, notes=dict(batch.notes))
+        self.notes += batch.notes
+        return Encoded(num_images=len(batch.records), num_failed=len(self.failures) - before)
 
     def _encode(self, batch: Batch, encoders: Sequence[ImageEncoder]) -> list[np.ndarray]:
         wanted = self.job.spaces or self.spaces
@@ -195,7 +197,9 @@ class _Writer:
                 failures=builder.failures,
                 text_emb_ND=texts_ND,
             )
-        return Committed(job=job, num_rows=len(rows), num_failed=len(builder.failures))
+        # A job that adds vectors in a further space finds again what the part's own job has told.
+        notes = () if job.spaces else tuple(builder.notes)
+        return Committed(job=job, num_rows=len(rows), num_failed=len(builder.failures), notes=notes)
 
     def _rows(self, builder: _PartBuilder) -> list[int]:
         """Which records become rows: all of them in a new part; in an existing part those of its rows, by key.
@@ -227,15 +231,22 @@ class _Writer:
         return list(range(count))
 
     def _text_vectors(self, builder: _PartBuilder) -> np.ndarray:
-        """The vectors of the captions, `emb_ND` float16; zeros for rows without a caption."""
+        """The vectors of the captions, `emb_ND` float16; zeros for rows without a caption.
+
+        An image with several captions gets the mean of their vectors, at unit length.
+        """
         encoder = self._encoders[0]
         assert isinstance(encoder, TextEncoder), "checked before the job began"
-        emb_ND = np.zeros((len(builder.records), encoder.spec.dim), np.float16)
-        captions = {row: record["caption"] for row, record in enumerate(builder.records) if record["caption"]}
+        emb_ND = np.zeros((len(builder.records), encoder.spec.dim), np.float32)
+        captions = [(row, text) for row, record in enumerate(builder.records) for text in all_captions(record)]
         if captions:
-            texts_ND = encoder.encode_texts(list(captions.values()))
-            emb_ND[list(captions)] = _checked(texts_ND, encoder.spec, len(captions))
-        return emb_ND
+            texts_TD = _checked(encoder.encode_texts([text for _, text in captions]), encoder.spec, len(captions))
+            np.add.at(emb_ND, [row for row, _ in captions], texts_TD.astype(np.float32))
+            several_N = np.bincount([row for row, _ in captions], minlength=len(emb_ND)) > 1
+            lengths_N = np.linalg.norm(emb_ND, axis=1)
+            scaled_N = several_N & np.isfinite(lengths_N) & (lengths_N > 0)
+            emb_ND[scaled_N] /= lengths_N[scaled_N, None]
+        return emb_ND.astype(np.float16)
 
 
 def _checked(emb_BD: np.ndarray, spec: EncoderSpec, count: int) -> np.ndarray:

@@ -8,14 +8,14 @@ Shapes: Q queries, D dimension.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ...datasets.errors import InputError
+from ...datasets.text import decode_text, parse_json, split_lines
 from ..encoders.spec import ImageEncoder, TextEncoder
 from ..index.effort import QueryKind
 from ..store.layout import text_vectors_path
@@ -25,6 +25,7 @@ from ..store.vectors import Vectors
 
 # Parts that captions are drawn from: reading all captions of a billion rows would take hours.
 _CAPTION_PARTS = 20
+_MOST_CAPTIONS = 10  # of one image
 _LEAST = 20  # fewer queries are not divided into two samples
 # Rows that the oracle may compare per wanted query; for a larger gallery fewer queries are drawn, at least a tenth.
 _PAIRS_PER_QUERY = 5_000_000
@@ -100,7 +101,8 @@ def sample_rows(rng: np.random.Generator, snapshot: Snapshot, count: int) -> np.
 def sample_captions(snapshot: Snapshot, rng: np.random.Generator) -> dict[str, dict[int, str]]:
     """Columns of captions as row → text: each `caption_…`, and `caption` where it differs from all of them.
 
-    Up to 20 parts are read, drawn at random; more only while none of them has a caption.
+    Further captions of images that have several are columns of their own: `caption 2`, `caption 3` and so on. Up to 20
+    parts are read, drawn at random; more only while none of them has a caption.
     """
     root, manifest = snapshot.root, snapshot.manifest
     first_rows = np.cumsum([0, *(rows for _, rows in manifest.parts)])
@@ -109,11 +111,16 @@ def sample_captions(snapshot: Snapshot, rng: np.random.Generator) -> dict[str, d
         if num_read >= _CAPTION_PARTS and any(columns.values()):
             break
         number, _ = manifest.parts[position]
-        names = [name for name in metadata_names(root, number) if name == "caption" or name.startswith("caption_")]
+        names = [
+            name
+            for name in metadata_names(root, number)
+            if name in ("caption", "captions") or name.startswith("caption_")
+        ]
         table = read_metadata(root, number, names)
         for name in table.column_names:
-            texts = enumerate(table[name].to_pylist(), start=int(first_rows[position]))
-            columns.setdefault(name, {}).update((row, text) for row, text in texts if _says_something(text))
+            for row, value in enumerate(table[name].to_pylist(), start=int(first_rows[position])):
+                for column, text in _captions(name, value):
+                    columns.setdefault(column, {})[row] = text
     gone = set(snapshot.deleted.tolist())
     columns = {
         name: {row: texts[row] for row in sorted(texts) if row not in gone} for name, texts in sorted(columns.items())
@@ -121,6 +128,16 @@ def sample_captions(snapshot: Snapshot, rng: np.random.Generator) -> dict[str, d
     main = columns.pop("caption")
     others = {name: texts for name, texts in columns.items() if texts}
     return others if main in others.values() or not main else {"caption": main, **others}
+
+
+def _captions(column: str, value: object) -> Iterator[tuple[str, str]]:
+    """The captions in a cell, and the column that each counts to; the first of several is in `caption` already."""
+    if isinstance(value, list):
+        for number, text in enumerate(value[1:_MOST_CAPTIONS], start=2):
+            if isinstance(text, str) and text.strip():
+                yield f"caption {number}", text
+    elif isinstance(value, str) and value.strip() and column != "captions":
+        yield column, value
 
 
 def read_queries(path: Path, fields: Sequence[str]) -> list[dict[str, str]]:
@@ -131,7 +148,7 @@ def read_queries(path: Path, fields: Sequence[str]) -> list[dict[str, str]]:
     """
     shape = "{" + ", ".join(f'"{name}": …' for name in fields) + "}"
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = [parse_json(line) for line in split_lines(decode_text(path.read_bytes())) if line.strip()]
         queries = [{name: str(line[name]) for name in fields} for line in lines]
     except (OSError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
@@ -146,8 +163,8 @@ def _read_texts(path: Path) -> list[str]:
     if path.suffix == ".jsonl":
         return [query["text"] for query in read_queries(path, ("text",))]
     try:
-        texts = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        texts = [line.strip() for line in split_lines(decode_text(path.read_bytes())) if line.strip()]
+    except OSError as error:
         raise InputError(
             f"the queries {path} cannot be read ({error}); give one text per line, .jsonl or .npy"
         ) from error
@@ -173,9 +190,10 @@ def _from_file(
 def _from_captions(
     snapshot: Snapshot, encoder: ImageEncoder | None, rng: np.random.Generator, count: int
 ) -> Queries | None:
-    embedded = _embedded_captions(snapshot, rng, count) if snapshot.manifest.texts else None
-    if embedded is not None:
-        return _texts("captions of the gallery", embedded)
+    if snapshot.manifest.texts and not (isinstance(encoder, TextEncoder) and _has_several(snapshot)):
+        embedded = _embedded_captions(snapshot, rng, count)
+        if embedded is not None:
+            return _texts("captions of the gallery", embedded)
     if not isinstance(encoder, TextEncoder):
         return None
     columns = sample_captions(snapshot, rng)
@@ -184,6 +202,12 @@ def _from_captions(
         return None
     drawn = [captions[i] for i in rng.permutation(len(captions))[:count]]  # from all columns, so from all languages
     return _texts("captions of the gallery", encoder.encode_texts(drawn))
+
+
+def _has_several(snapshot: Snapshot) -> bool:
+    """Whether images have several captions: then a vector of `text_emb` is a mean, and no query that a user sends."""
+    numbers = [number for number, rows in snapshot.manifest.parts if rows][:_CAPTION_PARTS]
+    return any("captions" in metadata_names(snapshot.root, number) for number in numbers)
 
 
 def _embedded_captions(snapshot: Snapshot, rng: np.random.Generator, count: int) -> np.ndarray | None:
@@ -205,10 +229,6 @@ def _unit(emb_QD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lengths_Q = np.linalg.norm(emb_QD, axis=1)
     usable_Q = np.isfinite(lengths_Q) & (lengths_Q > 0)
     return emb_QD[usable_Q] / lengths_Q[usable_Q, None], usable_Q
-
-
-def _says_something(text: object) -> bool:
-    return isinstance(text, str) and bool(text.strip())
 
 
 def _read_vectors(path: Path, dim: int) -> np.ndarray:

@@ -46,6 +46,14 @@ COLUMNS = {
 _FAILURE_COLUMNS = pa.schema([(name, pa.string()) for name in ("key", "shard", "reason", "detail")])
 
 
+def all_captions(record: Record) -> list[str]:
+    """All captions of a row: its list `captions`, where it has several, else its `caption`; none if it has none."""
+    captions = record.get("captions")
+    if isinstance(captions, list) and all(isinstance(text, str) for text in captions):
+        return captions
+    return [record["caption"]] if record["caption"] else []
+
+
 def metadata_table(records: Sequence[Record]) -> pa.Table:
     """Records as a table: the fixed columns, then every other field in order of first appearance.
 
@@ -85,6 +93,8 @@ def parquet_bytes(table: pa.Table) -> bytes:
 def _array(values: Sequence[Any]) -> pa.Array:
     kinds = {type(value) for value in values if value is not None}
     try:
+        if kinds == {list} and all(isinstance(item, str) for value in values if value for item in value):
+            return pa.array(values, pa.list_(pa.string()))  # the captions of images that have several
         if kinds == {bool}:
             return pa.array(values, pa.bool_())
         if kinds == {int}:

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from ...datasets.errors import InputError
+from ...datasets.text import decode_text, split_lines
 from .common import has_duplicates
 
 log = logging.getLogger(__name__)
@@ -54,12 +55,12 @@ def run(
 
 def _read_keys(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = split_lines(decode_text(path.read_bytes()))
+    except OSError as error:
         raise InputError(
-            f"the file of keys {path} cannot be read ({error}); give a text file in UTF-8, one key per line"
+            f"the file of keys {path} cannot be read ({error}); give a text file, one key per line"
         ) from error
-    keys = [line for line in (line.rstrip("\r") for line in lines) if line]
+    keys = [line for line in lines if line]
     if not keys:
         raise InputError(f"the file of keys {path} is empty; give one key per line")
     return keys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -125,13 +126,15 @@ def _query(terms: Mapping[str, Any]) -> Query:
 def _answer_lines(opened: Gallery, answer: Callable[[Query], None]) -> int:
     """Answers the lines of stdin one by one, with the model loaded; a line with an error is reported and skipped."""
     is_terminal = sys.stdin.isatty()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # one bad byte must not end the session
     if is_terminal:
         log.info(_HELP)
     while True:
         if is_terminal:
             print(_PROMPT, end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
-        asked = line.strip()
+        asked = line.strip().removeprefix("\ufeff")  # PowerShell writes a mark into a pipe
         if not line or (is_terminal and not asked):  # the end of the file, or an empty line in a terminal
             return 0
         if not asked:

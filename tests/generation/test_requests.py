@@ -68,6 +68,27 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", "a\u2028cat\r\n一只猫\r\n"),
+        ("a.jsonl", '{"prompt": "a\u2028cat"}\n{"prompt": "一只猫"}\n'),
+        ("a.csv", "prompt;img2img.strength\r\na\u2028cat;0.5\r\n一只猫;0.5\r\n"),
+        ("a.tsv", "prompt\tseed\na\u2028cat\t1\n一只猫\t2\n"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "gb18030"])
+def test_prompts_are_read_in_any_encoding(tmp_path: Path, name: str, text: str, encoding: str) -> None:
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    assert [request.prompt for request in read_requests(tmp_path / name)] == ["a\u2028cat", "一只猫"]
+
+
+def test_half_of_a_surrogate_pair_is_repaired(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"prompt": "nice \\ud83d"}')
+    (request,) = read_requests(tmp_path / "a.jsonl")
+    assert request.prompt == GenerationRequest(prompt="nice \ud83d").prompt == "nice \ufffd"
+
+
+@pytest.mark.parametrize(
     ("name", "text", "line", "what"),
     [
         ("a.csv", "prompt,promt\na,\na,b\n", "line 3", "'promt'.*prompt"),
@@ -78,7 +99,6 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("a.csv", "prompt,min_zscore\na,nan\n", "line 2", "min_zscore is 'nan'"),
         ("a.csv", "prompt,strength\na,0.5\n", "line 2", "'strength'.*strategy.field"),
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": 5}', "line 2", "prompt is 5; give a text"),
-        ("a.jsonl", '{"prompt": "\\ud800"}', "line 1", "give a text"),
         ("a.jsonl", '{"prompt": "a"}\n["b"]', "line 2", "JSON object"),
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": ', "line 2", "not JSON"),
         ("a.jsonl", "[" * 100_000, "line 1", "not JSON"),
@@ -88,7 +108,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("a.jsonl", '{"prompt": "a", "mask": "m.png"}', "line 1", "mask"),
         ("a.jsonl", '{"prompt": "a", "name": "../a"}', "line 1", "name"),
         ("a.txt", "\n\n", "a.txt", "empty"),
-        ("a.xlsx", "a", "a.xlsx", ".txt, .csv, .jsonl"),
+        ("a.xlsx", "a", "a.xlsx", ".txt, .csv, .tsv, .jsonl"),
     ],
 )
 def test_an_error_names_the_file_and_the_line(tmp_path: Path, name: str, text: str, line: str, what: str) -> None:

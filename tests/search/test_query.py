@@ -56,6 +56,10 @@ def test_every_kind_of_part(gallery: Gallery) -> None:
     assert found.query.image is not None
 
 
+def test_a_text_with_half_of_a_surrogate_pair_is_repaired() -> None:
+    assert Query(text="cat \ud83d").parts()[0].value == "cat \ufffd"
+
+
 def test_a_text_beside_a_picture_mixes_them(gallery: Gallery) -> None:
     assert rows(gallery.search("dog", image=CAT, k=6)) == rows(gallery.search(Query(text="dog", image=CAT), k=6))
     assert gallery.search("dog", image=CAT, k=1).query.label == "dog + animal_cat.jpg"

@@ -19,7 +19,8 @@ from PIL import Image
 
 from diantu.datasets import InputError, decode, find_shards, photos
 from diantu.indexing.embed.job import Summary, embed
-from diantu.indexing.encoders import ImageEncoder, load_encoder
+from diantu.indexing.encoders import ImageEncoder, TextEncoder, load_encoder
+from diantu.indexing.measure.queries import sample_queries
 from diantu.indexing.store.ledger import FOLDER_SHARD, Ledger
 from diantu.indexing.store.manifest import read_manifest
 from diantu.indexing.store.parts import read_failures
@@ -200,6 +201,35 @@ def test_metadata_is_joined_on_the_key(tmp_path: Path, encoder: ImageEncoder) ->
     assert [row["width"] for row in rows] == [40, 40, 40]
     assert rows[0]["big"] == str(2**70)
     assert rows[1]["late"] == "x"
+
+
+def test_several_captions_are_a_list_and_their_mean_is_embedded(tmp_path: Path, encoder: ImageEncoder) -> None:
+    (tmp_path / "s").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / f"s/{name}.jpg").write_bytes(jpeg())
+    (tmp_path / "s/t.csv").write_text("image,caption\na.jpg,a red cat\na.jpg,two dogs\nb.jpg,two dogs\n")
+    assert isinstance(encoder, TextEncoder)
+    embed(find_shards(str(tmp_path / "s")), tmp_path / "g", encoder, texts=True)
+    table = pq.read_table(tmp_path / "g/metadata/metadata_00000.parquet", columns=["caption", "captions"])
+    assert table["caption"].to_pylist() == ["a red cat", "two dogs", None]
+    assert table["captions"].to_pylist() == [["a red cat", "two dogs"], None, None]
+    cat, dogs = encoder.encode_texts(["a red cat", "two dogs"])
+    mean = (cat + dogs) / np.linalg.norm(cat + dogs)
+    stored = np.load(tmp_path / "g/text_emb/text_emb_00000.npy")
+    np.testing.assert_allclose(stored, [mean, dogs, np.zeros_like(dogs)], atol=2e-3)
+    # Queries to measure with are the captions themselves, not the mean.
+    (texts, _) = sample_queries(snapshot_of(tmp_path / "g", read_manifest(tmp_path / "g")), encoder, count=10)
+    assert len(texts) == 3
+    assert (texts.emb_QD @ cat).max() > 0.999
+
+
+def test_what_is_left_out_beside_an_image_is_counted_and_said(
+    tmp_path: Path, encoder: ImageEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    members = [(f"{i}.{end}", data) for i in range(5) for end, data in (("jpg", jpeg()), ("json", b"[1]"))]
+    assert run(write_tar(tmp_path / "s.tar", members), tmp_path / "g", encoder).num_images == 5
+    said = "5 images were embedded without some of their metadata (0, 1, 2, …): its .json holds a list and no object"
+    assert said in caplog.messages
 
 
 def test_odd_files_are_embedded_or_listed(tmp_path: Path, clip_folder: Path) -> None:

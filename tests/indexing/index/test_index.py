@@ -16,7 +16,7 @@ from diantu.indexing.encoders import EncoderSpec
 from diantu.indexing.index.exact import best, exact_search
 from diantu.indexing.index.opened import GalleryIndex
 from diantu.indexing.measure.oracle import ask_oracle, recalls_of
-from diantu.indexing.measure.queries import Queries, sample_captions, sample_rows
+from diantu.indexing.measure.queries import Queries, read_queries, sample_captions, sample_rows
 from diantu.indexing.store.manifest import Manifest, read_manifest
 from diantu.indexing.store.parts import write_part
 from diantu.indexing.store.snapshot import Snapshot
@@ -156,6 +156,12 @@ def test_caption_columns_are_told_apart(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     found = sample_captions(snapshot_of(tmp_path, read_manifest(tmp_path), [4]), rng)
     assert found == {"caption": {0: "a", 3: "b"}}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "gb18030"])
+def test_files_of_queries_are_read_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "q.jsonl").write_bytes('{"text": "a\u2028cat"}\r\n{"text": "一只猫"}\n'.encode(encoding))
+    assert read_queries(tmp_path / "q.jsonl", ("text",)) == [{"text": "a\u2028cat"}, {"text": "一只猫"}]
 
 
 @settings(max_examples=100, deadline=None)

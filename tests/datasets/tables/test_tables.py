@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,11 @@ def test_a_table_of_captions_is_found_and_joined_by_name(tmp_path: Path, ending:
     ("table", "message"),
     [
         ("name,caption\na.jpg,x\n", "no column that names images"),
-        ("file,caption\na.jpg,x\na.jpg,y\n", "names some images twice"),
-        ("file,caption\na.jpg\nb.jpg,x,y\n", "is not a CSV"),
+        ("file,caption,caption\na.jpg,x,y\n", "two columns have the name 'caption'"),
+        ("file,caption\na.jpg\nb.jpg,x,y\n", "is not a CSV.*line 2 has 1 cells and the header has 2"),
+        ("file,caption\n", "has no rows"),
+        ("", "no column that names images"),
+        ('"file,caption\n' + "a.jpg,x\n" * 20_000, "is not a CSV"),
         (None, "cannot be read"),
     ],
 )
@@ -71,7 +75,7 @@ def test_an_unused_table_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFi
         (tmp_path / name).write_bytes(jpeg())
     (tmp_path / "few.csv").write_text("file,caption\na.jpg,x\n")
     (tmp_path / "other.csv").write_text("Photo,caption\na.jpg,x\n")
-    assert only(tmp_path).captions is None
+    assert only(tmp_path).captions == ()
     assert "few.csv names 1 of 3 images" in caplog.text
     assert "other.csv has no column that names images" in caplog.text
     (tmp_path / "none.csv").write_text("file,caption\nq.jpg,x\n")
@@ -84,6 +88,63 @@ def test_a_table_without_captions_is_reported(tmp_path: Path, caplog: pytest.Log
     (tmp_path / "t.csv").write_text("filename,Description\na.jpg,nice\n")
     assert samples(only(tmp_path))["a"].metadata == {"Description": "nice"}
     assert "has no column of captions (caption, text, txt, alt, alt_text, top_caption)" in caplog.text
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_the_header_shows_the_delimiter(tmp_path: Path, delimiter: str, line_end: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    lines = [("file", "caption", "price"), ("a.jpg", '"one, two; three"', "1")]
+    (tmp_path / "t.csv").write_bytes(line_end.join(map(delimiter.join, lines)).encode("utf-16"))
+    sample = samples(only(tmp_path))["a"]
+    assert (sample.caption, sample.metadata["price"]) == ("one, two; three", 1)
+
+
+def test_each_table_serves_its_folder_and_the_deepest_wins(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for place, name in (("train", "a.jpg"), ("test", "a.jpg"), ("test", "b.jpg"), ("", "c.jpg")):
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / name).write_bytes(jpeg())
+    (tmp_path / "train/metadata.csv").write_text("file_name,text\na.jpg,in train\n")
+    (tmp_path / "test/metadata.jsonl").write_text(
+        '{"file_name": "a.jpg", "text": "in test"}\n{"file_name": "gone.jpg", "text": "?"}\n'
+        '{"file_name": "test/b.jpg", "text": "b"}\n'
+    )
+    (tmp_path / "captions.csv").write_text("file,caption\nc.jpg,c\ntest/a.jpg,of the top\n")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/x.csv").write_text("file,caption\nc.jpg,x\n")
+    found = {key: sample.caption for key, sample in samples(only(tmp_path)).items()}
+    assert found == {"train/a": "in train", "test/a": "in test", "test/b": "b", "c": "c"}
+    assert "1 of its 3 rows name no image that was found: gone.jpg" in caplog.text
+    assert "annotations/x.csv: below their folders are no images" in caplog.text
+
+
+def test_several_captions_of_an_image_are_all_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / name).write_bytes(jpeg())
+    (tmp_path / "c.txt").write_text("of the file")
+    (tmp_path / "c.json").write_text('{"captions": ["one", "of the file", " "], "caption": 2023}')
+    (tmp_path / "t.csv").write_text("image,caption,split\na.jpg,x,train\na.jpg,y,test\nb.jpg,z,train\na.jpg,x,train\n")
+    found = samples(only(tmp_path))
+    assert [sample.caption for sample in found.values()] == ["x", "z", "of the file"]
+    assert found["a"].metadata == {"captions": ["x", "y"], "split": "train"}
+    assert found["b"].metadata == {"caption": "z", "split": "train"}
+    assert found["c"].metadata["captions"] == ["of the file", "2023", "one"]
+    assert "1 images have several rows; all their captions are kept, of the columns split the first" in caplog.text
+
+
+def test_names_are_found_in_other_unicode_and_another_case_unless_that_is_a_guess(tmp_path: Path) -> None:
+    cafe = unicodedata.normalize("NFD", "café")
+    for name in (f"{cafe}.jpg", "RED.JPG", "Blue.jpg", "blue.jpg", "Tree.jpg"):
+        (tmp_path / name).write_bytes(jpeg())
+    (tmp_path / "RED.TXT").write_text("a text")
+    (tmp_path / "TREE.txt").write_text("one")
+    (tmp_path / "tree.TXT").write_text("another")
+    (tmp_path / "t.csv").write_text("file,caption\ncafé.jpg,c\nred.jpg,r\nblue.jpg,b\n")
+    found = {unicodedata.normalize("NFC", key): sample for key, sample in samples(only(tmp_path)).items()}
+    assert {key: sample.caption for key, sample in found.items()} == {
+        "café": "c", "RED": "a text", "blue": "b", "Blue": None, "Tree": None,
+    }  # fmt: skip
+    assert found["RED"].metadata["caption"] == "r"
 
 
 def test_text_files_in_gb18030_are_read(tmp_path: Path) -> None:
