@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from .names import find_caption
 from .readers.formats import read_span
 from .text import decode_text
 from .types import Entry, Sample, Span
+from .values import as_text, plain
 
 
 def read_sample(entry: Entry) -> Sample:
@@ -29,7 +29,7 @@ def read_sample(entry: Entry) -> Sample:
         if entry.image.is_inside:
             raise ShardError(f"{entry.image.uri} cannot be read: {error}", may_pass=True) from error
         raise SampleError(Reason.UNREADABLE, str(error)) from error
-    fields |= {name: _scalar(value) for name, value in entry.metadata.items()}
+    fields |= {name: plain(value) for name, value in entry.metadata.items()}
     return Sample(
         key=entry.key,
         row=entry.row,
@@ -59,14 +59,8 @@ def _parse_fields(data: bytes) -> dict[str, Any]:
         raise SampleError(Reason.BAD_METADATA, f"its .json is not valid JSON: {error}") from error
     if not isinstance(fields, dict):
         raise SampleError(Reason.BAD_METADATA, f"its .json holds a {type(fields).__name__}; it must hold an object")
-    return {name: _scalar(value) for name, value in fields.items()}
-
-
-def _scalar(value: Any) -> Any:
-    """Keeps scalars, except that NaN and infinity become None; lists and objects become JSON text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
+    # A list stays JSON text here, as it has always been; in a table with types it is a list.
+    return {name: as_text(value) if isinstance(value, list) else plain(value) for name, value in fields.items()}
 
 
 def _caption_of(fields: Mapping[str, Any]) -> str | None:
