@@ -188,6 +188,7 @@ def _decimal(whole: int, scale: int) -> pa.DataType:
 
 
 def _is_float(value: float) -> bool:
-    return isinstance(value, float) or (
-        abs(value) <= EXACT_INTEGER or (value.bit_length() < 1024 and int(float(value)) == value)
-    )
+    """Whether a number is exactly a float64."""
+    if isinstance(value, float) or abs(value) <= EXACT_INTEGER:
+        return True
+    return value.bit_length() < 1024 and int(float(value)) == value
