@@ -92,7 +92,7 @@ class Hit:
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        """The hit as JSON values, without empty metadata fields; see `datasets.values.jsonable` for dates and decimals."""
+        """The hit as JSON values, without empty metadata fields; dates and decimals as in `datasets.values.jsonable`."""
         ours = {"key": self.key, "caption": self.caption}
         fields = ((name, value) for name, value in self.metadata.items() if name not in ours and value is not None)
         return {

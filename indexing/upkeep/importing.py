@@ -305,17 +305,18 @@ def _record(fields: list[tuple[str, Any]], default_key: str) -> Record:
         if first.get(name) is None:
             first[name] = value
     ours: dict[str, Any] = dict.fromkeys(COLUMNS)
-    caption = find_caption(first)
+    caption = find_caption(name for name, value in first.items() if _texts(value))
     captions = [] if caption is None else _texts(first[caption])
     ours["caption"] = captions[0] if captions else None
     url, path = (_text(first, column) for column in ("url", "image_path"))
     ours |= {"url": url, "image_path": path, "key": _text(first, "key") or _stem(path) or default_key}
-    fields = [(name, value) for name, value in fields if name != caption or name.lower() not in NAMES["caption"]]
+    if caption is not None and caption.lower() in NAMES["caption"]:  # `caption_en` stays a column of its own, too
+        fields.remove((caption, first[caption]))
     for column in ("width", "height"):
         name = _spelling(first, column)
-        ours[column] = None if name is None else _whole(first[name])
-        if ours[column] is not None:
-            fields = [(other, value) for other, value in fields if other != name]
+        if name is not None and (number := _whole(first[name])) is not None:
+            ours[column] = number
+            fields.remove((name, first[name]))
     if len(captions) > 1:
         fields.append(("captions", captions))
     return {**ours, **further_columns(ours, fields)}
