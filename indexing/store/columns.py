@@ -187,6 +187,8 @@ def _fields(path: Path, count: int) -> _Fields:
     fields: _Fields = {}
     for i, field in enumerate(footer.schema.to_arrow_schema()):
         kind = pa.null() if _is_empty(footer, i, field) else field.type
+        if pa.types.is_list(kind):  # files call the items `element`, which makes another type
+            kind = pa.list_(kind.value_type)
         is_exact = kind != pa.int64() or _are_exact(footer, i)
         fields[field.name.lower()] = _Field(name=field.name, type=kind, is_exact=is_exact)
     return fields
