@@ -163,9 +163,14 @@ class Answer:
         return scores_K[page], rows_K[page]
 
     def _have_vectors(self, rows_K: np.ndarray) -> np.ndarray:
-        """Which rows have a vector: older imports kept rows whose vector is zero or not finite. `K` bool."""
-        lengths_K = np.linalg.norm(self._space.index.vectors.rows(rows_K), axis=1)
-        return np.isfinite(lengths_K) & (lengths_K > 0)
+        """Which rows have a vector: older imports kept rows whose vector is zero or not finite. `K` bool.
+
+        In their place, or where nothing is left, a search may return −1.
+        """
+        is_row_K = rows_K >= 0
+        lengths = np.linalg.norm(self._space.index.vectors.rows(rows_K[is_row_K]), axis=1)
+        is_row_K[is_row_K] = np.isfinite(lengths) & (lengths > 0)
+        return is_row_K
 
     def _arranged(self, parts: _Parts, scores_M: np.ndarray, rows_M: np.ndarray) -> _Scored:
         """The rows of the window in the order that the options ask for."""

@@ -92,7 +92,7 @@ class Hit:
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        """The hit as JSON values, without empty metadata fields; dates and decimals as in `datasets.values.jsonable`."""
+        """The hit as JSON values, without empty metadata fields; other types as in `datasets.values.jsonable`."""
         ours = {"key": self.key, "caption": self.caption}
         fields = ((name, value) for name, value in self.metadata.items() if name not in ours and value is not None)
         return {

@@ -136,10 +136,14 @@ def _entries(shard: Shard, column: str, failures: list[Failure]) -> Iterator[Ent
 def _further_columns(shard: Shard, schema: pa.Schema, image: str) -> list[str]:
     """The columns that become metadata, each name once."""
     others = [field for field in schema if field.name != image]
-    left_out = sorted({field.name for field in others if holds_bytes(field.type) or _holds_bytes(field.type)})
+    left_out = sorted({field.name for field in others if _is_left_out(field.type)})
     if left_out:
         log.warning("%s: columns of bytes are left out: %s", shard.uri, ", ".join(left_out))
-    return list(dict.fromkeys(field.name for field in others if field.name not in left_out))
+    return list(dict.fromkeys(field.name for field in others if not _is_left_out(field.type)))
+
+
+def _is_left_out(kind: pa.DataType) -> bool:
+    return holds_bytes(kind) or _holds_bytes(kind)
 
 
 def _keys(shard: Shard, file: pq.ParquetFile, columns: Sequence[str]) -> tuple[str | None, Sequence[str]]:
@@ -184,7 +188,8 @@ def _columns(shard: Shard, file: pq.ParquetFile, group: int, names: Sequence[str
     wanted = set(names)
     for table in tables:
         for name, column in zip(table.column_names, table.columns, strict=True):
-            if name in wanted:
+            # Reading `a.b` also reads a field b of a column a, and names may repeat.
+            if name in wanted and not _is_left_out(column.type):
                 try:
                     yield name, plain_column(column)
                 except (*_UNREADABLE, ValueError, NotImplementedError) as error:

@@ -278,7 +278,7 @@ def _records(path: Path, first: str) -> list[Record]:
     columns = [
         (name, _unfolded(column) if name == "metadata" else plain_column(column))
         for name, column in zip(table.column_names, table.columns, strict=True)
-        if name not in left_out
+        if not holds_bytes(column.type)
     ]
     return [_record([(name, values[i]) for name, values in columns], f"{first}_{i:08d}") for i in range(table.num_rows)]
 
