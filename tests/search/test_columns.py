@@ -21,6 +21,7 @@ from diantu.search import Gallery, Hits
 from diantu.search.ranking import by_column
 
 MOMENT = datetime.datetime(2024, 3, 1, 12)
+PAUSE = datetime.timedelta(seconds=2)
 ROWS: list[dict[str, Any]] = [
     {
         "key": "a",
@@ -97,17 +98,8 @@ def test_long_ids_beside_a_fraction_stay_apart(tmp_path: Path) -> None:
 
 def test_values_of_different_types_have_an_order() -> None:
     day = MOMENT.date()
-    values = [
-        "b",
-        MOMENT,
-        2,
-        None,
-        day,
-        Decimal("1.5"),
-        ["a"],
-        float("nan"),
-        MOMENT.replace(tzinfo=datetime.timezone.utc),
-    ]
+    zoned = MOMENT.replace(tzinfo=datetime.timezone.utc)
+    values = ["b", MOMENT, 2, None, day, Decimal("1.5"), ["a"], float("nan"), zoned]
     order = by_column(values, descending=False).tolist()
     assert [values[place] for place in order[:-2]] == [
         Decimal("1.5"), 2, day, MOMENT, zoned, ["a"], "b",
