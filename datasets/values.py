@@ -107,6 +107,17 @@ def plain_column(column: pa.ChunkedArray | pa.Array) -> list[Any]:
     return [plain(value) for chunk in chunks for value in _values(chunk)]
 
 
+def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of an Arrow table without its columns of bytes; of two columns with one name the later is `table_…`."""
+    columns: dict[str, list[Any]] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not holds_bytes(column.type):
+            while name in columns:
+                name = f"table_{name}"
+            columns[name] = plain_column(column)
+    return [{name: values[row] for name, values in columns.items()} for row in range(table.num_rows)]
+
+
 def _is(kind: pa.DataType, types: _Types) -> bool:
     return any(is_type(kind) for is_type in types)
 
