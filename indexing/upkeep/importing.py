@@ -240,15 +240,13 @@ def _usable(array_ND: np.ndarray) -> np.ndarray:
 
 def _convert(array_ND: np.ndarray, target: Path, kept_N: np.ndarray) -> None:
     """Writes the rows to keep as float16 of unit length, block by block; zeros for rows without a direction."""
-    shape = (int(kept_N.sum()), array_ND.shape[1])
-    with replacing(target) as temporary:
-        written = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
-        first = 0
+    # Not through a memory map: on a full disk, a write to that kills the process.
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False}
+    with replacing(target) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {**header, "shape": (int(kept_N.sum()), array_ND.shape[1])})
         for start in range(0, len(array_ND), _BLOCK):
             block = array_ND[start : start + _BLOCK][kept_N[start : start + _BLOCK]]
-            written[first : first + len(block)] = _unit(block)
-            first += len(block)
-        written.flush()
+            file.write(np.ascontiguousarray(_unit(block), np.float16).tobytes())
 
 
 def _unit(emb_ND: np.ndarray) -> np.ndarray:
