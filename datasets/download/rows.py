@@ -224,7 +224,7 @@ def _cast(kind: DuckDBPyType) -> str | None:
     """The SQL cast for a column of one of DuckDB's types; None if it is not a scalar."""
     if kind.id in _INTEGERS or kind.id in ("boolean", "varchar"):
         return ""
-    if kind.id == "decimal" and dict(kind.children)["precision"] > _DOUBLE_DIGITS:
+    if kind.id == "decimal" and int(str(dict(kind.children)["precision"])) > _DOUBLE_DIGITS:
         return "::VARCHAR"
     if kind.id in _AS_DOUBLE:
         return "::DOUBLE"
