@@ -46,6 +46,7 @@ def locked_duckdb(files: Sequence[str] = ()) -> DuckDBPyConnection:
         f"SET allowed_paths = [{', '.join(map(sql_text, files))}]; SET python_enable_replacements = false"
     )
     connection.execute(f"SET memory_limit = '{_MEMORY}'; SET max_expression_depth = {_MAX_DEPTH}")
+    connection.execute("SET TimeZone = 'UTC'")  # a time without a zone means the same on every machine
     connection.execute("SET enable_external_access = false; SET lock_configuration = true")
     return connection
 

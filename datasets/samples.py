@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from .places import resolve
 from .readers.formats import read_span
 from .text import decode_text, parse_json, valid_text
 from .types import Entry, Sample, Span
+from .values import as_text, plain
 
 # Text and JSON beside an image are short; a larger file is something else, and must not fill the memory.
 _MOST_SIDECAR_BYTES = 16 << 20
@@ -39,9 +39,15 @@ def read_sample(entry: Entry) -> Sample:
         raise SampleError(Reason.UNREADABLE, str(error)) from error
     text = decode_text(_read_beside(entry.caption, ".txt", notes), entry.encoding).strip()
     raw = decode_text(_read_beside(entry.fields, ".json", notes), entry.encoding)
-    fields = _parse_fields(raw, notes) | {valid_text(name): value for name, value in entry.metadata.items()}
-    captions = _captions(text, fields)
-    metadata = {name: _scalar(value) for name, value in fields.items() if not _is_taken_over(name, value, captions)}
+    fields = _parse_fields(raw, notes)
+    further = {valid_text(name): value for name, value in entry.metadata.items()}
+    captions = _captions(text, fields | further)
+    # A list in JSON stays JSON text, as it has always been; in a table with types it is a list.
+    stored = {name: as_text(value) if isinstance(value, list) else plain(value) for name, value in fields.items()}
+    stored |= {name: plain(value) for name, value in further.items()}
+    metadata = {
+        name: stored[name] for name, value in (fields | further).items() if not _is_taken_over(name, value, captions)
+    }
     if len(captions) > 1:
         metadata[CAPTIONS] = captions
     return Sample(
@@ -128,12 +134,3 @@ def _texts(value: Any) -> Iterator[str]:
             text = valid_text(each if isinstance(each, str) else json.dumps(each)).strip()
             if text and each == each:  # no NaN
                 yield text
-
-
-def _scalar(value: Any) -> Any:
-    """Keeps scalars, except that NaN and infinity become None; lists and objects become JSON text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, str):
-        return valid_text(value)
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value

@@ -155,11 +155,22 @@ class Answer:
             options,
             representatives=duplicates.representatives if options.fold_duplicates and duplicates else None,
             zscores=self._zscores(kind),
+            is_usable=self._have_vectors,
         )
         if options.arranges and len(rows_K):
             scores_K, rows_K = self._arranged(parts, scores_K, rows_K)
         page = slice(options.offset, options.offset + options.k)
         return scores_K[page], rows_K[page]
+
+    def _have_vectors(self, rows_K: np.ndarray) -> np.ndarray:
+        """Which rows have a vector: older imports kept rows whose vector is zero or not finite. `K` bool.
+
+        In their place, or where nothing is left, a search may return −1.
+        """
+        is_row_K = rows_K >= 0
+        lengths = np.linalg.norm(self._space.index.vectors.rows(rows_K[is_row_K]), axis=1)
+        is_row_K[is_row_K] = np.isfinite(lengths) & (lengths > 0)
+        return is_row_K
 
     def _arranged(self, parts: _Parts, scores_M: np.ndarray, rows_M: np.ndarray) -> _Scored:
         """The rows of the window in the order that the options ask for."""

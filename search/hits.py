@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -13,6 +13,8 @@ from PIL import Image
 
 from ..datasets import InputError, decode
 from ..datasets.errors import SampleError
+from ..datasets.names import free_name
+from ..datasets.values import jsonable
 from ..indexing.store.tables import metadata_table
 from .explain import Explain
 from .pixels import read_pixels
@@ -21,6 +23,8 @@ from .sheets.section import SheetSection, Tile
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_OWN = ("rank", "row", "score", "zscore", "folded")  # what is known about a hit beside its metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +92,9 @@ class Hit:
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        """The hit as JSON values, without empty metadata fields."""
-        named = {"rank", "row", "key", "score", "zscore", "caption"}
-        further = {name: value for name, value in self.metadata.items() if name not in named and value is not None}
+        """The hit as JSON values, without empty metadata fields; other types as in `datasets.values.jsonable`."""
+        ours = {"key": self.key, "caption": self.caption}
+        fields = ((name, value) for name, value in self.metadata.items() if name not in ours and value is not None)
         return {
             "rank": self.rank,
             "row": self.row,
@@ -98,8 +102,14 @@ class Hit:
             "score": round(self.score, 6),
             "zscore": None if self.zscore is None else round(self.zscore, 3),
             "caption": self.caption,
-            "metadata": further,
+            "metadata": {name: jsonable(value) for name, value in _named(fields).items()},
         }
+
+
+def _named(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Metadata beside the fields of a hit: galleries of older versions may have columns called `score` or `rank`."""
+    taken = {*_OWN}
+    return {free_name(name, taken): value for name, value in fields}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +192,10 @@ class Hits(Sequence[Hit]):
         }
 
     def to_arrow(self) -> pa.Table:
-        """The hits as a table: `rank`, `row`, `score`, `zscore`, `folded`, then all columns of their metadata."""
+        """The hits as a table: `rank`, `row`, `score`, `zscore`, `folded`, then all columns of their metadata.
+
+        A column of the metadata that has one of these names is `table_<name>` here.
+        """
         own = pa.table(
             {
                 "rank": pa.array([hit.rank for hit in self.hits], pa.int64()),
@@ -192,9 +205,11 @@ class Hits(Sequence[Hit]):
                 "folded": pa.array([hit.folded for hit in self.hits], pa.int64()),
             }
         )
-        metadata = metadata_table([hit.metadata for hit in self.hits])
+        records = [_named(hit.metadata.items()) for hit in self.hits]
+        present = {name.lower() for record in records for name in record}
+        metadata = metadata_table(records)
         for name in metadata.column_names:
-            if name not in own.column_names and any(name in hit.metadata for hit in self.hits):
+            if name.lower() in present:
                 own = own.append_column(name, metadata[name])
         return own
 

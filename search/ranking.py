@@ -6,10 +6,13 @@ Shapes: K rows in the order in which they are found, M rows of the window that i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from datetime import date, time, timedelta
+from decimal import Decimal
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..datasets.values import as_text
 from .options import Options
 
 # Depth → the scores and rows of the best `depth` rows, best first; fewer only if there are no more.
@@ -26,6 +29,7 @@ def found(
     *,
     representatives: Callable[[np.ndarray], np.ndarray] | None = None,
     zscores: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+    is_usable: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the nearest rows that pass the thresholds, `options.depth` of them if there are so many.
 
@@ -38,6 +42,7 @@ def found(
         representatives: rows → the representative of the group of each; of each group only the first row is kept. None
             keeps all rows.
         zscores: scores and rows → zscores; None if there are none.
+        is_usable: rows → whether each has a vector that can be compared; None if all have.
 
     Returns:
         `scores_K`, descending among the rows that one search found, and `rows_K`.
@@ -45,6 +50,9 @@ def found(
     scores_K, rows_K = np.zeros(0, np.float32), np.zeros(0, np.int64)
     groups: set[int] = set()
     for more_scores, more_rows in _deeper(search, depth):
+        if is_usable is not None and len(more_rows):
+            usable = is_usable(more_rows)
+            more_scores, more_rows = more_scores[usable], more_rows[usable]
         kept = np.ones(len(more_rows), bool)
         if representatives is not None and len(more_rows):
             kept = _firsts(representatives(more_rows), groups)
@@ -110,12 +118,24 @@ def diverse(scores_M: np.ndarray, emb_MD: np.ndarray, diversity: float, count: i
 
 
 def by_column(values: Sequence[object], *, descending: bool) -> np.ndarray:
-    """Orders rows by a column: their positions, int64. Missing values come last; ties keep their order."""
+    """Orders rows by a column: their positions, int64. Missing values come last; ties keep their order.
+
+    Parts may have different types in a column: numbers come before dates and other types, which come by their names,
+    and text is last. Lists are ordered by their text.
+    """
     places = [place for place, value in enumerate(values) if value is not None and value == value]
-    # Parts may have different types in a column; numbers are sorted before texts.
-    places.sort(key=lambda place: (isinstance(values[place], str), values[place]), reverse=descending)
+    places.sort(key=lambda place: _order(values[place]), reverse=descending)
     present = set(places)
     return np.array([*places, *(place for place in range(len(values)) if place not in present)], np.int64)
+
+
+def _order(value: object) -> tuple[int, str, Any]:
+    if isinstance(value, (int, float, Decimal)):
+        return 0, "", value
+    if isinstance(value, (date, time, timedelta)):  # dates and timestamps, with and without a zone, do not compare
+        zone = "" if getattr(value, "tzinfo", None) is None else " with a zone"
+        return 1, type(value).__name__ + zone, value
+    return 2, "", value if isinstance(value, str) else as_text(value)
 
 
 def with_aesthetic(scores_M: np.ndarray, values: Sequence[object], weight: float) -> np.ndarray:

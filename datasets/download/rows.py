@@ -21,10 +21,11 @@ import pyarrow.parquet as pq
 from ..conditions import columns_of, identifier, locked_duckdb, not_understood
 from ..errors import InputError, first_line
 from ..files import replacing, write_json
-from ..names import IN_CONDITIONS, NAMES, TEXT_MEANINGS, Meaning, find_column
+from ..names import IN_CONDITIONS, NAMES, TEXT_MEANINGS, Meaning, find_column, free_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
+    from duckdb.sqltypes import DuckDBPyType
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,10 @@ _RESERVED = frozenset({
 # How columns are passed on, by DuckDB's type. img2dataset writes a sample's columns as JSON, which has no dates or
 # decimals, and loses samples that it cannot write. Other types (lists, bytes) are not scalars.
 _INTEGERS = ("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint")
-_AS_DOUBLE = ("float", "double", "decimal", "hugeint", "uhugeint")
-_AS_TEXT = ("date", "time", "uuid", "enum", "interval")
+_AS_DOUBLE = ("float", "double", "decimal")
+_AS_TEXT = ("date", "time", "uuid", "enum", "interval", "hugeint", "uhugeint")
+# A decimal of more digits would lose some as a double, so it becomes text.
+_DOUBLE_DIGITS = 15
 # urllib accepts ASCII only; browsers encode 大熊猫.jpg themselves.
 _ENCODED_URL = (
     "CASE WHEN regexp_full_match({0}, '[!-~]*') THEN {0} "
@@ -208,26 +211,24 @@ def _passed_on(table: DuckDBPyRelation, names: Mapping[Meaning, str]) -> Iterato
     for name, kind in zip(table.columns, table.types, strict=True):
         if name in (names["url"], names.get("caption")):
             continue
-        cast = _cast(kind.id)
+        cast = _cast(kind)
         if cast is None:
             left_out.append(name)
             continue
-        new_name = name
-        while new_name.lower() in taken:
-            new_name = f"table_{new_name}"
-        taken.add(new_name.lower())
-        yield f"{identifier(name)}{cast} AS {identifier(new_name)}"
+        yield f"{identifier(name)}{cast} AS {identifier(free_name(name, taken))}"
     if left_out:
         log.warning("columns that are not scalars are left out: %s", ", ".join(left_out))
 
 
-def _cast(kind: str) -> str | None:
+def _cast(kind: DuckDBPyType) -> str | None:
     """The SQL cast for a column of one of DuckDB's types; None if it is not a scalar."""
-    if kind in _INTEGERS or kind in ("boolean", "varchar"):
+    if kind.id in _INTEGERS or kind.id in ("boolean", "varchar"):
         return ""
-    if kind in _AS_DOUBLE:
+    if kind.id == "decimal" and int(str(dict(kind.children)["precision"])) > _DOUBLE_DIGITS:
+        return "::VARCHAR"
+    if kind.id in _AS_DOUBLE:
         return "::DOUBLE"
-    return "::VARCHAR" if kind.startswith(_AS_TEXT) else None
+    return "::VARCHAR" if kind.id.startswith(_AS_TEXT) else None
 
 
 def _write(reader: pa.RecordBatchReader, folder: Path, rows_per_file: int) -> None:

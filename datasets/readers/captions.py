@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,9 @@ import pyarrow.parquet as pq
 
 from ..errors import ShardError
 from ..places import path_of, resolve, with_path
+from ..values import plain_rows
+
+log = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 
@@ -31,9 +35,15 @@ def read_img2dataset_rows(tar_uri: str) -> Mapping[str, Row]:
     if not filesystem.isfile(path):
         return {}
     try:
-        table = pq.read_table(path, filesystem=filesystem)
+        with pq.ParquetFile(path, filesystem=filesystem) as file:
+            rows = plain_rows(file.read())
     except (OSError, pa.ArrowException) as error:
         raise ShardError(f"{uri} beside the tar cannot be read: {error}", may_pass=True) from error
-    if "key" not in table.column_names:
-        return {}
-    return {str(row["key"]): {k: v for k, v in row.items() if k != "key"} for row in table.to_pylist()}
+    by_key: dict[str, Row] = {}
+    for row in rows:
+        key = row.pop("key", None)
+        if key is not None:  # keys may repeat where the table is not img2dataset's: then the first row counts
+            by_key.setdefault(str(key), row)
+    if by_key and len(by_key) < len(rows):
+        log.warning("%s: %d rows are not used, because their key is missing or repeats", uri, len(rows) - len(by_key))
+    return by_key

@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from ...datasets import image_features, read_sample, scan
 from ...datasets.decoding import decode_guarded
 from ...datasets.errors import InputError, SampleError, ShardError
+from ...datasets.names import further_columns
 from ...datasets.types import Entry, Failure, Sample, Scan, Shard
 from ..encoders.preprocessing import Preprocess
 from ..encoders.spec import ImageEncoder
@@ -258,7 +259,7 @@ def _stack(pixels: list[np.ndarray]) -> torch.Tensor:
 
 
 def _record(shard: Shard, sample: Sample, rgb_HWC: np.ndarray) -> Record:
-    """A row of metadata: the fixed columns, then the sample's other fields under their own names."""
+    """A row of metadata: the fixed columns, then the sample's other fields; see `further_columns` for their names."""
     fixed: dict[str, Any] = {
         "key": sample.key,
         "shard": shard.uri,
@@ -272,8 +273,7 @@ def _record(shard: Shard, sample: Sample, rgb_HWC: np.ndarray) -> Record:
         **image_features(rgb_HWC),
     }
     assert list(fixed) == list(COLUMNS), "the columns of a record and of a part differ"
-    further = {name: value for name, value in sample.metadata.items() if name.lower() not in fixed}
-    return {**fixed, **further}
+    return {**fixed, **further_columns(fixed, sample.metadata.items())}
 
 
 def _url(fields: Mapping[str, Any]) -> str | None:

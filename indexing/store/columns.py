@@ -1,6 +1,7 @@
 """The metadata of all parts as columns, each of one type, read when they are needed and kept in memory.
 
-Parts may differ in their fields, and in the type of a field: a column has the narrowest type that holds all its values.
+Parts may differ in their fields, and in the type of a field: a column has one type that holds all its values as they
+are, or it is text; see `tables.common_type`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -21,16 +23,25 @@ from .duplicates import Duplicates
 from .layout import metadata_path
 from .parts import REMEDY
 from .snapshot import Snapshot
-from .tables import COLUMNS
+from .tables import COLUMNS, EXACT_INTEGER, as_texts, common_type
 
 # Memory for columns; those used last are kept. A number takes 8 bytes per row.
 MEMORY_BYTES = 1 << 30
 # About this many rows are read, kept and returned together.
 _BLOCK = 1_000_000
 _DUPLICATE_OF = "duplicate_of"
-_NUMBERS = (pa.int64(), pa.uint64(), pa.float64())
-# The columns of a part, by name in lower case: the name as written, and the type; null where it has no value.
-_Fields = dict[str, tuple[str, pa.DataType]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Field:
+    """A column of a part: its name as written, and its type, which is null where it has no value."""
+
+    name: str
+    type: pa.DataType
+    is_exact: bool  # whether every value, if it is an integer, is exactly a float64
+
+
+_Fields = dict[str, _Field]  # by name in lower case
 
 
 class Columns:
@@ -78,7 +89,7 @@ class Columns:
         if own is None:
             unknown = unknown_column(name, self.names, owner="the gallery's rows")
             raise InputError(f"the search names {unknown}")
-        written = {fields[own][0]: None for fields in self._fields.values() if own in fields}
+        written = {fields[own].name: None for fields in self._fields.values() if own in fields}
         return list(written) or [self._names[own]]
 
     def blocks(self, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
@@ -103,9 +114,9 @@ class Columns:
         meaning = meaning_in_condition(name)
         if meaning is None:
             return None
-        kinds = (pa.string(),) if meaning in TEXT_MEANINGS else _NUMBERS
+        fits = pa.types.is_string if meaning in TEXT_MEANINGS else _is_number
         # LAION's NSFW column, with values such as UNLIKELY and UNSURE, is not a punsafe score.
-        return next((alias for alias in NAMES[meaning] if self._types.get(alias) in kinds), None)
+        return next((alias for alias in NAMES[meaning] if fits(self._types.get(alias, pa.null()))), None)
 
     def _column(self, first: int, parts: Sequence[tuple[int, int]], name: str) -> pa.ChunkedArray:
         with self._lock:
@@ -129,16 +140,16 @@ class Columns:
         return pa.chunked_array(chunks, kind)
 
     def _of_part(self, number: int, count: int, name: str, kind: pa.DataType) -> Iterable[pa.Array]:
-        own, own_kind = self._fields.get(number, {}).get(name, ("", pa.null()))
-        if own_kind == pa.null():
+        field = self._fields.get(number, {}).get(name)
+        if field is None or field.type == pa.null():
             return [pa.nulls(count, kind)]
         path = metadata_path(self._root, number)
         try:
             with pq.ParquetFile(path) as file:
-                column = file.read(columns=[own])[own]
+                column = file.read(columns=[field.name])[field.name]
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{path} is damaged ({_line(error)}); {REMEDY}") from error
-        return column.cast(kind).chunks
+        return (as_texts(column) if kind == pa.string() else column.cast(kind)).chunks
 
     @cached_property
     def _fields(self) -> dict[int, _Fields]:
@@ -152,17 +163,18 @@ class Columns:
         """Name in lower case → name as written."""
         names = {name: name for name in COLUMNS}
         for fields in self._fields.values():
-            for lower, (name, _) in fields.items():
-                names.setdefault(lower, name)
+            for lower, field in fields.items():
+                names.setdefault(lower, field.name)
         return {**names, _DUPLICATE_OF: _DUPLICATE_OF} if self._duplicates is not None else names
 
     @cached_property
     def _types(self) -> dict[str, pa.DataType]:
-        kinds: dict[str, set[pa.DataType]] = {name: set() for name in self._names}
+        found: dict[str, list[_Field]] = {name: [] for name in self._names}
         for fields in self._fields.values():
-            for name, (_, kind) in fields.items():
-                kinds[name].add(kind)
-        return {name: COLUMNS.get(name) or _narrowest(found) for name, found in kinds.items()}
+            for name, field in fields.items():
+                if field.type != pa.null():
+                    found[name].append(field)
+        return {name: COLUMNS.get(name) or _type_of(fields) for name, fields in found.items()}
 
 
 def _fields(path: Path, count: int) -> _Fields:
@@ -172,11 +184,14 @@ def _fields(path: Path, count: int) -> _Fields:
         raise InputError(f"{path} is damaged ({_line(error)}); {REMEDY}") from error
     if footer.num_rows != count:
         raise InputError(f"{path} holds {footer.num_rows} rows, {count} were written; {REMEDY}")
-    fields = enumerate(footer.schema.to_arrow_schema())
-    return {
-        field.name.lower(): (field.name, pa.null() if _is_empty(footer, i, field) else field.type)
-        for i, field in fields
-    }
+    fields: _Fields = {}
+    for i, field in enumerate(footer.schema.to_arrow_schema()):
+        kind = pa.null() if _is_empty(footer, i, field) else field.type
+        if pa.types.is_list(kind):  # files call the items `element`, which makes another type
+            kind = pa.list_(kind.value_type)
+        is_exact = kind != pa.int64() or _are_exact(footer, i)
+        fields[field.name.lower()] = _Field(name=field.name, type=kind, is_exact=is_exact)
+    return fields
 
 
 def _is_empty(footer: pq.FileMetaData, position: int, field: pa.Field) -> bool:
@@ -190,12 +205,30 @@ def _is_empty(footer: pq.FileMetaData, position: int, field: pa.Field) -> bool:
     return True
 
 
-def _narrowest(kinds: set[pa.DataType]) -> pa.DataType:
-    """The narrowest type that holds the values of all parts, as within a part."""
-    kinds = kinds - {pa.null()}
-    if len(kinds) == 1:
-        return next(iter(kinds))
-    return pa.float64() if kinds == {pa.int64(), pa.float64()} else pa.string()
+def _are_exact(footer: pq.FileMetaData, position: int) -> bool:
+    """Whether all integers of a field are exactly float64; only those up to 2⁵³ are known to be."""
+    for i in range(footer.num_row_groups):
+        group = footer.row_group(i)
+        statistics = group.column(position).statistics
+        if statistics is None or not statistics.has_null_count:
+            return False
+        if statistics.null_count == group.num_rows:
+            continue
+        if not statistics.has_min_max or max(-statistics.min, statistics.max) > EXACT_INTEGER:
+            return False
+    return True
+
+
+def _type_of(fields: Sequence[_Field]) -> pa.DataType:
+    """The type of a column over all parts; text where no part has a value."""
+    if not fields:
+        return pa.string()
+    kind = common_type((field.type for field in fields), ints_are_floats=all(field.is_exact for field in fields))
+    return pa.list_(pa.string()) if kind == pa.list_(pa.null()) else kind
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
 def _missing(name: str) -> str:

@@ -87,7 +87,13 @@ def write_quarantined_part(
 
 
 def write_linked_part(
-    root: Path, number: int, shard: Shard, spec: EncoderSpec, records: Sequence[Record], vectors: Sequence[Path]
+    root: Path,
+    number: int,
+    shard: Shard,
+    spec: EncoderSpec,
+    records: Sequence[Record],
+    vectors: Sequence[Path],
+    failures: Sequence[Failure] = (),
 ) -> Part:
     """Writes metadata and commit record of a part whose files of vectors are already in place."""
     in_place = {
@@ -95,7 +101,7 @@ def write_linked_part(
         for path in vectors
     }
     part = _part(number, shard, spec.fingerprint, dim=spec.dim, num_rows=len(records), files=in_place)
-    return _commit(root, part, records, [])
+    return _commit(root, part, records, failures)
 
 
 def write_space_part(root: Path, number: int, shard: Shard, *, fingerprint: str, emb_ND: np.ndarray) -> Part:

@@ -27,7 +27,9 @@ def run(source: str, output: str, encoder: str, device: str = "auto") -> int:
     done = import_vectors(Path(source), Path(output), spec, show_progress=True)
     if done.num_empty:
         log.warning(
-            "%d rows have no finite vector: they keep their row numbers, but no search finds them", done.num_empty
+            "%d rows have a vector of zeros or one that is not finite: they are left out; diantu status --failures "
+            "lists them",
+            done.num_empty,
         )
     log.info(
         "%d rows; %d files of vectors linked, %d converted to unit-length float16; next: diantu index --gallery %s",
