@@ -19,6 +19,7 @@ from ...datasets.errors import InputError
 from ..encoders.spec import ImageEncoder, TextEncoder
 from ..index.effort import QueryKind
 from ..store.layout import text_vectors_path
+from ..store.npy import map_part
 from ..store.parts import metadata_names, read_metadata
 from ..store.snapshot import Snapshot
 from ..store.vectors import Vectors
@@ -194,7 +195,8 @@ def _embedded_captions(snapshot: Snapshot, rng: np.random.Generator, count: int)
     emb_QD = np.zeros((len(rows), manifest.spec.dim), np.float32)
     for position in np.unique(positions):
         here = positions == position
-        array = np.load(text_vectors_path(root, manifest.parts[position][0]), mmap_mode="r", allow_pickle=False)
+        number = manifest.parts[position][0]
+        array = map_part(root, number, text_vectors_path(root, number))
         emb_QD[here] = array[local[here]]
     emb_QD, usable_Q = _unit(emb_QD)
     return emb_QD if usable_Q.any() else None
