@@ -228,16 +228,29 @@ def recording(root: Path, name: str, *, is_prefix: bool = False) -> Iterator[Pat
     Raises:
         InputError: if `checksums.json` is damaged.
     """
+    with announced(root, name, is_prefix=is_prefix) as announce, replacing(root / name) as temporary:
+        yield temporary
+        announce(temporary)
+
+
+@contextmanager
+def announced(root: Path, name: str, *, is_prefix: bool = False) -> Iterator[Callable[[Path], None]]:
+    """Yields a function to call with the new file, just before that replaces the old one; see `recording`."""
     with ExitStack() as stack:
-        with replacing(root / name) as temporary:
-            yield temporary
+        entries: dict[str, Entry] = {}
+
+        def announce(temporary: Path) -> None:
             now = Checksum.of_file(temporary)
             stack.enter_context(_locked(root))
-            entries = _settled(root)
+            entries.update(_settled(root))
             before = entries[name].now if name in entries else _present(root / name)
-            entry = Entry(now=now, is_settled=False, replaces=before, is_prefix=is_prefix)
-            _write(root, {**entries, name: entry})
-        _write(root, {**entries, name: Entry(now=now, is_prefix=is_prefix)})
+            entries[name] = Entry(now=now, is_settled=False, replaces=before, is_prefix=is_prefix)
+            _write(root, entries)
+
+        yield announce
+        if entries:
+            entries[name] = replace(entries[name], is_settled=True, replaces=None)
+            _write(root, entries)
 
 
 def write_checked(root: Path, name: str, data: bytes, *, is_prefix: bool = False) -> None:
