@@ -70,7 +70,8 @@ class Ledger:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._path = root / LEDGER
-        self._jobs = [_from_json(line, number, self._path) for number, line in enumerate(_lines(root))]
+        lines = read_ledger(root).splitlines()
+        self._jobs = [_from_json(line, number, self._path) for number, line in enumerate(lines)]
 
     def assign(
         self, shards: Sequence[Shard], can_scan: Callable[[Shard], bool] = lambda shard: False
@@ -156,14 +157,18 @@ def _to_json(job: ShardJob) -> str:
     return json.dumps({"part": job.part, "shard": asdict(job.shard)}) + "\n"
 
 
-def _lines(root: Path) -> list[bytes]:
+def read_ledger(root: Path) -> bytes:
+    """The bytes of a gallery's ledger; none if there is no ledger.
+
+    Raises:
+        InputError: if it is damaged.
+    """
     try:
-        data = read_checked(root, LEDGER)
+        return read_checked(root, LEDGER)
     except FileNotFoundError:
-        return []
+        return b""
     except (OSError, ValueError) as error:
         raise _damaged(root / LEDGER, error) from error
-    return data.removesuffix(b"\n").split(b"\n") if data else []
 
 
 def _from_json(line: bytes, number: int, path: Path) -> ShardJob:

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ...datasets.checksums import LEFT_BEHIND, read_checked, write_checked, write_checked_json
+from ...datasets.checksums import LEFT_BEHIND, write_checked, write_checked_json
 from ...datasets.errors import InputError
 from ...datasets.files import TEMPORARY, exclusive, replacing, sha256, sync_folder
 from ..store.layout import DELETION_LOCK, JOB_LOCK, LEDGER, ORIGIN, record_path, remove_temporary_files, space_root
+from ..store.ledger import read_ledger
 from ..store.manifest import Manifest, read_manifest
 from ..store.parts import write_rows_of_part
 from ..store.records import REMEDY, committed, read_part, verify_part
@@ -72,7 +73,7 @@ def compact(root: Path, output: Path, *, show_progress: bool = False) -> Compact
         exclusive(output, JOB_LOCK),
     ):
         snapshot = Snapshot.read(root, with_committed=True)
-        manifest = snapshot.manifest
+        manifest, ledger = snapshot.manifest, read_ledger(root)
         _claim(output, snapshot)
         remove_temporary_files(output)
         kept = _kept_rows(snapshot)
@@ -82,8 +83,8 @@ def compact(root: Path, output: Path, *, show_progress: bool = False) -> Compact
             for space in spaces:
                 _compact_part(space_root(root, space), space_root(output, space), number, kept.get(number))
             _compact_part(root, output, number, kept.get(number))
-        if (root / LEDGER).exists():
-            write_checked(output, LEDGER, read_checked(root, LEDGER))
+        if ledger:
+            write_checked(output, LEDGER, ledger)
         for folder, _, _ in os.walk(output):  # the links, too, must be on disk before gallery.json is
             sync_folder(Path(folder))
         counts = ((number, len(kept[number]) if number in kept else count) for number, count in manifest.parts)
