@@ -19,7 +19,7 @@ from ...datasets.errors import InputError
 from ..encoders.spec import ImageEncoder, TextEncoder
 from ..index.effort import QueryKind
 from ..store.layout import text_vectors_path
-from ..store.npy import map_part
+from ..store.npy import map_part, read_array
 from ..store.parts import metadata_names, read_metadata
 from ..store.snapshot import Snapshot
 from ..store.vectors import Vectors
@@ -215,8 +215,9 @@ def _says_something(text: object) -> bool:
 
 def _read_vectors(path: Path, dim: int) -> np.ndarray:
     try:
-        emb_QD = np.asarray(np.load(path, allow_pickle=False), np.float32)
-    except (OSError, ValueError, TypeError, EOFError) as error:
+        with path.open("rb") as file:
+            emb_QD = read_array(file).astype(np.float32)
+    except (OSError, ValueError) as error:
         raise InputError(f"the queries {path} cannot be read ({error}); give an .npy file of vectors") from error
     if emb_QD.ndim != 2 or emb_QD.shape[1] != dim or not len(emb_QD):
         given = "×".join(map(str, emb_QD.shape))

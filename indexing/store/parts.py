@@ -22,7 +22,7 @@ from ...datasets.files import sha256, sha256_of_file, write_atomic
 from ...datasets.types import Failure, Shard
 from ..encoders.spec import EncoderSpec
 from .layout import failures_path, metadata_path, text_vectors_path, vectors_path
-from .records import Part, write_record
+from .records import Part, check_file, write_record
 from .tables import Record, failure_table, metadata_table, npy_bytes, parquet_bytes
 
 
@@ -166,12 +166,16 @@ def _write_files(root: Path, contents: Mapping[Path, bytes]) -> Mapping[str, Map
 
 def read_failures(root: Path, number: int) -> list[dict[str, str]]:
     """The samples that are not in a part: key, shard, reason, detail."""
-    return pq.read_table(failures_path(root, number)).to_pylist()
+    path = failures_path(root, number)
+    check_file(root, number, path, most=None)
+    return pq.read_table(path).to_pylist()
 
 
 def metadata_names(root: Path, number: int) -> list[str]:
     """The columns of a part's metadata."""
-    return pq.read_schema(metadata_path(root, number)).names
+    path = metadata_path(root, number)
+    check_file(root, number, path)
+    return pq.read_schema(path).names
 
 
 def read_metadata(root: Path, number: int, columns: Sequence[str]) -> pa.Table:

@@ -19,6 +19,7 @@ from diantu.indexing.store.records import check_file
 from diantu.indexing.store.snapshot import Snapshot
 from diantu.indexing.store.verify import verify_gallery
 from diantu.indexing.upkeep.compaction import compact
+from diantu.indexing.upkeep.dedup import find_duplicates
 from diantu.indexing.upkeep.deletion import delete
 from diantu.search import Gallery
 
@@ -46,6 +47,7 @@ def flip(path: Path) -> None:
 JOBS: dict[str, Callable[[Path], object]] = {
     "index": lambda root: build_index(root, None),
     "delete": lambda root: delete(root, where="number = 3"),
+    "dedup": find_duplicates,
     "compact": lambda root: compact(root, root.with_name("new")),
 }
 
@@ -53,9 +55,9 @@ JOBS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize(
     ("name", "jobs"),
     [
-        ("img_emb/img_emb_00000.npy", ["index", "compact"]),
+        ("img_emb/img_emb_00000.npy", ["index", "dedup", "compact"]),
         ("text_emb/text_emb_00001.npy", ["index"]),
-        ("metadata/metadata_00000.parquet", ["delete", "compact"]),
+        ("metadata/metadata_00000.parquet", ["delete", "dedup", "compact"]),
         ("parts/00001.json", [*JOBS]),
         ("gallery.json", [*JOBS]),
         ("deleted.npy", [*JOBS]),
