@@ -287,7 +287,7 @@ def read_report(snapshot: Snapshot) -> IndexReport | None:
         report = IndexReport.from_json(json.loads(data.decode("utf-8")))
         if type(report.num_rows) is not int or report.num_rows < 0:
             raise ValueError("it has no number of rows")
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); {REMEDY}") from error
     if report.encoder_fingerprint != snapshot.spec.fingerprint or report.num_rows > snapshot.num_rows:
         raise InputError(f"the index in {path.parent} was built for another gallery; {REMEDY}")

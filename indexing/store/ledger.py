@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ...datasets.checksums import read_checked, write_checked
+from ...datasets.checksums import DamagedError, read_checked, write_checked
 from ...datasets.errors import InputError
 from ...datasets.types import Shard
 from .layout import LEDGER, space_root
@@ -167,7 +167,7 @@ def read_ledger(root: Path) -> bytes:
         return read_checked(root, LEDGER)
     except FileNotFoundError:
         return b""
-    except (OSError, ValueError) as error:
+    except DamagedError as error:
         raise _damaged(root / LEDGER, error) from error
 
 

@@ -107,7 +107,7 @@ def read_manifest(root: Path) -> Manifest:
             raise ValueError("it has no encoder, or a part has no number of rows")
     except InputError:
         raise
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or embed again"
         ) from error
