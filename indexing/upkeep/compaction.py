@@ -88,7 +88,7 @@ def compact(root: Path, output: Path, *, show_progress: bool = False) -> Compact
         for folder, _, _ in os.walk(output):  # the links, too, must be on disk before gallery.json is
             sync_folder(Path(folder))
         counts = ((number, len(kept[number]) if number in kept else count) for number, count in manifest.parts)
-        compacted = replace(manifest, parts=tuple(counts))
+        compacted = replace(manifest, parts=tuple(counts), has_checksums=True)
         compacted.save(output)
     return Compacted(
         num_rows=compacted.num_rows,
