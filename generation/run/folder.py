@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...datasets import InputError
-from ...datasets.files import TEMPORARY, remove_temporary, sha256, write_atomic, write_json
+from ...datasets import InputError, checksums
+from ...datasets.files import TEMPORARY, remove_temporary, sha256
 from ..requests import GenerationRequest
 from .planned import Planned
 
 FORMAT, VERSION = "diantu-run", 1
 LOCK = "run.lock"
 PICTURES = "pictures"
-_RUN, _PLAN, _REQUESTS = "run.json", "plan.jsonl", "requests.jsonl"
+RUN, PLAN, REQUESTS = "run.json", "plan.jsonl", "requests.jsonl"
 # Files that a job leaves in a new folder if it is killed before its plan is complete.
-_BEFORE_RUN = (LOCK, _PLAN, _REQUESTS, *(name + TEMPORARY for name in (_RUN, _PLAN, _REQUESTS)))
+_BEFORE_RUN = (LOCK, PLAN, REQUESTS, *(name + TEMPORARY for name in (RUN, PLAN, REQUESTS)), *checksums.LEFT_BEHIND)
 # Values below this key may differ between two jobs of the same run, with a warning that pictures may differ slightly.
 _VERSIONS = "versions"
 
@@ -38,29 +38,30 @@ def open_plan(
     Raises:
         InputError: if the folder holds something else, or a run of other requests or another configuration.
     """
-    if not (root / _RUN).exists():
+    if not (root / RUN).exists():
         if any(path.name not in _BEFORE_RUN for path in root.iterdir()):
             raise InputError(f"{root} is not empty and holds no run; give a new folder or the folder of a run")
         return None
     try:
-        noted = json.loads((root / _RUN).read_text(encoding="utf-8"))
+        noted = json.loads(_checked(root, RUN).decode("utf-8"))
         if noted["format"] != FORMAT or noted["version"] > VERSION:
             raise InputError(
-                f"{root / _RUN} has the format {noted['format']} {noted['version']}, and diantu reads {FORMAT} up to "
+                f"{root / RUN} has the format {noted['format']} {noted['version']}, and diantu reads {FORMAT} up to "
                 f"{VERSION}; install a newer diantu"
             )
-        theirs = [json.loads(line) for line in _lines((root / _REQUESTS).read_bytes())]
-        data = (root / _PLAN).read_bytes()
+        theirs = [json.loads(line) for line in _lines(_checked(root, REQUESTS))]
+        data = _checked(root, PLAN)
         if sha256(data) != noted["plan_sha256"]:
-            raise ValueError(f"{_PLAN} has changed since it was written")
+            raise ValueError(f"{PLAN} has changed since it was written")
         plan = [Planned.from_json(json.loads(line)) for line in _lines(data)]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"the run in {root} is damaged ({error}); give another folder") from error
     _refuse_other(root, theirs, _plain([request.to_json() for request in requests]))
     _refuse_other_config(root, noted["config"], _plain(config))
     remove_temporary(root)
+    checksums.settle(root)
     return plan, noted
 
 
@@ -83,11 +84,12 @@ def write_plan(
     Returns:
         The content of `run.json`.
     """
-    write_atomic(root / _REQUESTS, _jsonl(request.to_json() for request in requests))
+    checksums.write_checked(root, REQUESTS, _jsonl(request.to_json() for request in requests))
     data = _jsonl(picture.to_json() for picture in plan)
-    write_atomic(root / _PLAN, data)
-    noted = _plain({"format": FORMAT, "version": VERSION, "config": config, **facts, "plan_sha256": sha256(data)})
-    write_json(root / _RUN, noted)
+    checksums.write_checked(root, PLAN, data)
+    facts = {**facts, "plan_sha256": sha256(data), "checksums": True}
+    noted = _plain({"format": FORMAT, "version": VERSION, "config": config, **facts})
+    checksums.write_checked_json(root, RUN, noted)
     return noted
 
 
@@ -150,6 +152,13 @@ def _leaves(value: Any, path: str = "", *, only_versions: bool = False) -> Itera
 def _plain(value: Any) -> Any:
     """Returns values as JSON gives them back: lists instead of tuples."""
     return json.loads(json.dumps(value))
+
+
+def _checked(root: Path, name: str) -> bytes:
+    try:
+        return checksums.read_checked(root, name)
+    except checksums.DamagedError as error:
+        raise ValueError(f"{name} {error}") from error
 
 
 def _jsonl(values: Any) -> bytes:

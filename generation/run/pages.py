@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ...datasets.files import replacing, write_atomic
+from ...datasets.checksums import recording, write_checked
 from ...search.sheets.fonts import ADVICE, choose, fitted
 from ...search.sheets.html import THUMBNAIL, inline, link, page
 from ..references.reference import Reference
@@ -80,9 +80,9 @@ def write_pages(root: Path, results: Results) -> None:
     title = f"{results.folder.resolve().name}: {_counted(results)}"
     shown = "\n".join(cards)
     body = f"<h1>{escape(title)}</h1>\n<dl class=run>{_facts(results)}</dl>\n<div class=cards>\n{shown}\n</div>"
-    write_atomic(root / "index.html", page(title, body, style=_MORE_STYLE).encode())
+    write_checked(root, "index.html", page(title, body, style=_MORE_STYLE).encode())
     sheet = _draw_sheet(results, [[small[r.identity] for r in result.references] for result in results], made)
-    with replacing(root / "sheet.png") as temporary:
+    with recording(root, "sheet.png") as temporary:
         sheet.save(temporary, "PNG")
 
 

@@ -14,6 +14,7 @@ import faiss
 import numpy as np
 from tqdm import tqdm
 
+from ...datasets.checksums import settle
 from ...datasets.errors import InputError
 from ...datasets.files import exclusive, replacing
 from ..encoders.spec import ImageEncoder
@@ -22,10 +23,11 @@ from ..index.candidates import Candidates
 from ..index.effort import TunedBreadth
 from ..index.opened import GalleryIndex
 from ..index.report import IndexReport, IndexRequest, IndexSpec, Sampled, Training, index_folder
-from ..index.stored import StoredIndex
+from ..index.stored import StoredIndex, described
 from ..measure.oracle import Oracle, ask_oracle, measure
 from ..measure.queries import Queries, num_queries, sample_queries, sample_rows
 from ..store.layout import JOB_LOCK, remove_temporary_files
+from ..store.records import check_parts
 from ..store.snapshot import Snapshot
 from ..store.vectors import Vectors
 from .plan import Plan, code_bytes
@@ -75,7 +77,10 @@ def build_index(
         InputError: if there is no gallery, a job is writing to it, or nothing fits the request.
     """
     with exclusive(root, JOB_LOCK):
+        settle(root)
         snapshot = Snapshot.read(root)
+        # Otherwise the index would be built from damaged vectors, and be right by its own checksum.
+        check_parts(root, (number for number, _ in snapshot.manifest.parts), ["img_emb", "text_emb"])
         intent = _intend(snapshot, request or IndexRequest())
         # Before the work, which may take hours: a file of queries may turn out to be unusable.
         samples = sample_queries(
@@ -91,9 +96,9 @@ def build_index(
         built = _build(snapshot, intent, show_progress)
         with replacing(folder / "index.faiss") as temporary:
             faiss.write_index(built.index, str(temporary))
-            num_bytes = temporary.stat().st_size
-            report = _report(snapshot, built, num_bytes, samples, intent.request, show_progress)
-        report.save(folder)
+            report = _report(snapshot, built, samples, intent.request, show_progress)
+            report = described(report, temporary)
+        report.save(root)
         return report
 
 
@@ -112,12 +117,12 @@ def carry_index(root: Path, output: Path) -> bool:
         return False
     with exclusive(output, JOB_LOCK):
         folder = index_folder(replace(snapshot, root=output))
-        index = StoredIndex.open(index_folder(snapshot)).load()
+        index = StoredIndex.open(index_folder(snapshot)).load(report)
         index.reset()
         with replacing(folder / "index.faiss") as temporary:
             faiss.write_index(index, str(temporary))
-            num_bytes = temporary.stat().st_size
-        replace(report, num_rows=0, num_bytes=num_bytes, delivers={}).save(folder)
+            carried = described(replace(report, num_rows=0, delivers={}), temporary)
+        carried.save(output)
     return True
 
 
@@ -152,7 +157,7 @@ def _fold(
 ) -> tuple[faiss.Index, Training] | None:
     """The existing index with the new rows in its lists; None if it is damaged or the rows have drifted too far."""
     try:
-        index = StoredIndex.open(index_folder(snapshot)).load()
+        index = StoredIndex.open(index_folder(snapshot)).load(previous)
     except InputError as error:
         log.warning("%s; it is built from scratch", str(error).partition(";")[0])
         return None
@@ -198,7 +203,6 @@ def _spread(index: faiss.Index, snapshot: Snapshot, vectors: Vectors, *, stream:
 def _report(
     snapshot: Snapshot,
     built: _Built,
-    num_bytes: int,
     samples: list[Queries],
     request: IndexRequest,
     show_progress: bool,
@@ -208,7 +212,7 @@ def _report(
         space=snapshot.spec.slug,
         encoder_fingerprint=snapshot.spec.fingerprint,
         num_rows=snapshot.num_rows,
-        num_bytes=num_bytes,
+        num_bytes=0,
         target_recall=request.target_recall or 0.0,
         request=request,
         spec=built.spec,

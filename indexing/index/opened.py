@@ -68,9 +68,9 @@ class GalleryIndex:
                 return cls(snapshot)
             stored = StoredIndex.open(index_folder(snapshot))
             if stored.belongs_to(report):
-                return cls(snapshot, partial(stored.load, memory_mapped=True), report)
+                return cls(snapshot, partial(stored.load, report, memory_mapped=True), report)
             time.sleep(pause)  # a job is replacing the index
-        log.warning("the index of %s is unfinished, so every row is compared; %s", snapshot.root, REMEDY)
+        log.warning("the index of %s is unfinished or damaged, so every row is compared; %s", snapshot.root, REMEDY)
         return cls(snapshot)
 
     @property

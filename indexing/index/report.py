@@ -6,16 +6,19 @@ Shapes: none; all values are scalars, texts and small tables.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...datasets.checksums import listed, read_checked, write_checked_json
 from ...datasets.errors import InputError
-from ...datasets.files import write_json
 from ..store.snapshot import Snapshot
 from .calibration import Calibration
 from .effort import Effort, EffortTable, TunedBreadth
+
+log = logging.getLogger(__name__)
 
 VERSION = 2  # of index.json
 NAME = "index.json"
@@ -150,6 +153,8 @@ class IndexReport:
         encoder_fingerprint: of the encoder whose vectors the index holds.
         num_rows: rows that the index holds.
         num_bytes: size of `index.faiss`.
+        sha256: of `index.faiss`; None in an index of an earlier release.
+        head_sha256: of its first bytes; see `stored.HEAD`.
         target_recall: the recall of effort "balanced".
         request: what was asked for, with nothing left open.
         spec: what was built.
@@ -180,6 +185,8 @@ class IndexReport:
     queries: Mapping[str, Sampled] = field(default_factory=dict)
     seed: int | None = None
     version: int = VERSION
+    sha256: str | None = None
+    head_sha256: str | None = None
 
     @property
     def bytes_per_row(self) -> float:
@@ -206,6 +213,7 @@ class IndexReport:
             "training": asdict(self.training),
             "build_seconds": self.build_seconds,
             "bytes": self.num_bytes,
+            **({"sha256": self.sha256, "head_sha256": self.head_sha256} if self.sha256 else {}),
             "bytes_per_row": self.bytes_per_row,
             **({"tuning": tuning} if tuning else {}),
             "delivers": {kind: found.to_json() for kind, found in self.delivers.items()},
@@ -244,16 +252,23 @@ class IndexReport:
             calibration={kind: Calibration.from_json(found) for kind, found in values.get("calibration", {}).items()},
             queries={kind: Sampled(**sample) for kind, sample in sampled.items()},
             seed=seed,
+            sha256=values.get("sha256"),
+            head_sha256=values.get("head_sha256"),
         )
 
-    def save(self, folder: Path) -> None:
-        """Writes `index.json` into the folder of an index."""
-        write_json(folder / NAME, self.to_json())
+    def save(self, root: Path) -> None:
+        """Writes `index.json` of a gallery's index, and its checksum."""
+        write_checked_json(root, f"{index_name(self.space)}/{NAME}", self.to_json())
+
+
+def index_name(space: str) -> str:
+    """The path of the folder of an index, in the folder of the gallery."""
+    return f"index/{space}"
 
 
 def index_folder(snapshot: Snapshot) -> Path:
     """The folder of the index of a gallery's main space."""
-    return snapshot.root / "index" / snapshot.spec.slug
+    return snapshot.root / index_name(snapshot.spec.slug)
 
 
 def read_report(snapshot: Snapshot) -> IndexReport | None:
@@ -264,10 +279,15 @@ def read_report(snapshot: Snapshot) -> IndexReport | None:
     """
     path = index_folder(snapshot) / NAME
     if not path.exists():
+        if f"{index_name(snapshot.spec.slug)}/{NAME}" in listed(snapshot.root):
+            log.warning("%s is missing, so every row is compared; %s", path, REMEDY)
         return None
     try:
-        report = IndexReport.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        data = read_checked(snapshot.root, f"{index_name(snapshot.spec.slug)}/{NAME}")
+        report = IndexReport.from_json(json.loads(data.decode("utf-8")))
+        if type(report.num_rows) is not int or report.num_rows < 0:
+            raise ValueError("it has no number of rows")
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); {REMEDY}") from error
     if report.encoder_fingerprint != snapshot.spec.fingerprint or report.num_rows > snapshot.num_rows:
         raise InputError(f"the index in {path.parent} was built for another gallery; {REMEDY}")

@@ -1,7 +1,8 @@
 """`index.faiss`: the FAISS index of a gallery, held open so that a job may replace it.
 
 A job renames `index.faiss` and then `index.json`, so a reader may find a new index beside an old report. Such a pair is
-not used.
+not used. `index.json` holds checksums: of the first bytes, which opening compares, and of all bytes, which are compared
+before FAISS reads them, because a damaged index can crash the process or give wrong answers.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import os
 import struct
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from ...datasets.checksums import Checksum
 from ...datasets.errors import InputError
 from .report import REMEDY, IndexReport
 
 # FAISS begins every index of vectors with four letters for its class, the dimension and the number of rows.
 _HEADER = struct.Struct("<4siq")
+# Bytes that opening compares: a millisecond, and in an index with lists they hold some of the centres.
+HEAD = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,13 @@ class StoredIndex:
         path: its path when it was opened.
         num_rows: rows that it holds.
         num_bytes: its size.
+        head_sha256: the SHA-256 of its first `HEAD` bytes.
     """
 
     path: Path
     num_rows: int
     num_bytes: int
+    head_sha256: str
     _file: IO[bytes]
 
     @classmethod
@@ -48,22 +54,30 @@ class StoredIndex:
             _, _, num_rows = _HEADER.unpack(file.read(_HEADER.size))
         except (OSError, struct.error) as error:
             raise _damaged(path) from error
-        stored = cls(path, num_rows, os.fstat(file.fileno()).st_size, file)
+        head = Checksum.of_open(file, HEAD)
+        stored = cls(path, num_rows, os.fstat(file.fileno()).st_size, head.sha256, file)
         weakref.finalize(stored, file.close)
         return stored
 
     def belongs_to(self, report: IndexReport) -> bool:
         """Whether it is the file that an `index.json` describes."""
-        return (self.num_rows, self.num_bytes) == (report.num_rows, report.num_bytes)
+        is_head = report.head_sha256 in (None, self.head_sha256)
+        return is_head and (self.num_rows, self.num_bytes) == (report.num_rows, report.num_bytes)
 
-    def load(self, *, memory_mapped: bool = False) -> Any:
+    def load(self, report: IndexReport, *, memory_mapped: bool = False) -> Any:
         """Reads the FAISS index; memory-mapped where FAISS can do that (not for fast-scan codes).
+
+        Args:
+            report: the `index.json` that describes it.
+            memory_mapped: for searches only.
 
         Raises:
             InputError: if it is damaged, or has another metric.
         """
         import faiss
 
+        if report.sha256 is not None and Checksum.of_open(self._file).sha256 != report.sha256:
+            raise _damaged(self.path)
         try:
             # A memory-mapped index aborts the process on `add`, so only searches may open it in this way.
             flags = faiss.IO_FLAG_MMAP_IFC if memory_mapped else 0
@@ -73,6 +87,13 @@ class StoredIndex:
         if index.metric_type != faiss.METRIC_INNER_PRODUCT or index.ntotal != self.num_rows:
             raise _damaged(self.path)
         return index
+
+
+def described(report: IndexReport, path: Path) -> IndexReport:
+    """A report with size and checksums of the index that was written to a path."""
+    with path.open("rb") as file:
+        whole, head = Checksum.of_open(file), Checksum.of_open(file, HEAD)
+    return replace(report, num_bytes=whole.bytes, sha256=whole.sha256, head_sha256=head.sha256)
 
 
 def _damaged(path: Path) -> InputError:

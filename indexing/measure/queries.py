@@ -19,6 +19,7 @@ from ...datasets.text import decode_text, parse_json, split_lines
 from ..encoders.spec import ImageEncoder, TextEncoder
 from ..index.effort import QueryKind
 from ..store.layout import text_vectors_path
+from ..store.npy import map_part, read_array
 from ..store.parts import metadata_names, read_metadata
 from ..store.snapshot import Snapshot
 from ..store.vectors import Vectors
@@ -218,7 +219,8 @@ def _embedded_captions(snapshot: Snapshot, rng: np.random.Generator, count: int)
     emb_QD = np.zeros((len(rows), manifest.spec.dim), np.float32)
     for position in np.unique(positions):
         here = positions == position
-        array = np.load(text_vectors_path(root, manifest.parts[position][0]), mmap_mode="r", allow_pickle=False)
+        number = manifest.parts[position][0]
+        array = map_part(root, number, text_vectors_path(root, number))
         emb_QD[here] = array[local[here]]
     emb_QD, usable_Q = _unit(emb_QD)
     return emb_QD if usable_Q.any() else None
@@ -233,8 +235,9 @@ def _unit(emb_QD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_vectors(path: Path, dim: int) -> np.ndarray:
     try:
-        emb_QD = np.asarray(np.load(path, allow_pickle=False), np.float32)
-    except (OSError, ValueError, TypeError, EOFError) as error:
+        with path.open("rb") as file:
+            emb_QD = read_array(file).astype(np.float32)
+    except (OSError, ValueError) as error:
         raise InputError(f"the queries {path} cannot be read ({error}); give an .npy file of vectors") from error
     if emb_QD.ndim != 2 or emb_QD.shape[1] != dim or not len(emb_QD):
         given = "×".join(map(str, emb_QD.shape))

@@ -21,7 +21,7 @@ from ...datasets.errors import InputError
 from ...datasets.names import IN_CONDITIONS, NAMES, TEXT_MEANINGS, meaning_in_condition
 from .duplicates import Duplicates
 from .layout import metadata_path
-from .parts import REMEDY
+from .records import REMEDY, check_file
 from .snapshot import Snapshot
 from .tables import COLUMNS, EXACT_INTEGER, as_texts, common_type
 
@@ -144,8 +144,9 @@ class Columns:
         if field is None or field.type == pa.null():
             return [pa.nulls(count, kind)]
         path = metadata_path(self._root, number)
+        check_file(self._root, number, path)
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 column = file.read(columns=[field.name])[field.name]
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{path} is damaged ({_line(error)}); {REMEDY}") from error
@@ -154,9 +155,7 @@ class Columns:
     @cached_property
     def _fields(self) -> dict[int, _Fields]:
         """The fields of each part that has rows, by its number."""
-        return {
-            number: _fields(metadata_path(self._root, number), rows) for number, rows in self._manifest.parts if rows
-        }
+        return {number: _fields(self._root, number, rows) for number, rows in self._manifest.parts if rows}
 
     @cached_property
     def _names(self) -> dict[str, str]:
@@ -177,7 +176,9 @@ class Columns:
         return {name: COLUMNS.get(name) or _type_of(fields) for name, fields in found.items()}
 
 
-def _fields(path: Path, count: int) -> _Fields:
+def _fields(root: Path, number: int, count: int) -> _Fields:
+    path = metadata_path(root, number)
+    check_file(root, number, path)
     try:
         footer = pq.read_metadata(path)
     except (OSError, pa.ArrowException) as error:

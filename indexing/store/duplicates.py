@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...datasets.checksums import SMALL, DamagedError, open_checked, recording
 from ...datasets.errors import InputError
-from ...datasets.files import replacing
+from .layout import DUPLICATES as NAME
 
-NAME = "duplicates.parquet"
 COLUMNS = pa.schema(
     [
         ("row", pa.int64()),
@@ -43,16 +43,20 @@ class Duplicates:
         num_cut: images with more neighbours than were examined; see `dedup.find_duplicates`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._path = root / NAME
         self._loading = threading.Lock()
         self._loaded: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         try:
-            self._file = pq.ParquetFile(path)  # kept open, because a later run replaces the file
+            opened = open_checked(root, NAME, most=SMALL)  # kept open, because a later run replaces the file
+            self._file = pq.ParquetFile(opened, page_checksum_verification=True)
             settings = json.loads((self._file.schema_arrow.metadata or {})[_SETTINGS])
             self.threshold, self.max_hash_distance = settings["threshold"], settings["max_hash_distance"]
             self.num_rows, self.num_deleted = settings["num_rows"], settings["num_deleted"]
             self.num_cut = settings["num_cut"]
+        except FileNotFoundError:
+            raise
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise self._damaged(error) from error
 
@@ -97,11 +101,18 @@ class Duplicates:
             if self._loaded is None:
                 try:
                     table = self._file.read(columns=["row", "duplicate_of"])
-                except (OSError, pa.ArrowException) as error:
+                    rows_M, representatives_M = (column.to_numpy() for column in table.columns)
+                    self._check(rows_M, representatives_M)
+                except (OSError, pa.ArrowException, TypeError, ValueError) as error:
                     raise self._damaged(error) from error
-                rows_M, representatives_M = (column.to_numpy() for column in table.columns)
                 self._loaded = rows_M, representatives_M, np.sort(representatives_M)
             return self._loaded
+
+    def _check(self, rows_M: np.ndarray, representatives_M: np.ndarray) -> None:
+        """Refuses values that no run has written."""
+        is_row = all(((some_M >= 0) & (some_M < self.num_rows)).all() for some_M in (rows_M, representatives_M))
+        if not is_row or (np.diff(rows_M) < 1).any():
+            raise DamagedError("it does not hold ascending rows of the gallery")
 
     def _damaged(self, error: Exception) -> InputError:
         return InputError(f"{self._path} is damaged ({error}); write it again with: diantu dedup")
@@ -113,13 +124,15 @@ def read_duplicates(root: Path) -> Duplicates | None:
     Raises:
         InputError: if their file is damaged.
     """
-    path = root / NAME
-    return Duplicates(path) if path.exists() else None
+    try:
+        return Duplicates(root)
+    except FileNotFoundError:
+        return None
 
 
 def write_duplicates(root: Path, table: pa.Table, settings: dict[str, Any]) -> Duplicates:
     """Replaces the file by a table of `COLUMNS` in ascending order of rows. Only while the job lock is held."""
     described = COLUMNS.with_metadata({_SETTINGS: json.dumps(settings)})
-    with replacing(root / NAME) as temporary:
-        pq.write_table(table.cast(described), temporary, compression="zstd")
-    return Duplicates(root / NAME)
+    with recording(root, NAME) as temporary:
+        pq.write_table(table.cast(described), temporary, compression="zstd", write_page_checksum=True)
+    return Duplicates(root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...datasets import checksums
 from ...datasets.files import TEMPORARY, remove_temporary
 
 # A job holds its lock from beginning to end. A deletion holds its own for a moment, and may do so while a job runs.
@@ -11,11 +12,24 @@ JOB_LOCK = "gallery.lock"
 DELETION_LOCK = "deleted.lock"
 # The tombstones are written under the deletion lock, so a job must not remove their temporary file.
 DELETED = "deleted.npy"
+# The files that jobs replace. Their checksums are in `checksums.json`.
+MANIFEST = "gallery.json"
+LEDGER = "ledger.jsonl"
+DUPLICATES = "duplicates.parquet"
+ORIGIN = "compacted.json"
+
+
+def replaced_files(root: Path) -> list[str]:
+    """The files of a gallery that jobs replace, as far as they exist. `index.json` has the checksum of the index."""
+    names = (MANIFEST, LEDGER, DELETED, DUPLICATES, ORIGIN)
+    reports = sorted(path.relative_to(root).as_posix() for path in root.glob("index/*/index.json"))
+    return [*(name for name in names if (root / name).exists()), *reports]
 
 
 def remove_temporary_files(root: Path) -> None:
-    """Removes the temporary files of a killed job, but not the file that a deletion is writing now."""
-    remove_temporary(root, but=[root / f"{DELETED}{TEMPORARY}"])
+    """Removes what a killed job left, but not the files that a deletion is writing now."""
+    remove_temporary(root, but=[root / f"{name}{TEMPORARY}" for name in (DELETED, checksums.NAME)])
+    checksums.settle(root)
 
 
 def part_name(number: int) -> str:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from ...datasets.checksums import DamagedError, read_checked, write_checked
 from ...datasets.errors import InputError
-from ...datasets.files import write_atomic
 from ...datasets.types import Shard
-from .layout import space_root
+from .layout import LEDGER, space_root
 from .records import MAX_PARTS, Part, committed, read_part
 
 log = logging.getLogger(__name__)
@@ -69,9 +69,9 @@ class Ledger:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._path = root / "ledger.jsonl"
-        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
-        self._jobs = [_from_json(line, self._path) for line in lines]
+        self._path = root / LEDGER
+        lines = read_ledger(root).splitlines()
+        self._jobs = [_from_json(line, number, self._path) for number, line in enumerate(lines)]
 
     def assign(
         self, shards: Sequence[Shard], can_scan: Callable[[Shard], bool] = lambda shard: False
@@ -97,7 +97,7 @@ class Ledger:
             raise InputError(
                 f"{len(self._jobs)} shards are more than the {MAX_PARTS} that a gallery can have; use larger ones"
             )
-        write_atomic(self._path, "".join(_to_json(job) for job in self._jobs).encode())
+        write_checked(self._root, LEDGER, "".join(_to_json(job) for job in self._jobs).encode())
         return [job for job in self._jobs if job.part not in done]
 
     def lacking(self, spaces: Sequence[str]) -> list[ShardJob]:
@@ -110,6 +110,10 @@ class Ledger:
             if part and part.num_rows:
                 found.append(replace(self._jobs[number], spaces=missing))
         return found
+
+    def shard_id(self, number: int) -> str | None:
+        """The identity of the shard that became, or will become, a part; None for a part that is not assigned."""
+        return self._jobs[number].shard.id if number < len(self._jobs) else None
 
     def progress(self) -> Progress:
         """What is done, left out and still to do."""
@@ -153,10 +157,30 @@ def _to_json(job: ShardJob) -> str:
     return json.dumps({"part": job.part, "shard": asdict(job.shard)}) + "\n"
 
 
-def _from_json(line: str, path: Path) -> ShardJob:
+def read_ledger(root: Path) -> bytes:
+    """The bytes of a gallery's ledger; none if there is no ledger.
+
+    Raises:
+        InputError: if it is damaged.
+    """
     try:
-        fields = json.loads(line)
+        return read_checked(root, LEDGER)
+    except FileNotFoundError:
+        return b""
+    except DamagedError as error:
+        raise _damaged(root / LEDGER, error) from error
+
+
+def _from_json(line: bytes, number: int, path: Path) -> ShardJob:
+    try:
+        fields = json.loads(line.decode("utf-8"))
         shard = fields["shard"]
-        return ShardJob(part=fields["part"], shard=Shard(**{**shard, "members": tuple(shard["members"])}))
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} is damaged ({error}); restore it from a copy") from error
+        if fields["part"] != number:
+            raise ValueError(f"line {number + 1} is about part {fields['part']}")
+        return ShardJob(part=number, shard=Shard(**{**shard, "members": tuple(shard["members"])}))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is damaged ({error}); restore it from a copy")

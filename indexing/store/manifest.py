@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
+from ...datasets import checksums
 from ...datasets.errors import InputError
-from ...datasets.files import TEMPORARY, write_json
+from ...datasets.files import TEMPORARY
 from ..encoders.spec import EncoderSpec
-from .layout import JOB_LOCK
+from .layout import JOB_LOCK, MANIFEST
 from .records import read_part
 
-MANIFEST = "gallery.json"
 FORMAT = "diantu-gallery"
 VERSION = 1
 # What a job leaves in a new folder if it is killed before the gallery exists.
-_BEFORE_GALLERY = (JOB_LOCK, f"gallery.json{TEMPORARY}")
+_BEFORE_GALLERY = (JOB_LOCK, f"gallery.json{TEMPORARY}", *checksums.LEFT_BEHIND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ class Manifest:
     encoders: tuple[EncoderSpec, ...]  # of the main space, then of the further ones
     texts: bool = False  # whether captions are embedded as well
     parts: tuple[tuple[int, int], ...] = ()  # (number, rows), in the order of numbers
+    has_checksums: bool = True  # False in a gallery of an earlier release, which began without `checksums.json`
 
     @property
     def num_rows(self) -> int:
@@ -65,9 +66,10 @@ class Manifest:
         """Writes `gallery.json`."""
         spaces = [{"name": spec.slug, "encoder": spec.to_json()} for spec in self.encoders]
         parts = [{"part": number, "rows": rows} for number, rows in self.parts]
-        texts = {"texts": "captions"} if self.texts else {}
-        write_json(
-            root / "gallery.json", {"format": FORMAT, "version": VERSION, "spaces": spaces, **texts, "parts": parts}
+        optional = {"texts": "captions"} if self.texts else {}
+        optional |= {"checksums": True} if self.has_checksums else {}
+        checksums.write_checked_json(
+            root, MANIFEST, {"format": FORMAT, "version": VERSION, "spaces": spaces, **optional, "parts": parts}
         )
 
     def with_committed(self, root: Path) -> Manifest:
@@ -93,7 +95,7 @@ def read_manifest(root: Path) -> Manifest:
             f"there is no gallery at {root} (no gallery.json); create one with: diantu embed --output {root}"
         )
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(checksums.read_checked(root, MANIFEST).decode("utf-8"))
         if fields["format"] != FORMAT or fields["version"] > VERSION:
             raise InputError(
                 f"{path} is of format {fields['format']} {fields['version']}, this diantu reads {FORMAT} up to "
@@ -101,11 +103,17 @@ def read_manifest(root: Path) -> Manifest:
             )
         encoders = tuple(EncoderSpec.from_json(space["encoder"]) for space in fields["spaces"])
         parts = tuple((part["part"], part["rows"]) for part in fields["parts"])
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        if not encoders or not all(type(value) is int and value >= 0 for part in parts for value in part):
+            raise ValueError("it has no encoder, or a part has no number of rows")
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or embed again"
         ) from error
-    return Manifest(encoders=encoders, texts=fields.get("texts") is not None, parts=parts)
+    return Manifest(
+        encoders=encoders, texts=fields.get("texts") is not None, parts=parts, has_checksums="checksums" in fields
+    )
 
 
 def open_or_create(root: Path, specs: Sequence[EncoderSpec], *, texts: bool = False) -> Manifest:

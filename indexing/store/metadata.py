@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from ...datasets.errors import InputError
 from .duplicates import Duplicates
 from .layout import metadata_path
-from .parts import REMEDY
+from .records import REMEDY, check_file
 from .snapshot import Snapshot
 
 # Column chunks whose positions are kept, about 400 bytes each: parsing a footer takes longer than reading a row.
@@ -76,7 +76,7 @@ class Metadata:
         names = None if columns is None else [name for name in footer.names if name in columns]
         path = metadata_path(self._root, number)
         try:
-            with pq.ParquetFile(path, memory_map=True, metadata=footer.parsed) as file:
+            with pq.ParquetFile(path, memory_map=True, metadata=footer.parsed, page_checksum_verification=True) as file:
                 table = file.read_row_groups(groups.tolist(), columns=names, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise _damaged(path, error) from error
@@ -88,7 +88,9 @@ class Metadata:
             if (kept := self._footers.get(number)) is not None:
                 self._footers.move_to_end(number)
                 return kept
-        footer = _Footer(metadata_path(self._root, number))
+        path = metadata_path(self._root, number)
+        check_file(self._root, number, path)
+        footer = _Footer(path)
         with self._lock:
             if number not in self._footers:
                 self._footers[number] = footer

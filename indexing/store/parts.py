@@ -9,7 +9,7 @@ Shapes: N rows, D dimension.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...datasets.errors import Reason
-from ...datasets.files import sha256, sha256_of_file, write_atomic, write_json
+from ...datasets.files import sha256, sha256_of_file, write_atomic
 from ...datasets.types import Failure, Shard
 from ..encoders.spec import EncoderSpec
-from .layout import failures_path, metadata_path, record_path, text_vectors_path, vectors_path
-from .records import Part
+from .layout import failures_path, metadata_path, text_vectors_path, vectors_path
+from .records import Part, check_file, write_record
 from .tables import Record, failure_table, metadata_table, npy_bytes, parquet_bytes
-
-# What to do about a part whose files are damaged.
-REMEDY = (
-    "diantu status --verify lists the damaged files; remove the part's file in parts/ and run diantu embed to rebuild "
-    "the part"
-)
 
 
 def write_part(
@@ -108,7 +102,7 @@ def write_space_part(root: Path, number: int, shard: Shard, *, fingerprint: str,
     """Writes the vectors of a part in a further space, whose folder is `root`, and then their commit record."""
     files = _write_files(root, {vectors_path(root, number): npy_bytes(emb_ND)})
     part = _part(number, shard, fingerprint, dim=emb_ND.shape[1], num_rows=len(emb_ND), files=files)
-    return _write_record(root, part)
+    return write_record(root, part)
 
 
 def write_rows_of_part(root: Path, source: Path, part: Part, rows_N: np.ndarray) -> Part:
@@ -123,7 +117,7 @@ def write_rows_of_part(root: Path, source: Path, part: Part, rows_N: np.ndarray)
     files: dict[str, Mapping[str, Any]] = {}
     for name in part.files:  # one at a time, because they may be large
         files |= _write_files(root, {root / name: _rows_of_file(source / name, rows_N)})
-    return _write_record(root, replace(part, num_rows=len(rows_N), files=files))
+    return write_record(root, replace(part, num_rows=len(rows_N), files=files))
 
 
 def _rows_of_file(path: Path, rows_N: np.ndarray) -> bytes:
@@ -164,12 +158,7 @@ def _commit(root: Path, part: Part, records: Sequence[Record], failures: Sequenc
         failures={reason: sum(failure.reason == reason for failure in failures) for reason in reasons},
         files={**part.files, **_write_files(root, tables)},
     )
-    return _write_record(root, complete)
-
-
-def _write_record(root: Path, part: Part) -> Part:
-    write_json(record_path(root, part.number), asdict(part))
-    return part
+    return write_record(root, complete)
 
 
 def _write_files(root: Path, contents: Mapping[Path, bytes]) -> Mapping[str, Mapping[str, Any]]:
@@ -183,12 +172,16 @@ def _write_files(root: Path, contents: Mapping[Path, bytes]) -> Mapping[str, Map
 
 def read_failures(root: Path, number: int) -> list[dict[str, str]]:
     """The samples that are not in a part: key, shard, reason, detail."""
-    return pq.read_table(failures_path(root, number)).to_pylist()
+    path = failures_path(root, number)
+    check_file(root, number, path, most=None)
+    return pq.read_table(path).to_pylist()
 
 
 def metadata_names(root: Path, number: int) -> list[str]:
     """The columns of a part's metadata."""
-    return pq.read_schema(metadata_path(root, number)).names
+    path = metadata_path(root, number)
+    check_file(root, number, path)
+    return pq.read_schema(path).names
 
 
 def read_metadata(root: Path, number: int, columns: Sequence[str]) -> pa.Table:

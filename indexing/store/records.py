@@ -5,16 +5,21 @@ This module imports neither numpy nor pyarrow, because `diantu status` needs onl
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ...datasets.checksums import SMALL, Checksum, sealed, unsealed
 from ...datasets.errors import InputError
-from ...datasets.files import sha256_of_file
+from ...datasets.files import write_atomic
 from .layout import part_name, record_path
 
+# What to do about a part whose files are damaged.
+REMEDY = (
+    "diantu status --verify lists the damaged files; remove the part's file in parts/ and run diantu embed to rebuild "
+    "the part"
+)
 # Part names have five digits, so that the order of names is the order of parts.
 MAX_PARTS = 100_000
 
@@ -38,6 +43,14 @@ class Part:
     files: Mapping[str, Mapping[str, Any]]
     quarantined: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuses what no commit record has, because those of earlier releases have no checksum."""
+        numbers = (self.number, self.num_rows, self.dim, self.num_samples, *self.failures.values())
+        sizes = [expected["bytes"] for expected in self.files.values()]
+        texts = [self.shard["id"], self.shard["uri"], *(expected["sha256"] for expected in self.files.values())]
+        if not all(type(n) is int and n >= 0 for n in (*numbers, *sizes)) or not all(type(t) is str for t in texts):
+            raise ValueError("a value has another type")
+
     @property
     def name(self) -> str:
         """The part's number as in the names of its files."""
@@ -52,13 +65,27 @@ def read_part(root: Path, number: int) -> Part | None:
     """
     path = record_path(root, number)
     try:
-        return Part(**json.loads(path.read_text()))
+        part = Part(**unsealed(path.read_bytes())[0])
+        if part.number != number:
+            raise ValueError(f"it is the record of part {part.name}")
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
             f"{path} is damaged ({error}); remove it and run diantu embed again to rebuild that part"
         ) from error
+    return part
+
+
+def is_sealed(root: Path, number: int) -> bool:
+    """Whether the commit record of a part has a checksum; those of earlier releases have none."""
+    return unsealed(record_path(root, number).read_bytes())[1]
+
+
+def write_record(root: Path, part: Part) -> Part:
+    """Writes the commit record of a part, with a checksum in its last line."""
+    write_atomic(record_path(root, part.number), sealed(asdict(part)))
+    return part
 
 
 def committed(root: Path) -> set[int]:
@@ -68,11 +95,55 @@ def committed(root: Path) -> set[int]:
 
 def verify_part(root: Path, part: Part) -> list[str]:
     """What is wrong with a part's files, one sentence per file; reads all of them."""
-    problems = []
-    for name, expected in part.files.items():
-        path = root / name
-        if not path.exists():
-            problems.append(f"{name} is missing")
-        elif sha256_of_file(path) != expected["sha256"]:
-            problems.append(f"{name} has changed since it was written")
-    return problems
+    problems = (_problem(root / name, expected, most=None) for name, expected in part.files.items())
+    return [f"{name} {problem}" for name, problem in zip(part.files, problems, strict=True) if problem]
+
+
+def check_file(root: Path, number: int, path: Path, *, most: int | None = SMALL) -> None:
+    """Compares a file of a part with its checksum before something parses the file.
+
+    Args:
+        root: the folder of the gallery, or of one of its spaces.
+        number: the part's number.
+        path: the file.
+        most: of a larger file only the size is compared; None compares all bytes of every file.
+
+    Raises:
+        InputError: if the file is not the one that was written.
+    """
+    part = read_part(root, number)
+    expected = part.files.get(path.relative_to(root).as_posix()) if part else None
+    if expected and (problem := _problem(path, expected, most=most)):
+        raise InputError(f"{path} {problem}; {REMEDY}")
+
+
+def check_parts(root: Path, numbers: Iterable[int], folders: Collection[str]) -> None:
+    """Compares all bytes of the parts' files in some folders with their checksums, before a job builds on them.
+
+    Args:
+        root: the folder of the gallery, or of one of its spaces.
+        numbers: of the parts.
+        folders: such as `metadata`.
+
+    Raises:
+        InputError: if a file is not the one that was written.
+    """
+    for number in numbers:
+        part = read_part(root, number)
+        for name, expected in part.files.items() if part else ():
+            if name.partition("/")[0] in folders and (problem := _problem(root / name, expected, most=None)):
+                raise InputError(f"{root / name} {problem}; {REMEDY}")
+
+
+def _problem(path: Path, expected: Mapping[str, Any], *, most: int | None) -> str | None:
+    try:
+        size = path.stat().st_size
+        if size == expected["bytes"] and (
+            (most is not None and size > most) or Checksum.of_file(path).sha256 == expected["sha256"]
+        ):
+            return None
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "has changed since it was written"

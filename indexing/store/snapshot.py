@@ -14,9 +14,8 @@ import numpy as np
 
 from ...datasets.files import sha256
 from ..encoders.spec import EncoderSpec
-from .duplicates import NAME as DUPLICATES
-from .layout import DELETED, space_root
-from .manifest import MANIFEST, Manifest, read_manifest
+from .layout import DELETED, DUPLICATES, MANIFEST, space_root
+from .manifest import Manifest, read_manifest
 from .tombstones import read_deleted
 
 # Name, inode, size and modification time of each file that jobs replace when they change a gallery.

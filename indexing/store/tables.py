@@ -105,7 +105,9 @@ def parquet_bytes(table: pa.Table) -> bytes:
     buffer = pa.BufferOutputStream()
     # Few values repeat within a row group, and zstd finds those that do. Dictionaries would make files larger and
     # slower to read.
-    pq.write_table(table, buffer, compression="zstd", row_group_size=_ROW_GROUP, use_dictionary=False)
+    pq.write_table(
+        table, buffer, compression="zstd", row_group_size=_ROW_GROUP, use_dictionary=False, write_page_checksum=True
+    )
     return buffer.getvalue().to_pybytes()
 
 

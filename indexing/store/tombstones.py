@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ...datasets.checksums import open_checked
 from ...datasets.errors import InputError
 from .layout import DELETED
+from .npy import read_array
 
-_REMEDY = "restore it from a copy; without the file no row counts as deleted"
+_REMEDY = "restore it from a copy, then run diantu status --accept"
 
 
 def read_deleted(root: Path) -> np.ndarray:
@@ -22,12 +24,12 @@ def read_deleted(root: Path) -> np.ndarray:
     """
     path = root / DELETED
     try:
-        with path.open("rb") as file:
-            rows_N = np.lib.format.read_array(file, allow_pickle=False)
+        with open_checked(root, DELETED) as file:
+            rows_N = read_array(file)
     except FileNotFoundError:
         return np.zeros(0, np.int64)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read ({error}); {_REMEDY}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}); {_REMEDY}") from error
     if rows_N.ndim != 1 or rows_N.dtype != np.int64 or (np.diff(rows_N, prepend=-1) < 1).any():
         raise InputError(f"{path} is damaged (it does not hold ascending row ids); {_REMEDY}")
     return rows_N

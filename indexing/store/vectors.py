@@ -12,7 +12,8 @@ import numpy as np
 
 from ...datasets.errors import InputError
 from .layout import vectors_path
-from .parts import REMEDY
+from .npy import map_part
+from .records import REMEDY
 from .snapshot import Snapshot
 
 BLOCK = 65_536  # rows of a block: 128 MB of float32 at 512 dimensions
@@ -30,6 +31,7 @@ class Vectors:
         self._root = snapshot.root
         self._parts = snapshot.manifest.parts
         self._starts = np.cumsum([0, *(count for _, count in self._parts)], dtype=np.int64)
+        self._checked: set[int] = set()
         self._open = lru_cache(maxsize=_OPEN_FILES)(self._map)
 
     def __len__(self) -> int:
@@ -79,11 +81,9 @@ class Vectors:
     def _map(self, position: int) -> np.ndarray:
         number, count = self._parts[position]
         path = vectors_path(self._root, number)
-        try:
-            # A plain array, because indexing a memmap costs more; copy-on-write, because torch needs writable memory.
-            array = np.asarray(np.load(path, mmap_mode="c"))
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path} is damaged ({error}); {REMEDY}") from error
+        # A plain array, because indexing a memmap costs more; copy-on-write, because torch needs writable memory.
+        array = np.asarray(map_part(self._root, number, path, is_checked=number in self._checked))
+        self._checked.add(number)
         if array.shape != (count, self.dim) or array.dtype != np.float16:
             raise InputError(
                 f"{path} holds {array.shape} values of {array.dtype}, {(count, self.dim)} of float16 were written; "

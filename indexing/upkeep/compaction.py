@@ -14,18 +14,19 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ...datasets.checksums import LEFT_BEHIND, write_checked, write_checked_json
 from ...datasets.errors import InputError
-from ...datasets.files import TEMPORARY, exclusive, replacing, sha256, sync_folder, write_atomic, write_json
-from ..store.layout import DELETION_LOCK, JOB_LOCK, record_path, remove_temporary_files, space_root
+from ...datasets.files import TEMPORARY, exclusive, replacing, sha256, sync_folder
+from ..store.layout import DELETION_LOCK, JOB_LOCK, LEDGER, ORIGIN, record_path, remove_temporary_files, space_root
+from ..store.ledger import read_ledger
 from ..store.manifest import Manifest, read_manifest
-from ..store.parts import REMEDY, write_rows_of_part
-from ..store.records import committed, read_part, verify_part
+from ..store.parts import write_rows_of_part
+from ..store.records import REMEDY, committed, read_part, verify_part
 from ..store.snapshot import Snapshot
 from .deletion import PATIENCE_SECONDS
 
 # The source of an unfinished compaction; it stays in the new gallery to document where that comes from.
-_ORIGIN = "compacted.json"
-_BEFORE_ORIGIN = (JOB_LOCK, f"{_ORIGIN}{TEMPORARY}")
+_BEFORE_ORIGIN = (JOB_LOCK, f"{ORIGIN}{TEMPORARY}", *LEFT_BEHIND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ def compact(root: Path, output: Path, *, show_progress: bool = False) -> Compact
         exclusive(output, JOB_LOCK),
     ):
         snapshot = Snapshot.read(root, with_committed=True)
-        manifest = snapshot.manifest
+        manifest, ledger = snapshot.manifest, read_ledger(root)
         _claim(output, snapshot)
         remove_temporary_files(output)
         kept = _kept_rows(snapshot)
@@ -82,12 +83,12 @@ def compact(root: Path, output: Path, *, show_progress: bool = False) -> Compact
             for space in spaces:
                 _compact_part(space_root(root, space), space_root(output, space), number, kept.get(number))
             _compact_part(root, output, number, kept.get(number))
-        if (root / "ledger.jsonl").exists():
-            write_atomic(output / "ledger.jsonl", (root / "ledger.jsonl").read_bytes())
+        if ledger:
+            write_checked(output, LEDGER, ledger)
         for folder, _, _ in os.walk(output):  # the links, too, must be on disk before gallery.json is
             sync_folder(Path(folder))
         counts = ((number, len(kept[number]) if number in kept else count) for number, count in manifest.parts)
-        compacted = replace(manifest, parts=tuple(counts))
+        compacted = replace(manifest, parts=tuple(counts), has_checksums=True)
         compacted.save(output)
     return Compacted(
         num_rows=compacted.num_rows,
@@ -114,7 +115,7 @@ def _claim(output: Path, snapshot: Snapshot) -> None:
         "num_deleted": len(deleted_N),
         "deleted_sha256": sha256(deleted_N.tobytes()),
     }
-    path = output / _ORIGIN
+    path = output / ORIGIN
     if path.exists():
         begun = json.loads(path.read_text(encoding="utf-8"))
         if begun != origin:
@@ -125,7 +126,7 @@ def _claim(output: Path, snapshot: Snapshot) -> None:
     elif any(path.name not in _BEFORE_ORIGIN for path in output.iterdir()):
         raise InputError(f"{output} is neither empty nor an unfinished compaction; give a new folder")
     else:
-        write_json(path, origin)
+        write_checked_json(output, ORIGIN, origin)
 
 
 def _part_numbers(root: Path, manifest: Manifest) -> list[int]:

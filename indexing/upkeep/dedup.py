@@ -12,12 +12,14 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from ...datasets.checksums import settle
 from ...datasets.errors import InputError
 from ...datasets.files import exclusive
 from ..index.opened import GalleryIndex
 from ..store.duplicates import COLUMNS, Duplicates, write_duplicates
 from ..store.layout import JOB_LOCK
 from ..store.parts import read_metadata
+from ..store.records import check_parts
 from ..store.snapshot import Snapshot
 from ..store.vectors import Vectors
 
@@ -72,7 +74,9 @@ def find_duplicates(
     if not 0 <= max_hash_distance <= 64:
         raise InputError(f"the hash distance is {max_hash_distance}; give 0 to 64 bits, where 64 ignores the hash")
     with exclusive(root, JOB_LOCK):
+        settle(root)
         snapshot = Snapshot.read(root)
+        check_parts(root, (number for number, _ in snapshot.manifest.parts), ["img_emb", "metadata"])
         index = GalleryIndex.open(snapshot)
         looks = _read_looks(snapshot)
         groups = _Groups(index.vectors, looks, threshold, max_hash_distance)

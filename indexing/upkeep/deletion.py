@@ -14,11 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...datasets.checksums import recording, settle
 from ...datasets.errors import InputError
-from ...datasets.files import exclusive, replacing
+from ...datasets.files import exclusive
 from ..store.columns import Columns
 from ..store.filters import matching_rows
 from ..store.layout import DELETED, DELETION_LOCK
+from ..store.records import check_parts
 from ..store.snapshot import Snapshot
 from ..store.tombstones import read_deleted
 
@@ -62,16 +64,20 @@ def delete(
     if (where is None) == (keys is None) or isinstance(keys, str):
         raise InputError("a deletion needs either a condition (where) or a list of keys (keys); give one of them")
     snapshot = Snapshot.read(root, with_committed=True)
+    # Damaged metadata would delete other rows than those that are meant.
+    check_parts(root, (number for number, _ in snapshot.manifest.parts), ["metadata"])
     if where is not None:
         (rows_N,), unknown = matching_rows(snapshot, [where]), ()
     else:
         rows_N, unknown = _rows_with_keys(snapshot, list(dict.fromkeys(keys or ())))
     with nullcontext() if dry_run else exclusive(root, DELETION_LOCK, patience=PATIENCE_SECONDS):
+        if not dry_run:
+            settle(root)
         before_N = read_deleted(root)
         after_N = np.union1d(before_N, rows_N)
         num_deleted = len(after_N) - len(before_N)
         if num_deleted and not dry_run:
-            with replacing(root / DELETED) as temporary, temporary.open("wb") as file:
+            with recording(root, DELETED) as temporary, temporary.open("wb") as file:
                 np.save(file, after_N, allow_pickle=False)
     return Deleted(
         num_deleted=num_deleted,

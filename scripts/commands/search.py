@@ -200,7 +200,10 @@ def _row(term: str) -> Any:
 def _read_vector(path: str) -> np.ndarray:
     import numpy as np
 
+    from ...indexing.store.npy import read_array
+
     try:
-        return np.squeeze(np.asarray(np.load(Path(path), allow_pickle=False), np.float32))
-    except (OSError, TypeError, ValueError, EOFError) as error:
+        with Path(path).open("rb") as file:
+            return np.squeeze(read_array(file).astype(np.float32))
+    except (OSError, ValueError) as error:
         raise InputError(f"the vector {path} cannot be read ({error}); give an .npy file of one vector") from error

@@ -4,32 +4,65 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ...datasets.errors import InputError
 from .common import print_json
 
+if TYPE_CHECKING:
+    from ...datasets.checksums import Problems
 
-def run(gallery: str, failures: bool = False, verify: bool = False, json_: bool = False) -> int:
-    """Shows what of a gallery is done, failed and left to do; you may call it while a job runs.
+
+def run(
+    gallery: str | None = None,
+    run: str | None = None,
+    failures: bool = False,
+    verify: bool = False,
+    accept: bool = False,
+    json_: bool = False,
+) -> int:
+    """Shows what of a gallery or a run is done, failed and left to do; you may call it while a job runs.
 
     Args:
         gallery: the gallery's folder.
-        failures: list every sample that was left out, with the reason.
+        run: the folder of a run of `diantu generate`, instead of a gallery.
+        failures: list every sample or picture that was left out, with the reason.
         verify: read all files and compare them with their checksums.
+        accept: take the present files as right and note their checksums, after you restored files from a copy.
         json_: print the report as JSON on stdout.
     """
+    if (gallery is None) == (run is None):
+        raise InputError("status needs the folder of a gallery (--gallery) or of a run (--run); give one of them")
+    report: dict[str, Any] = {"gallery": gallery} if gallery is not None else {"run": run}
+    described, checked, accepted = _GALLERY if gallery is not None else _RUN
+    root = Path(gallery if gallery is not None else run or "")
+    if accept:
+        report["accepted"] = accepted(root)
+    problems = checked(root) if verify else None
+    try:
+        report |= described(root, failures)
+    except InputError:
+        if problems is None or not problems.sentences:
+            raise  # else the sentences say more
+    if problems is not None:
+        report |= {"problems": list(problems.sentences), "not_checked": len(problems.unchecked)}
+    if json_:
+        print_json(report)
+    else:
+        print("\n".join(_lines(report)))
+    return 1 if report.get("problems") else 0
+
+
+def _describe_gallery(root: Path, failures: bool) -> dict[str, Any]:
     from ...datasets.files import is_locked
     from ...indexing.store.layout import JOB_LOCK
     from ...indexing.store.ledger import Ledger
     from ...indexing.store.manifest import read_manifest
-    from ...indexing.store.records import verify_part
     from ...indexing.store.tombstones import read_deleted
 
-    root = Path(gallery)
     manifest = read_manifest(root)
     progress = Ledger(root).progress()
     report: dict[str, Any] = {
-        "gallery": gallery,
         "encoder": manifest.spec.name,
         "running": is_locked(root, JOB_LOCK),
         "rows": progress.num_rows,
@@ -44,19 +77,60 @@ def run(gallery: str, failures: bool = False, verify: bool = False, json_: bool 
         from ...indexing.store.parts import read_failures  # loads pyarrow
 
         report["failures"] = [row for part in progress.parts for row in read_failures(root, part.number)]
-    if verify:
-        report["problems"] = [problem for part in progress.parts for problem in verify_part(root, part)]
-    if json_:
-        print_json(report)
-    else:
-        print("\n".join(_lines(report)))
-    return 1 if report.get("problems") else 0
+    return report
+
+
+def _verify_gallery(root: Path) -> Problems:
+    from ...datasets.files import is_locked
+    from ...indexing.store.layout import JOB_LOCK
+    from ...indexing.store.verify import verify_gallery
+
+    return verify_gallery(root, is_running=is_locked(root, JOB_LOCK))
+
+
+def _accept_gallery(root: Path) -> int:
+    from ...indexing.store.verify import accept_gallery
+
+    return accept_gallery(root)
+
+
+def _describe_run(root: Path, failures: bool) -> dict[str, Any]:
+    from ...generation.run.verify import describe_run
+
+    return describe_run(root, failures=failures)
+
+
+def _verify_run(root: Path) -> Problems:
+    from ...generation.run.verify import verify_run
+
+    return verify_run(root)
+
+
+def _accept_run(root: Path) -> int:
+    from ...generation.run.verify import accept_run
+
+    return accept_run(root)
+
+
+# What is described, verified and accepted; modules are imported when they are needed.
+_GALLERY = (_describe_gallery, _verify_gallery, _accept_gallery)
+_RUN = (_describe_run, _verify_run, _accept_run)
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:
+    if "accepted" in report:
+        yield f"noted   the checksums of {report['accepted']} files"
+    if "rows" in report:
+        yield from _gallery_lines(report)
+    elif "pictures" in report:
+        yield from _run_lines(report)
+    if "problems" in report:
+        yield from _problem_lines(report)
+
+
+def _gallery_lines(report: dict[str, Any]) -> Iterator[str]:
     left = report["shards"] - report["shards_done"]
-    state = "a job is running" if report["running"] else "no job is running"
-    yield f"{report['gallery']}: {report['rows']} rows, encoder {report['encoder']}; {state}"
+    yield f"{report['gallery']}: {report['rows']} rows, encoder {report['encoder']}; {_state(report)}"
     yield f"shards  {report['shards_done']} of {report['shards']} done, {left} left"
     reasons = ", ".join(f"{count} {reason}" for reason, count in report["failures_by_reason"].items())
     yield f"failed  {report['failed']}" + (f" ({reasons})" if reasons else "")
@@ -65,8 +139,24 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         yield f"shard left out: {reason}"
     for row in report.get("failures", ()):
         yield f"  {row['shard']}  {row['key'] or '(the shard)'}  {row['reason']}: {row['detail']}"
-    if "problems" in report:
-        problems = report["problems"]
-        yield "files   " + ("; ".join(problems) if problems else "all files have their checksums")
-        if problems:
-            yield "        to rebuild a damaged part, remove its file in parts/ and run diantu embed again"
+
+
+def _run_lines(report: dict[str, Any]) -> Iterator[str]:
+    yield f"{report['run']}: {report['pictures']} pictures planned; {_state(report)}"
+    counts = ", ".join(f"{count} {status}" for status, count in report["by_status"].items())
+    yield f"made    {counts or 'none'}, {report['left']} left"
+    for row in report.get("failures", ()):
+        yield f"  {row['name']}  {row['status']}: {row['reason']}"
+
+
+def _state(report: dict[str, Any]) -> str:
+    return "a job is running" if report["running"] else "no job is running"
+
+
+def _problem_lines(report: dict[str, Any]) -> Iterator[str]:
+    for problem in report["problems"]:
+        yield f"damaged {problem}"
+    if not report["problems"]:
+        yield "files   all files have their checksums"
+    if report["not_checked"]:
+        yield f"        {report['not_checked']} files of an earlier release have no checksum and were not checked"

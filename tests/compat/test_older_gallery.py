@@ -136,6 +136,12 @@ def test_every_checksum_is_right(folder: Path, diantu: CommandLine) -> None:
     assert report == {
         "gallery": "gallery", "encoder": "conse", "running": False, "rows": NUM_ROWS, "deleted": 1, "shards": 3,
         "shards_done": 3, "failed": 1, "failures_by_reason": {"undecodable": 1}, "quarantined": [], "problems": [],
+        "not_checked": 12,
+    }  # fmt: skip
+    of_run = diantu("status", "--run", "run", "--verify", "--json")
+    assert json.loads(of_run.stdout) == {
+        "run": "run", "running": False, "pictures": 3, "by_status": {"done": 1}, "left": 2, "problems": [],
+        "not_checked": 4,
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from zygote import Zygote, wait_until
 from diantu.datasets import InputError
 from diantu.indexing.build.job import build_index, plan_index
 from diantu.indexing.build.request import IndexRequest
+from diantu.indexing.index.report import read_report
 from diantu.indexing.measure.evaluate import evaluate
+from diantu.indexing.store.snapshot import Snapshot
 
 
 def test_a_reader_keeps_the_index_that_it_opened(gallery: Path) -> None:
@@ -40,10 +43,11 @@ def test_a_reader_that_has_not_searched_yet_keeps_its_index_too(gallery: Path) -
 def test_an_index_that_does_not_fit_its_report_does_not_count(gallery: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As after a kill between the two renames."""
     queries_QD = clustered(9, 5)
-    path = gallery / "index" / "hf_x" / "index.json"
-    old = path.read_bytes()
+    paths = (gallery / "index" / "hf_x" / "index.json", gallery / "checksums.json")
+    old = [path.read_bytes() for path in paths]
     build_index(gallery, None, request=IndexRequest(factory="IVF16,SQ8"))
-    path.write_bytes(old)
+    for path, data in zip(paths, old, strict=True):
+        path.write_bytes(data)
     index = opened(gallery)
     assert "every row is compared" in caplog.text
     assert share(index.search(queries_QD, 10)[1], exact(gallery, queries_QD, 10)) == 1.0
@@ -69,7 +73,10 @@ def test_damage_inside_an_index_is_reported_by_the_first_search_and_repaired_by_
     """Opening reads only the first bytes of a file, and those are intact here."""
     path = gallery / "index" / "hf_x" / "index.faiss"
     data = path.read_bytes()
-    path.write_bytes(data[:24] + bytes(len(data) - 24))
+    report = read_report(Snapshot.read(gallery))
+    assert report
+    replace(report, head_sha256=None).save(gallery)  # as if the first megabyte were intact
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     index = opened(gallery)
     assert share(index.search(clustered(9, 5), 10, effort="exact")[1], exact(gallery, clustered(9, 5), 10)) == 1.0
     for _ in range(2):  # nothing half-read is kept
@@ -103,6 +110,7 @@ def test_a_report_of_an_earlier_release_is_replaced(gallery: Path) -> None:
     for name in ("request", "training", "tuning", "bytes_per_row", "target_recall"):
         del report[name]
     path.write_text(json.dumps({**report, "version": 1}))
+    (gallery / "checksums.json").unlink()
     assert evaluate(gallery)["delivers"]["image"]["recall@10"] == 1.0  # every row is compared
     assert plan_index(gallery, IndexRequest()).spec.factory == "Flat"
     assert build_index(gallery, None).version == 2

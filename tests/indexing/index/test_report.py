@@ -44,7 +44,7 @@ REPORT = IndexReport(
 def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
     snapshot = Snapshot.read(new_gallery(tmp_path, SPEC.dim))
     assert read_report(snapshot) is None
-    REPORT.save(index_folder(snapshot))
+    REPORT.save(tmp_path)
     read = read_report(snapshot)
     assert read is not None
     assert read.to_json() == REPORT.to_json()

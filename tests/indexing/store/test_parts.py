@@ -64,6 +64,8 @@ def test_json_files_equal_the_golden_ones(tmp_path: Path, name: str) -> None:
             else json.loads(path.read_text())
         )
         for record in values if isinstance(values, list) else [values]:
+            for later in ("checksum", "checksums"):  # the golden files are older than checksums
+                record.pop(later, None)
             for file, facts in record.get("files", {}).items():
                 if file.endswith(".parquet"):  # releases of pyarrow write the same table with different bytes
                     facts.clear()
@@ -80,7 +82,7 @@ def test_vectors_equal_the_golden_ones(tmp_path: Path) -> None:
 
 def test_a_golden_gallery_can_be_read(tmp_path: Path) -> None:
     manifest = read_manifest(GOLDEN)
-    assert manifest == Manifest(encoders=(SPEC,), parts=((0, 2), (1, 0)))
+    assert manifest == Manifest(encoders=(SPEC,), parts=((0, 2), (1, 0)), has_checksums=False)
     np.testing.assert_allclose(
         Vectors(snapshot_of(GOLDEN, manifest)).rows(np.array([1, 0]))[0], [0, 0.6, 0.8, 0], atol=1e-3
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from galleries import FURTHER, keyed, write_gallery
@@ -19,7 +20,7 @@ def test_every_change_of_a_gallery_is_noticed(tmp_path: Path) -> None:
         lambda: delete(root, keys=["0-1"]),
         lambda: find_duplicates(root),
         lambda: build_index(root, None),
-        lambda: Snapshot.read(root).manifest.save(root),  # the same bytes again, as another file
+        lambda: os.utime(root / "gallery.json", (0, 0)),  # the same bytes again, at another time
     ):
         before = Snapshot.read(root)
         assert before.is_current
