@@ -187,15 +187,17 @@ def _is_unit(array_ND: np.ndarray) -> bool:
 def _convert(array_ND: np.ndarray, target: Path) -> int:
     """Writes rows as float16 of unit length, block by block."""
     num_empty = 0
-    with replacing(target) as temporary:
-        written = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=array_ND.shape)
+    # Not through a memory map: on a full disk, a write to that kills the process.
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False}
+    with replacing(target) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {**header, "shape": array_ND.shape})
         for start in range(0, len(array_ND), _BLOCK):
             block = array_ND[start : start + _BLOCK].astype(np.float32)
             lengths = np.linalg.norm(block, axis=1, keepdims=True)
             is_usable = np.isfinite(lengths) & (lengths > 0)
             num_empty += int((~is_usable).sum())
-            written[start : start + _BLOCK] = np.where(is_usable, block / np.where(is_usable, lengths, 1), 0)
-        written.flush()
+            unit = np.where(is_usable, block / np.where(is_usable, lengths, 1), 0)
+            file.write(np.ascontiguousarray(unit, np.float16).tobytes())
     return num_empty
 
 
