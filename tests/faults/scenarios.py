@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from galleries import SPEC, add_rows, keyed, new_gallery, unit, write_gallery
 from pictures import jpeg, write_tar
+from PIL import Image
 
 from diantu.datasets import find_shards
 from diantu.indexing.build.job import build_index
@@ -75,8 +76,11 @@ def contents(work: Path) -> Mapping[str, Any]:
 
 def _content(path: Path) -> Any:
     data = path.read_bytes()
-    if path.name == "index.html":
-        return re.sub(rb"[\d.]+ s</span>", b"", data)
+    if path.suffix == ".html":
+        return re.sub(rb"[\d.]+ (s|ms)</span>|&quot;seconds&quot;: [\d.]+", b"", data)
+    if path.name == "hits.png":  # the time of the search is drawn on it
+        with Image.open(path) as image:
+            return image.convert("RGB").size
     if path.name not in _TIMES:
         return data
     rows = [json.loads(line) for line in (data.splitlines() if path.suffix == ".jsonl" else [data])]
