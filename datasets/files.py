@@ -30,6 +30,8 @@ _REMEDIES = {
     errno.ENFILE: "allow more open files",
     errno.ENOMEM: "free some memory",
 }
+# Errors that say something about the file itself: it is missing, or a library met impossible content.
+_OF_CONTENT = (None, errno.ENOENT, errno.EINVAL)
 _OTHERWISE = "check the path and the disk"
 
 
@@ -41,11 +43,14 @@ def reading(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except FileNotFoundError:
-        raise
     except OSError as error:
-        if error.errno is None:
-            raise
+        refuse_unless_damaged(error, path)
+        raise
+
+
+def refuse_unless_damaged(error: Exception, path: Path) -> None:
+    """Raises a `FileError` if the operating system is why a file could not be read; damage and absence are others'."""
+    if isinstance(error, OSError) and error.errno not in _OF_CONTENT:
         raise file_error(error, path, "read") from error
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ...datasets import InputError
-from ...datasets.files import sha256_of_file, sync_folder, write_atomic
+from ...datasets.files import read_bytes, sha256_of_file, sync_folder, write_atomic, writing
 
 log = logging.getLogger(__name__)
 
@@ -51,22 +51,24 @@ class Journal:
 
     def append(self, row: Row) -> None:
         """Adds a row; it is on disk when this returns."""
-        if self._file is None:
-            is_new = not self._path.exists()
-            self._file = self._path.open("ab")
-            if is_new:
-                sync_folder(self._root)
         line = _line(row)
-        self._file.write(line)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with writing(self._path):
+            if self._file is None:
+                is_new = not self._path.exists()
+                self._file = self._path.open("ab")
+                if is_new:
+                    sync_folder(self._root)
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
         self.rows[row["name"]] = json.loads(line)  # as it is read back later
 
     def close(self) -> None:
         """Closes the file; the next row opens it again."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with writing(self._path):  # it tries again to write what a full disk has refused
+                file.close()
 
     def is_intact(self, row: Row) -> bool:
         """Returns whether the picture of a row with the status `done` exists and is unchanged."""
@@ -98,7 +100,7 @@ def read_facts(path: str | Path) -> dict[str, Any]:
 
 def _rows(path: Path) -> Iterable[tuple[str, Row]]:
     num_torn = 0
-    for line in path.read_bytes().split(b"\n"):
+    for line in read_bytes(path).split(b"\n"):
         try:
             row = json.loads(line) if line.strip() else None
             if row is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...datasets.errors import InputError
+from ...datasets.files import refuse_unless_damaged
 from .report import REMEDY, IndexReport
 
 # FAISS begins every index of vectors with four letters for its class, the dimension and the number of rows.
@@ -47,6 +48,7 @@ class StoredIndex:
             file = path.open("rb")
             _, _, num_rows = _HEADER.unpack(file.read(_HEADER.size))
         except (OSError, struct.error) as error:
+            refuse_unless_damaged(error, path)
             raise _damaged(path) from error
         stored = cls(path, num_rows, os.fstat(file.fileno()).st_size, file)
         weakref.finalize(stored, file.close)

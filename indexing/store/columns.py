@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from ...datasets.conditions import unknown_column
 from ...datasets.errors import InputError
+from ...datasets.files import refuse_unless_damaged
 from ...datasets.names import IN_CONDITIONS, NAMES, TEXT_MEANINGS, meaning_in_condition
 from .duplicates import Duplicates
 from .layout import metadata_path
@@ -137,6 +138,7 @@ class Columns:
             with pq.ParquetFile(path) as file:
                 column = file.read(columns=[own])[own]
         except (OSError, pa.ArrowException) as error:
+            refuse_unless_damaged(error, path)
             raise InputError(f"{path} is damaged ({_line(error)}); {REMEDY}") from error
         return column.cast(kind).chunks
 
@@ -169,6 +171,7 @@ def _fields(path: Path, count: int) -> _Fields:
     try:
         footer = pq.read_metadata(path)
     except (OSError, pa.ArrowException) as error:
+        refuse_unless_damaged(error, path)
         raise InputError(f"{path} is damaged ({_line(error)}); {REMEDY}") from error
     if footer.num_rows != count:
         raise InputError(f"{path} holds {footer.num_rows} rows, {count} were written; {REMEDY}")

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...datasets.errors import InputError
-from ...datasets.files import replacing
+from ...datasets.files import refuse_unless_damaged, replacing
 
 NAME = "duplicates.parquet"
 COLUMNS = pa.schema(
@@ -54,6 +54,7 @@ class Duplicates:
             self.num_rows, self.num_deleted = settings["num_rows"], settings["num_deleted"]
             self.num_cut = settings["num_cut"]
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            refuse_unless_damaged(error, path)
             raise self._damaged(error) from error
 
     def __len__(self) -> int:
@@ -98,6 +99,7 @@ class Duplicates:
                 try:
                     table = self._file.read(columns=["row", "duplicate_of"])
                 except (OSError, pa.ArrowException) as error:
+                    refuse_unless_damaged(error, self._path)
                     raise self._damaged(error) from error
                 rows_M, representatives_M = (column.to_numpy() for column in table.columns)
                 self._loaded = rows_M, representatives_M, np.sort(representatives_M)

@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from ...datasets.errors import InputError
+from ...datasets.files import refuse_unless_damaged
 from .layout import vectors_path
 from .parts import REMEDY
 from .snapshot import Snapshot
@@ -83,6 +84,7 @@ class Vectors:
             # A plain array, because indexing a memmap costs more; copy-on-write, because torch needs writable memory.
             array = np.asarray(np.load(path, mmap_mode="c"))
         except (OSError, ValueError, EOFError) as error:
+            refuse_unless_damaged(error, path)
             raise InputError(f"{path} is damaged ({error}); {REMEDY}") from error
         if array.shape != (count, self.dim) or array.dtype != np.float16:
             raise InputError(

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ...datasets.errors import InputError
-from ...datasets.files import exclusive, replacing
+from ...datasets.files import exclusive, refuse_unless_damaged, replacing
 from ...datasets.names import NAMES, find_caption
 from ...datasets.types import Shard
 from ..encoders.spec import EncoderSpec
@@ -143,6 +143,7 @@ def _opened(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
+        refuse_unless_damaged(error, path)
         raise InputError(f"{path} is not an .npy file of numbers: {error}") from error
 
 

@@ -253,7 +253,7 @@ def main() -> None:
         for done in run(range(given.first, given.first + given.rounds), Path(folder), jobs, tuple(given.only)):
             codes[done.scenario, done.code] += 1
             problems += done.problem is not None
-            if done.problem or given.verbose:
+            if done.problem or given.verbose or not done.number % 25:
                 sys.stdout.write(f"{done}\n")
                 sys.stdout.flush()
     counts = ", ".join(f"{name} {code}: {count}" for (name, code), count in sorted(codes.items()))
