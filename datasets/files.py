@@ -73,6 +73,8 @@ def file_error(error: OSError, path: str | os.PathLike[str] | None, done: str) -
     """
     named = error.filename if isinstance(error.filename, str) else path
     name = os.fspath(named).removesuffix(TEMPORARY) if named is not None else "a file"
+    if path is not None and Path(name) not in Path(path).parents and Path(name).parent != Path(path).parent:
+        done = "used"  # an error about another file, which may be one that is read
     reason = error.strerror or first_line(error)
     remedy = _REMEDIES.get(error.errno or 0, _OTHERWISE)
     return FileError(f"{name} cannot be {done} ({reason}); {remedy}, then run the same command again")
