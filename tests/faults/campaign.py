@@ -104,7 +104,8 @@ class Campaign:
 
     def _judged(self, prepared: _Prepared, fault: Fault | None, job: Job, struck: str | None) -> str | None:
         code, stderr = job.wait(), job.stderr()
-        if bad := next((text for text in _FORBIDDEN if text in stderr), None):
+        own = "" if prepared.scenario.has_foreign_output else stderr
+        if bad := next((text for text in _FORBIDDEN if text in own), None):
             return f"stderr has {bad!r}"
         if code == -signal.SIGKILL and (fault is None or fault.effect == "kill"):
             pass

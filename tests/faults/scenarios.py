@@ -5,13 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import re
+import tarfile
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from galleries import SPEC, add_rows, keyed, new_gallery, unit, write_gallery
 from pictures import jpeg, write_tar
 from PIL import Image
@@ -43,6 +49,7 @@ class Scenario:
         weight: how often it is drawn; 0 for scenarios that must be asked for.
         code: its exit code.
         sources: folders that hold what the command reads but does not own.
+        has_foreign_output: whether stderr also has the messages of another program.
     """
 
     name: str
@@ -51,6 +58,7 @@ class Scenario:
     weight: float = 1.0
     code: int = 0
     sources: tuple[str, ...] = ()
+    has_foreign_output: bool = False
 
     def arguments(self, work: Path) -> list[str]:
         """The command line."""
@@ -62,8 +70,9 @@ class Scenario:
 
     def may_fail_without_sentence(self, stderr: str) -> bool:
         """Whether the command has reported failures of its input in its own words."""
-        said = ("shard left out: ", "part not completed: ", " failed: ")
-        return bool(self.sources) and any(text in stderr for text in said)
+        said = ("shard left out: ", "part not completed: ", " failed: ") if self.sources else ()
+        said += ("run the same command again to continue",) if self.has_foreign_output else ()
+        return any(text in stderr for text in said)
 
 
 def contents(work: Path) -> Mapping[str, Any]:
@@ -82,6 +91,8 @@ def _content(path: Path) -> Any:
     if path.name == "hits.png":  # the time of the search is drawn on it
         with Image.open(path) as image:
             return image.convert("RGB").size
+    if path.parent.name == "downloaded":
+        return _downloaded(path)
     if path.name not in _TIMES:
         return data
     rows = [json.loads(line) for line in (data.splitlines() if path.suffix == ".jsonl" else [data])]
@@ -90,6 +101,16 @@ def _content(path: Path) -> Any:
             row.pop(name, None)
         row.get("training", {}).pop("drift", None)
     return rows
+
+
+def _downloaded(path: Path) -> Any:
+    """What img2dataset wrote: tars have times, and rows the order in which the images arrived."""
+    if path.suffix == ".tar":
+        with tarfile.open(path) as tar:
+            return sorted((member.name, member.size) for member in tar)
+    if path.suffix == ".parquet":
+        return sorted(map(repr, pq.read_table(path).to_pylist()))
+    return path.name  # statistics
 
 
 def _model(name: str) -> Path:
@@ -144,9 +165,6 @@ def _deleted(work: Path) -> None:
 
 def _foreign(work: Path) -> None:
     """What clip-retrieval writes: one file of float16, one of float32 that must be converted."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     for name in ("img_emb", "metadata"):
         (work / "source" / name).mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -170,6 +188,36 @@ def _prompts(work: Path) -> None:
 def _asked(work: Path) -> None:
     _embedded(work)
     (work / "prompts.txt").write_text("a cat\na dog\n")
+
+
+def _table(work: Path) -> None:
+    address = _served()
+    urls = [f"{address}/{image}.jpg" for image in range(6)]
+    pq.write_table(pa.table({"URL": urls, "TEXT": [f"picture {url[-5]}" for url in urls]}), work / "laion.parquet")
+
+
+@cache
+def _served() -> str:
+    """The address of a server in this process whose pictures have numbers as names."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = jpeg(int(self.path[1:2]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+def _nothing(work: Path) -> None:
+    del work
 
 
 def _labelled(work: Path) -> None:
@@ -229,5 +277,13 @@ SCENARIOS = (
         name="search-png", prepare=_embedded, sources=("shards",),
         options=("search", *_GALLERY, "--text", "a cat", "--sheet", "{work}/hits.png"),
     ),
+    Scenario(
+        name="download", prepare=_table, has_foreign_output=True, weight=0.2,
+        options=(
+            "download", "--source", "{work}/laion.parquet", "--output", "{work}/downloaded",
+            "--images-per-shard", "3", "--image-size", "32", "--num-processes", "1",
+        ),
+    ),
+    Scenario(name="demo", prepare=_nothing, options=("demo", "--output", "{work}/demo"), weight=0),
     Scenario(name="status", prepare=_embedded, options=("status", *_GALLERY, "--verify", "--failures")),
 )  # fmt: skip
