@@ -145,7 +145,7 @@ class Watch:
         self._folder = str(folder)
         self._fault = fault
         self._num_met = 0
-        self._processes: set[int] = set()
+        self._threads: dict[int, int] = {}  # thread → its process
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._socket = socket.socket(socket.AF_UNIX)
         with contextlib.suppress(FileNotFoundError):
@@ -165,7 +165,7 @@ class Watch:
 
     def send_signal(self, signum: int) -> None:
         """Sends a signal to the process and its children."""
-        for process in list(self._processes):
+        for process in set(self._threads.values()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signum)
 
@@ -196,7 +196,8 @@ class Watch:
         """The value that the call returns instead (None: let it pass) and the error with which it fails."""
         name, kind, position = _BY_NUMBER[number]
         path = _named_file(thread, kind, arguments[position:])
-        self._processes.add(_process_of(thread))
+        if thread not in self._threads:
+            self._threads[thread] = _process_of(thread)
         if not path.startswith(self._folder):
             return None, 0
         call = _kind(name, arguments)
@@ -235,6 +236,8 @@ def _named_file(thread: int, kind: str, arguments: list[int]) -> str:
         path = os.fsdecode(os.pread(memory.fileno(), _LONGEST_PATH, address).partition(b"\0")[0])
     if path.startswith(("/dev/fd/", "/proc/self/fd/")):
         return _link(f"/proc/{thread}/fd/{path.rpartition('/')[2]}")
+    if path.startswith("/"):
+        return os.path.normpath(path)
     base = _link(f"/proc/{thread}/cwd" if folder == -100 else f"/proc/{thread}/fd/{folder}")
     return os.path.normpath(os.path.join(base, path))
 
