@@ -9,6 +9,13 @@ class InputError(ValueError):
     """The caller gave something that cannot be used. The message says what was given, what is allowed, what to do."""
 
 
+class FileError(RuntimeError):
+    """The operating system does not let us read or write a file. The message names the file, the reason and a remedy.
+
+    What the file holds is not in question: damage is an `InputError`, which says how to make the file again.
+    """
+
+
 class ShardError(RuntimeError):
     """A shard cannot be read, so none of its samples can be.
 

@@ -24,15 +24,22 @@ COMMANDS = {
 }
 # Advice, retries and progress bars of these libraries are for people who work with them directly.
 _QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-_DONE, _FAILED, _BAD_USAGE, _INTERRUPTED = 0, 1, 2, 130
+_DONE, _FAILED, _BAD_USAGE, _INTERRUPTED, _TERMINATED = 0, 1, 2, 130, 143
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a command and exits: 0 done, 1 failed, 2 bad usage, 130 interrupted."""
+    """Runs a command and exits: 0 done, 1 failed, 2 bad usage, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM)."""
     sys.exit(_main(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def _main(arguments: list[str]) -> int:
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt as error:  # while modules were imported or options read
+        return _stopped(error)
+
+
+def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return _DONE if arguments else _BAD_USAGE
@@ -66,9 +73,8 @@ def call(run: Callable[..., int], program: str, options: Sequence[str]) -> int:
         options: the command line behind that.
 
     Returns:
-        The exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted, or what `run` returned.
+        The exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted, 143 terminated, or what `run` returned.
     """
-    from ..datasets.errors import InputError
     from .options import UsageError, parse_options
 
     try:
@@ -78,20 +84,53 @@ def call(run: Callable[..., int], program: str, options: Sequence[str]) -> int:
     set_up_logging(debug)
     _end_on_sigterm()
     try:
-        return run(**values) or _DONE
-    except KeyboardInterrupt:
-        return _say("stopped; run the same command again to continue", _INTERRUPTED)
+        code = run(**values) or _DONE
+        sys.stdout.flush()  # here an error can still be told
+        return code
+    except KeyboardInterrupt as error:
+        return _stopped(error)
     except BrokenPipeError:  # whoever reads our output has closed it, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return _FAILED
     except Exception as error:  # the outermost level: every error becomes a sentence here
         if debug:
             raise
-        if isinstance(error, InputError):
-            return _say(str(error), _BAD_USAGE)
-        if isinstance(error, OSError):
-            return _say(f"{error} (--debug shows where)", _FAILED)
-        return _say(f"{type(error).__name__}: {error} (this is a bug in {_place(error)}; --debug shows more)", _FAILED)
+        return _failed(error)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a job as Ctrl-C does."""
+
+
+def _stopped(error: KeyboardInterrupt) -> int:
+    code = _TERMINATED if isinstance(error, _Terminated) else _INTERRUPTED
+    return _say("stopped; run the same command again to continue", code)
+
+
+def _failed(error: Exception) -> int:
+    """Says in one sentence why a command has failed, and returns the exit code."""
+    import errno
+
+    from ..datasets.errors import FileError, InputError
+    from ..datasets.files import file_error
+
+    if isinstance(error, InputError):
+        return _say(str(error), _BAD_USAGE)
+    if isinstance(error, OSError):
+        # What diantu writes are files with names, so a full disk without one is that of `diantu … > file`.
+        is_output = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        error = file_error(error, "standard output" if is_output else None, "written" if is_output else "used")
+        _drop_output()
+    if isinstance(error, FileError):
+        return _say(str(error), _FAILED)
+    if isinstance(error, MemoryError):
+        return _say("there is not enough memory; free some, or use smaller batches", _FAILED)
+    return _say(f"{type(error).__name__}: {error} (this is a bug in {_place(error)}; --debug shows more)", _FAILED)
+
+
+def _drop_output() -> None:
+    """Prevents that Python writes to standard output once more at its end, and fails again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _place(error: BaseException) -> str:
@@ -108,7 +147,7 @@ def _end_on_sigterm() -> None:
 
     def interrupt(signum: int, frame: object) -> None:
         del signum, frame
-        raise KeyboardInterrupt
+        raise _Terminated
 
     signal.signal(signal.SIGTERM, interrupt)
 

@@ -69,12 +69,18 @@ class Zygote:
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def start(self, *arguments: str | Path) -> Job:
-        """Runs `diantu` with some arguments; its standard output is dropped."""
+    def start(self, *arguments: str | Path, watched_by: str = "") -> Job:
+        """Runs `diantu` with some arguments; its standard output is dropped.
+
+        Args:
+            arguments: the command line.
+            watched_by: the address of a `faults.interception.Watch`, which then decides about its system calls.
+        """
         files = self._folder / str(self._num_jobs)
         self._num_jobs += 1
         files.with_suffix(".err").touch()
-        return Job(int(self._asked({"run": list(map(str, arguments)), "files": str(files)})), files)
+        request = {"run": list(map(str, arguments)), "files": str(files), "watched_by": watched_by}
+        return Job(int(self._asked(request)), files)
 
     def preload(self, *names: str) -> None:
         """Imports classes such as `transformers.CLIPModel`, so that later commands find them imported."""
@@ -140,14 +146,14 @@ def _serve() -> None:
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])  # no command ends before it is in `running`
             answer = os.fork()
             if not answer:
-                _run(request["run"], files)
+                _run(request["run"], files, request["watched_by"])
             running[answer] = files
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
 
 
-def _run(arguments: list[str], files: Path) -> None:
+def _run(arguments: list[str], files: Path, watched_by: str) -> None:
     """The forked process: becomes the command."""
     from diantu.scripts.main import main
 
@@ -157,6 +163,11 @@ def _run(arguments: list[str], files: Path) -> None:
     errors = os.open(files.with_suffix(".err"), os.O_WRONLY)
     for descriptor, target in ((nothing, 0), (nothing, 1), (errors, 2)):
         os.dup2(descriptor, target)
+    if watched_by:
+        from faults.interception import install
+
+        os.setpgid(0, 0)  # Ctrl-C and kills of a whole group must not reach the others
+        install(watched_by)
     main(arguments)
 
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from .. import files
 from ..errors import InputError
+from ..files import read_text
 from .rows import WORK, Request
 
 _STDERR = 2
@@ -135,12 +136,13 @@ def read_stats(root: Path) -> list[dict[str, Any]]:
     stats = []
     for path in sorted(root.glob("*_stats.json")):
         try:
-            shard = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:  # it was stopped during the write; without the file the shard is downloaded again
+            shard = json.loads(read_text(path))
+            # A sample that it could not write counts as a success there, but has no row.
+            num_rows = pq.read_metadata(str(path).replace("_stats.json", ".parquet")).num_rows
+        except (ValueError, FileNotFoundError):
+            # It was stopped during the write, or the disk was full; without the file the shard is downloaded again.
             path.unlink()
             continue
-        # A sample that it could not write counts as a success there, but has no row.
-        num_rows = pq.read_metadata(str(path).replace("_stats.json", ".parquet")).num_rows
         stats.append({**shard, "lost": shard["count"] - num_rows})
     return stats
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from ..conditions import columns_of, identifier, locked_duckdb, not_understood
 from ..errors import InputError, first_line
-from ..files import replacing, write_json
+from ..files import read_text, replacing, write_json
 from ..names import IN_CONDITIONS, NAMES, TEXT_MEANINGS, Meaning, find_column, free_name
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def choose_rows(tables: Sequence[Path], request: Request, output: Path) -> int:
     states = {str(table): [table.stat().st_size, table.stat().st_mtime_ns] for table in tables}
     wanted = {**asdict(request), "tables": states}
     if path.exists():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
+        earlier = json.loads(read_text(path))
         _refuse_other(earlier, wanted, output)
         return earlier["num_rows"]
     # img2dataset identifies shards by their numbers only, and treats every .json as one of its own files.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets import InputError, checksums
-from ...datasets.files import TEMPORARY, remove_temporary, sha256
+from ...datasets.files import TEMPORARY, refuse_unless_damaged, remove_temporary, sha256
 from ..requests import GenerationRequest
 from .planned import Planned
 
@@ -57,6 +57,7 @@ def open_plan(
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
+        refuse_unless_damaged(error, root / RUN)
         raise InputError(f"the run in {root} is damaged ({error}); give another folder") from error
     _refuse_other(root, theirs, _plain([request.to_json() for request in requests]))
     _refuse_other_config(root, noted["config"], _plain(config))

@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ...datasets import InputError, checksums
-from ...datasets.files import sha256_of_file, sync_folder
+from ...datasets.files import read_bytes, sha256_of_file, sync_folder, writing
 
 log = logging.getLogger(__name__)
 
@@ -63,23 +63,25 @@ class Journal:
 
     def append(self, row: Row) -> None:
         """Adds a row; it is on disk when this returns."""
-        if self._file is None:
-            is_new = not self._path.exists()
-            self._file = self._path.open("ab")
-            if is_new:
-                sync_folder(self._root)
         line = _line(row)
-        self._file.write(line)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with writing(self._path):
+            if self._file is None:
+                is_new = not self._path.exists()
+                self._file = self._path.open("ab")
+                if is_new:
+                    sync_folder(self._root)
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
         self._lines[row["name"]] = line
         self.rows[row["name"]] = _row(line)  # as it is read back later
 
     def close(self) -> None:
         """Closes the file; the next row opens it again."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with writing(self._path):  # it tries again to write what a full disk has refused
+                file.close()
 
     def is_intact(self, row: Row) -> bool:
         """Returns whether the picture of a row with the status `done` exists and is unchanged."""
@@ -123,11 +125,9 @@ def _read(path: Path) -> tuple[list[tuple[Row, bytes]], int]:
     """The rows with their lines, and the number of other lines."""
     found, num_torn = [], 0
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except FileNotFoundError:
         return [], 0
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); restore it from a copy") from error
     *lines, rest = data.split(b"\n")
     for line in [*lines, *([rest] if rest else [])]:
         try:

@@ -14,9 +14,10 @@ from urllib.parse import quote
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ...datasets.checksums import recording, write_checked
+from ...datasets.checksums import write_checked
 from ...search.sheets.fonts import ADVICE, choose, fitted
 from ...search.sheets.html import THUMBNAIL, inline, link, page
+from ...search.sheets.sheet import png_bytes
 from ..references.reference import Reference
 from .results import GenerationResult, Results
 
@@ -82,8 +83,7 @@ def write_pages(root: Path, results: Results) -> None:
     body = f"<h1>{escape(title)}</h1>\n<dl class=run>{_facts(results)}</dl>\n<div class=cards>\n{shown}\n</div>"
     write_checked(root, "index.html", page(title, body, style=_MORE_STYLE).encode())
     sheet = _draw_sheet(results, [[small[r.identity] for r in result.references] for result in results], made)
-    with recording(root, "sheet.png") as temporary:
-        sheet.save(temporary, "PNG")
+    write_checked(root, "sheet.png", png_bytes(sheet))
 
 
 def _poster(result: GenerationResult, folder: Path) -> str:

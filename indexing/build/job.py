@@ -16,22 +16,23 @@ from tqdm import tqdm
 
 from ...datasets.checksums import settle
 from ...datasets.errors import InputError
-from ...datasets.files import exclusive, replacing
+from ...datasets.files import exclusive
 from ..encoders.spec import ImageEncoder
 from ..index.calibration import calibrate
 from ..index.candidates import Candidates
 from ..index.effort import TunedBreadth
 from ..index.opened import GalleryIndex
 from ..index.report import IndexReport, IndexRequest, IndexSpec, Sampled, Training, index_folder
-from ..index.stored import StoredIndex, described
+from ..index.stored import StoredIndex
 from ..measure.oracle import Oracle, ask_oracle, measure
 from ..measure.queries import Queries, num_queries, sample_queries, sample_rows
-from ..store.layout import JOB_LOCK, remove_temporary_files
+from ..store.layout import JOB_LOCK
 from ..store.records import check_parts
 from ..store.snapshot import Snapshot
 from ..store.vectors import Vectors
 from .plan import Plan, code_bytes
 from .request import Intent, has_its_index, intend, read_previous
+from .save import finish_saving, save_index
 from .train import residual, trained
 from .tune import TARGETS, tune
 
@@ -77,8 +78,9 @@ def build_index(
         InputError: if there is no gallery, a job is writing to it, or nothing fits the request.
     """
     with exclusive(root, JOB_LOCK):
-        settle(root)
         snapshot = Snapshot.read(root)
+        finish_saving(root, index_folder(snapshot))
+        settle(root)
         # Otherwise the index would be built from damaged vectors, and be right by its own checksum.
         check_parts(root, (number for number, _ in snapshot.manifest.parts), ["img_emb", "text_emb"])
         intent = _intend(snapshot, request or IndexRequest())
@@ -90,23 +92,22 @@ def build_index(
             seed=intent.request.seed or 0,
             given=intent.request.tune_queries,
         )
-        folder = index_folder(snapshot)
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_temporary_files(folder)
         built = _build(snapshot, intent, show_progress)
-        with replacing(folder / "index.faiss") as temporary:
-            faiss.write_index(built.index, str(temporary))
-            report = _report(snapshot, built, samples, intent.request, show_progress)
-            report = described(report, temporary)
-        report.save(root)
-        return report
+        return save_index(
+            root,
+            index_folder(snapshot),
+            built.index,
+            lambda: _report(snapshot, built, samples, intent.request, show_progress),
+        )
 
 
 def carry_index(root: Path, output: Path) -> bool:
     """Gives a compacted gallery what the old gallery's index has learned, without rows; `build_index` adds them.
 
+    An index that the new gallery already has stays as it is.
+
     Returns:
-        Whether there was an index.
+        Whether `build_index` must add the rows: False if the old gallery has no index, or the new one is complete.
 
     Raises:
         InputError: if a job is writing to the new gallery.
@@ -116,14 +117,23 @@ def carry_index(root: Path, output: Path) -> bool:
     if report is None or not has_its_index(snapshot, report):
         return False
     with exclusive(output, JOB_LOCK):
-        folder = index_folder(replace(snapshot, root=output))
+        target = Snapshot.read(output)
+        finish_saving(output, index_folder(target))
+        carried = read_previous(target)
+        if carried is not None and has_its_index(target, carried):
+            return carried.num_rows < target.num_rows or not carried.delivers
         index = StoredIndex.open(index_folder(snapshot)).load(report)
         index.reset()
-        with replacing(folder / "index.faiss") as temporary:
-            faiss.write_index(index, str(temporary))
-            carried = described(replace(report, num_rows=0, delivers={}), temporary)
-        carried.save(output)
+        empty = replace(report, num_rows=0, delivers={})
+        save_index(output, index_folder(target), index, lambda: empty)
     return True
+
+
+def has_index(root: Path) -> bool:
+    """Whether a gallery has an index that belongs to its report."""
+    snapshot = Snapshot.read(root)
+    report = read_previous(snapshot)
+    return report is not None and has_its_index(snapshot, report)
 
 
 def _intend(snapshot: Snapshot, request: IndexRequest) -> Intent:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...datasets.checksums import listed, read_checked, write_checked_json
+from ...datasets.checksums import listed, read_checked
 from ...datasets.errors import InputError
 from ..store.snapshot import Snapshot
 from .calibration import Calibration
@@ -255,10 +255,6 @@ class IndexReport:
             sha256=values.get("sha256"),
             head_sha256=values.get("head_sha256"),
         )
-
-    def save(self, root: Path) -> None:
-        """Writes `index.json` of a gallery's index, and its checksum."""
-        write_checked_json(root, f"{index_name(self.space)}/{NAME}", self.to_json())
 
 
 def index_name(space: str) -> str:

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from ...datasets.checksums import Checksum
 from ...datasets.errors import InputError
+from ...datasets.files import refuse_unless_damaged
 from .report import REMEDY, IndexReport
 
 # FAISS begins every index of vectors with four letters for its class, the dimension and the number of rows.
@@ -53,6 +54,7 @@ class StoredIndex:
             file = path.open("rb")
             _, _, num_rows = _HEADER.unpack(file.read(_HEADER.size))
         except (OSError, struct.error) as error:
+            refuse_unless_damaged(error, path)
             raise _damaged(path) from error
         head = Checksum.of_open(file, HEAD)
         stored = cls(path, num_rows, os.fstat(file.fileno()).st_size, head.sha256, file)

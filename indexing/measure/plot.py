@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ...datasets.errors import InputError
+from ...datasets.files import write_atomic
 
 _COLOURS = {"text": "#c2410c", "image": "#1d4ed8"}
 _ENDINGS = (".png", ".svg", ".pdf")
@@ -61,5 +63,7 @@ def plot_curve(report: Mapping[str, Any], path: Path) -> Path:
     axes.margins(x=0.15)
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend(loc="lower right")
-    figure.savefig(path, dpi=150)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=150, format=path.suffix[1:].lower())
+    write_atomic(path, buffer.getvalue())
     return path

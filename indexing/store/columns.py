@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ...datasets.conditions import unknown_column
 from ...datasets.errors import InputError
+from ...datasets.files import refuse_unless_damaged
 from ...datasets.names import IN_CONDITIONS, NAMES, TEXT_MEANINGS, meaning_in_condition
 from .duplicates import Duplicates
 from .layout import metadata_path
@@ -149,6 +150,7 @@ class Columns:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 column = file.read(columns=[field.name])[field.name]
         except (OSError, pa.ArrowException) as error:
+            refuse_unless_damaged(error, path)
             raise InputError(f"{path} is damaged ({_line(error)}); {REMEDY}") from error
         return (as_texts(column) if kind == pa.string() else column.cast(kind)).chunks
 
@@ -182,6 +184,7 @@ def _fields(root: Path, number: int, count: int) -> _Fields:
     try:
         footer = pq.read_metadata(path)
     except (OSError, pa.ArrowException) as error:
+        refuse_unless_damaged(error, path)
         raise InputError(f"{path} is damaged ({_line(error)}); {REMEDY}") from error
     if footer.num_rows != count:
         raise InputError(f"{path} holds {footer.num_rows} rows, {count} were written; {REMEDY}")

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from ...datasets.checksums import SMALL, DamagedError, open_checked, recording
 from ...datasets.errors import InputError
+from ...datasets.files import refuse_unless_damaged
 from .layout import DUPLICATES as NAME
 
 COLUMNS = pa.schema(
@@ -58,6 +59,7 @@ class Duplicates:
         except FileNotFoundError:
             raise
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            refuse_unless_damaged(error, self._path)
             raise self._damaged(error) from error
 
     def __len__(self) -> int:
@@ -104,6 +106,7 @@ class Duplicates:
                     rows_M, representatives_M = (column.to_numpy() for column in table.columns)
                     self._check(rows_M, representatives_M)
                 except (OSError, pa.ArrowException, TypeError, ValueError) as error:
+                    refuse_unless_damaged(error, self._path)
                     raise self._damaged(error) from error
                 self._loaded = rows_M, representatives_M, np.sort(representatives_M)
             return self._loaded

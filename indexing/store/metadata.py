@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...datasets.errors import InputError
+from ...datasets.files import refuse_unless_damaged
 from .duplicates import Duplicates
 from .layout import metadata_path
 from .records import REMEDY, check_file
@@ -79,6 +80,7 @@ class Metadata:
             with pq.ParquetFile(path, memory_map=True, metadata=footer.parsed, page_checksum_verification=True) as file:
                 table = file.read_row_groups(groups.tolist(), columns=names, use_threads=False)
         except (OSError, pa.ArrowException) as error:
+            refuse_unless_damaged(error, path)
             raise _damaged(path, error) from error
         # A slice is a view, which costs less than copying rows.
         return pa.concat_tables([table.slice(place, 1) for place in places_N.tolist()])
@@ -115,6 +117,7 @@ class _Footer:
         try:
             self.parsed = pq.read_metadata(path, memory_map=True)
         except (OSError, pa.ArrowException) as error:
+            refuse_unless_damaged(error, path)
             raise _damaged(path, error) from error
         self.names = self.parsed.schema.to_arrow_schema().names
         groups = range(self.parsed.num_row_groups)

@@ -10,13 +10,14 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from ...datasets.checksums import LEFT_BEHIND, write_checked, write_checked_json
 from ...datasets.errors import InputError
-from ...datasets.files import TEMPORARY, exclusive, replacing, sha256, sync_folder
+from ...datasets.files import TEMPORARY, exclusive, read_text, replacing, sha256, sync_folder, writing
 from ..store.layout import DELETION_LOCK, JOB_LOCK, LEDGER, ORIGIN, record_path, remove_temporary_files, space_root
 from ..store.ledger import read_ledger
 from ..store.manifest import Manifest, read_manifest
@@ -52,11 +53,11 @@ def compact(root: Path, output: Path, *, show_progress: bool = False) -> Compact
 
     The ledger is copied, so embedding the same shards into the new gallery adds nothing. The index is not copied. A
     compaction that is killed has no `gallery.json`; started again, it ends with the same bytes as one that was not
-    killed.
+    killed. A compaction that is complete is not repeated: started again, it changes nothing.
 
     Args:
         root: the gallery's folder, which does not change.
-        output: a new folder, or one that an unfinished compaction of the same gallery has left.
+        output: a new folder, or one that an earlier compaction of the same rows has made or begun.
         show_progress: a progress bar on stderr.
 
     Raises:
@@ -73,23 +74,16 @@ def compact(root: Path, output: Path, *, show_progress: bool = False) -> Compact
         exclusive(output, JOB_LOCK),
     ):
         snapshot = Snapshot.read(root, with_committed=True)
-        manifest, ledger = snapshot.manifest, read_ledger(root)
-        _claim(output, snapshot)
-        remove_temporary_files(output)
+        manifest = snapshot.manifest
         kept = _kept_rows(snapshot)
         numbers = _part_numbers(root, manifest)
-        spaces = [spec.slug for spec in manifest.encoders[1:]]
-        for number in tqdm(numbers, unit=" parts", disable=not show_progress, dynamic_ncols=True):
-            for space in spaces:
-                _compact_part(space_root(root, space), space_root(output, space), number, kept.get(number))
-            _compact_part(root, output, number, kept.get(number))
-        if ledger:
-            write_checked(output, LEDGER, ledger)
-        for folder, _, _ in os.walk(output):  # the links, too, must be on disk before gallery.json is
-            sync_folder(Path(folder))
         counts = ((number, len(kept[number]) if number in kept else count) for number, count in manifest.parts)
         compacted = replace(manifest, parts=tuple(counts), has_checksums=True)
-        compacted.save(output)
+        if not _is_complete(output, snapshot, compacted):
+            _claim(output, snapshot)
+            remove_temporary_files(output)
+            _transfer(root, output, manifest, numbers, kept, show_progress)
+            compacted.save(output)
     return Compacted(
         num_rows=compacted.num_rows,
         num_dropped=manifest.num_rows - compacted.num_rows,
@@ -105,19 +99,40 @@ def renumbering(snapshot: Snapshot) -> np.ndarray:
     return np.where(is_kept_N, np.cumsum(is_kept_N) - 1, -1)
 
 
+def _origin(snapshot: Snapshot) -> dict[str, Any]:
+    """What a compaction is made from: the gallery and its deletions."""
+    return {
+        "source": str(snapshot.root.resolve()),
+        "num_deleted": len(snapshot.deleted),
+        "deleted_sha256": sha256(snapshot.deleted.tobytes()),
+    }
+
+
+def _read_origin(output: Path) -> dict[str, Any] | None:
+    """What a folder was compacted from; None if no compaction has begun in it."""
+    path = output / ORIGIN
+    try:
+        return json.loads(read_text(path))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}); remove that folder, or give a new one") from error
+
+
+def _is_complete(output: Path, snapshot: Snapshot, compacted: Manifest) -> bool:
+    """Whether an earlier run has transferred all parts; only the index may then be lacking."""
+    if not (output / "gallery.json").exists():
+        return False
+    if _read_origin(output) == _origin(snapshot) and read_manifest(output) == compacted:
+        return True
+    raise InputError(f"{output} is a finished gallery; give a new folder")
+
+
 def _claim(output: Path, snapshot: Snapshot) -> None:
     """Notes in a new folder what is compacted into it; continues only with the same gallery and deletions."""
     root, deleted_N = snapshot.root, snapshot.deleted
-    if (output / "gallery.json").exists():
-        raise InputError(f"{output} is a finished gallery; give a new folder")
-    origin = {
-        "source": str(root.resolve()),
-        "num_deleted": len(deleted_N),
-        "deleted_sha256": sha256(deleted_N.tobytes()),
-    }
-    path = output / ORIGIN
-    if path.exists():
-        begun = json.loads(path.read_text(encoding="utf-8"))
+    origin, begun = _origin(snapshot), _read_origin(output)
+    if begun is not None:
         if begun != origin:
             raise InputError(
                 f"{output} holds an unfinished compaction of {begun['source']} with {begun['num_deleted']} deleted "
@@ -127,6 +142,22 @@ def _claim(output: Path, snapshot: Snapshot) -> None:
         raise InputError(f"{output} is neither empty nor an unfinished compaction; give a new folder")
     else:
         write_checked_json(output, ORIGIN, origin)
+
+
+def _transfer(
+    root: Path, output: Path, manifest: Manifest, numbers: list[int], kept: dict[int, np.ndarray], show_progress: bool
+) -> None:
+    """Brings everything but `gallery.json` to the new folder, and flushes it to disk."""
+    spaces = [spec.slug for spec in manifest.encoders[1:]]
+    for number in tqdm(numbers, unit=" parts", disable=not show_progress, dynamic_ncols=True):
+        for space in spaces:
+            _compact_part(space_root(root, space), space_root(output, space), number, kept.get(number))
+        _compact_part(root, output, number, kept.get(number))
+    if ledger := read_ledger(root):
+        write_checked(output, LEDGER, ledger)
+    for folder, _, _ in os.walk(output):  # the links, too, must be on disk before gallery.json is
+        with writing(Path(folder)):
+            sync_folder(Path(folder))
 
 
 def _part_numbers(root: Path, manifest: Manifest) -> list[int]:
@@ -184,8 +215,9 @@ def _link(path: Path, target: Path) -> None:
     """Links a file, or copies it where that is impossible. Files of parts are never changed in place."""
     if not path.exists():
         raise InputError(f"{path} is missing; {REMEDY}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
     try:
         os.link(path, target, follow_symlinks=False)  # imported vectors may be symbolic links, which stay links
     except OSError:  # another file system, or one without links

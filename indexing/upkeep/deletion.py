@@ -5,6 +5,7 @@ A deletion has its own lock, so that it does not wait for a job that runs for da
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...datasets.checksums import recording, settle
+from ...datasets.checksums import settle, write_checked
 from ...datasets.errors import InputError
 from ...datasets.files import exclusive
 from ..store.columns import Columns
@@ -77,14 +78,20 @@ def delete(
         after_N = np.union1d(before_N, rows_N)
         num_deleted = len(after_N) - len(before_N)
         if num_deleted and not dry_run:
-            with recording(root, DELETED) as temporary, temporary.open("wb") as file:
-                np.save(file, after_N, allow_pickle=False)
+            write_checked(root, DELETED, _npy_bytes(after_N))
     return Deleted(
         num_deleted=num_deleted,
         num_already=len(rows_N) - num_deleted,
         num_rows=snapshot.num_rows - int(np.searchsorted(after_N, snapshot.num_rows)),
         unknown_keys=unknown,
     )
+
+
+def _npy_bytes(array: np.ndarray) -> bytes:
+    """An array as the content of a `.npy` file. numpy's own writing reports a full disk without saying so."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def _rows_with_keys(snapshot: Snapshot, keys: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:

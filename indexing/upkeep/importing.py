@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ...datasets.errors import InputError, Reason, first_line
-from ...datasets.files import exclusive, replacing
+from ...datasets.files import exclusive, refuse_unless_damaged, replacing
 from ...datasets.names import NAMES, find_caption, further_columns
 from ...datasets.types import Failure, Shard
 from ...datasets.values import as_text, holds_bytes, plain, plain_column
@@ -182,6 +182,7 @@ def _opened(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:
+        refuse_unless_damaged(error, path)
         raise InputError(f"{path} is not an .npy file of numbers: {first_line(error)}") from error
     # bfloat16, which numpy does not know, is loaded as bytes.
     if array.dtype.kind not in "fiu":

@@ -19,7 +19,7 @@ def run(gallery: str, output: str, encoder: str | None = None, device: str = "au
         encoder: the gallery's encoder, if its weights have moved since the gallery was made.
         device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
     """
-    from ...indexing.build.job import build_index, carry_index
+    from ...indexing.build.job import build_index, carry_index, has_index
     from ...indexing.upkeep.compaction import compact
 
     source, target = Path(gallery), Path(output)
@@ -36,6 +36,8 @@ def run(gallery: str, output: str, encoder: str | None = None, device: str = "au
     if carry_index(source, target):
         loaded = load_gallery_encoder(target, encoder, device)
         log_index(build_index(target, loaded, show_progress=True))
+    elif has_index(target):
+        log.info("the new gallery's index is complete")
     else:
         log.info("next: diantu index --gallery %s", output)
     return 0

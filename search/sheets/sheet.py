@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -10,6 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from ...datasets import InputError
+from ...datasets.files import write_atomic
 from .fonts import ADVICE, choose, fitted
 from .html import STYLE, THUMBNAIL, inline, link, page
 from .section import SheetSection, Tile
@@ -35,16 +37,23 @@ def write_sheet(sections: Sequence[SheetSection], path: Path, *, title: str | No
 
     Raises:
         InputError: if `path` ends in neither .html nor .png.
+        FileError: if the file cannot be written; it is then absent, or what it was before.
     """
     extension = path.suffix.lower()
     if extension not in (".html", ".png"):
         raise InputError(f"a sheet cannot be written as {path.name!r}; give a name that ends in .html or .png")
-    path.parent.mkdir(parents=True, exist_ok=True)
     if extension == ".html":
-        path.write_text(_page(sections, title, further), encoding="utf-8")
+        write_atomic(path, _page(sections, title, further).encode())
     else:
-        _draw_sheet(sections).save(path)
+        write_atomic(path, png_bytes(_draw_sheet(sections)))
     return path
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """Returns an image as the content of a PNG file. Pillow reports a full disk without saying so."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def fragment(section: SheetSection) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.queues import Queue, SimpleQueue
 from pathlib import Path
 
-from ....datasets.errors import InputError
+from ....datasets.errors import FileError, InputError
 from ...encoders import TextEncoder, load_encoder
 from ...encoders.spec import EncoderSpec, Precision
 from ...store.ledger import ShardJob
@@ -173,7 +173,7 @@ def _work(
             for event in run_jobs(iter(channels.jobs.get, None), gallery, encoders, settings):
                 channels.events.put(event)
             channels.events.put(_RoundOver())
-    except (InputError, OSError) as error:
+    except (InputError, FileError, OSError) as error:
         channels.events.put(_Failed(error=error))
     except Exception as error:  # raised again in the parent; an error of another type may fail to unpickle there
         channels.events.put(_Failed(error=RuntimeError(f"{type(error).__name__}: {error}")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from indexes import FACTORY, clustered, exact, faiss_index, opened, share
 from zygote import Zygote, wait_until
 
 from diantu.datasets import InputError
+from diantu.datasets.errors import FileError
 from diantu.indexing.build.job import build_index, plan_index
 from diantu.indexing.build.request import IndexRequest
 from diantu.indexing.index.report import read_report
@@ -54,6 +56,34 @@ def test_an_index_that_does_not_fit_its_report_does_not_count(gallery: Path, cap
     report = build_index(gallery, None)  # the file is not the one of the report, so it is not reused
     assert (report.num_rows, report.spec.factory) == (6000, FACTORY)
     assert faiss_index(gallery).nlist == 64
+
+
+def test_new_rows_are_folded_in_after_a_kill_between_the_two_renames(
+    gallery: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = gallery / "index" / "hf_x"
+    add_rows(gallery, clustered(9, 40))
+    old = (folder / "index.json").read_bytes()
+    whole = build_index(gallery, None)
+    (folder / "index.json").replace(folder / "index.json.tmp")
+    (folder / "index.json").write_bytes(old)
+    report = build_index(gallery, None)
+    assert (report.num_rows, report.training) == (whole.num_rows, whole.training)
+    assert "0 new rows are folded in" in report.reason
+    assert "from scratch" not in caplog.text
+
+
+def test_an_index_that_cannot_be_written_leaves_the_old_one(gallery: Path) -> None:
+    folder = gallery / "index" / "hf_x"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
+    try:
+        with pytest.raises(FileError, match=r"index\.faiss cannot be written \(File too large\); "):
+            build_index(gallery, None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_truncated_index_does_not_count(gallery: Path, caplog: pytest.LogCaptureFixture) -> None:

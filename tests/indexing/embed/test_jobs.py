@@ -96,7 +96,7 @@ def test_no_process_is_left_running(
     assert job.poll() is None, job.stderr()
     children = descendants(job.pid)
     job.send_signal(signum)
-    assert job.wait() == (130 if signum == signal.SIGTERM else -signal.SIGKILL)
+    assert job.wait() == (143 if signum == signal.SIGTERM else -signal.SIGKILL)
     if signum == signal.SIGTERM:
         assert job.stderr().splitlines()[-1] == "diantu: stopped; run the same command again to continue"
     assert len(children) >= 4

@@ -176,9 +176,14 @@ def test_an_unfinished_compaction_is_not_mixed_with_another(tmp_path: Path) -> N
 
 def test_only_a_new_folder_is_an_output(tmp_path: Path) -> None:
     root = write_gallery(tmp_path / "g", keyed(3))
-    compact(root, tmp_path / "new")
-    with pytest.raises(InputError, match="new is a finished gallery; give a new folder"):
-        compact(root, tmp_path / "new")
+    done = compact(root, tmp_path / "new")
+    whole = copied(tmp_path / "new", tmp_path / "whole")
+    assert compact(root, tmp_path / "new") == done  # as after a kill between the parts and the index
+    assert same_tree(copied(tmp_path / "new", tmp_path / "again"), whole)
+    delete(root, keys=["0-1"])
+    for other in (root, write_gallery(tmp_path / "other", keyed(3))):
+        with pytest.raises(InputError, match="new is a finished gallery; give a new folder"):
+            compact(other, tmp_path / "new")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tmp").write_text("important")
     with pytest.raises(InputError, match="mine is neither empty nor an unfinished compaction"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,11 @@ import pytest
 from command_line import CommandLine
 from galleries import keyed, write_gallery
 
+from diantu.indexing.build.job import build_index, carry_index
+from diantu.indexing.index.report import IndexRequest
 from diantu.indexing.store.tombstones import read_deleted
+from diantu.indexing.upkeep.compaction import compact
+from diantu.indexing.upkeep.deletion import delete
 
 
 def test_delete_and_compact(tmp_path: Path, diantu: CommandLine) -> None:
@@ -44,8 +49,34 @@ def test_delete_and_compact(tmp_path: Path, diantu: CommandLine) -> None:
     status = json.loads(diantu("status", "--gallery", tmp_path / "new", "--json", "--verify").stdout)
     assert (status["rows"], status["deleted"], status["shards_done"], status["problems"]) == (6, 0, 3, [])
     again = diantu("compact", "--gallery", gallery, "--output", tmp_path / "new")
+    assert (again.returncode, again.stderr.splitlines()[-2:]) == (0, done.stderr.splitlines()[-2:])
+    diantu("delete", "--gallery", gallery, "--keys", "2-0")
+    again = diantu("compact", "--gallery", gallery, "--output", tmp_path / "new")
     assert again.returncode == 2
     assert again.stderr.endswith("new is a finished gallery; give a new folder\n")
+
+
+def test_a_compaction_that_stopped_before_its_index_goes_on(tmp_path: Path, diantu: CommandLine) -> None:
+    gallery = write_gallery(tmp_path / "g", keyed(60, 60))
+    build_index(gallery, None, request=IndexRequest(factory="IVF4,Flat"))
+    delete(gallery, where="number % 7 = 3")
+    arguments = ("compact", "--gallery", gallery, "--output", tmp_path / "new")
+    assert diantu(*arguments).returncode == 0
+    index = tmp_path / "new/index/hf_x"
+    whole = (index / "index.faiss").read_bytes()
+    carried = tmp_path / "carried"
+    compact(gallery, carried)
+    assert carry_index(gallery, carried)
+    for left in (None, carried / "index/hf_x"):  # nothing of the index, and what it has learned without the rows
+        shutil.rmtree(index)
+        if left is not None:
+            shutil.copytree(left, index)
+        assert diantu(*arguments).returncode == 0
+        assert (index / "index.faiss").read_bytes() == whole
+    report = (index / "index.json").read_bytes()
+    again = diantu(*arguments)
+    assert again.stderr.splitlines()[-1] == "the new gallery's index is complete"
+    assert (index / "index.json").read_bytes() == report
 
 
 @pytest.mark.parametrize(

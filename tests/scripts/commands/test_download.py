@@ -244,7 +244,7 @@ def test_a_download_that_is_ended_goes_on(web: Web, tmp_path: Path, diantu: Comm
     assert "another download is writing to" in other.stderr
     running.send_signal(signal.SIGTERM)
     _, errors = running.communicate(timeout=PATIENCE_SECONDS)
-    assert running.returncode == 130
+    assert running.returncode == 143
     assert errors.splitlines()[-1] == "diantu: stopped; run the same command again to continue"
 
     web.asked.clear()

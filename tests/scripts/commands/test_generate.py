@@ -88,7 +88,7 @@ def test_a_run_that_is_asked_to_end_says_how_to_go_on(tmp_path: Path, jobs: Zygo
     job = jobs.start("generate", "--prompts", tmp_path / "a.jsonl", *options)
     wait_for_rows(job, root, 2)
     job.send_signal(signal.SIGTERM)
-    assert job.wait() == 130
+    assert job.wait() == 143
     assert "run the same command again to continue" in job.stderr()
     assert num_rows(root) == len(pictures_of(root)) < 60
     assert not list(root.rglob("*.tmp"))
