@@ -11,11 +11,12 @@ from .messages import BudgetError
 
 # Seconds that a condition may take for each million rows, unless the caller says otherwise.
 WHERE_SECONDS = 5.0
+_LEAST_SECONDS = 1.0
 _MOST_SECONDS = 1_000_000.0
 
 
 class Budget:
-    """The time that is left to a condition. Reading the columns and starting a process do not count."""
+    """The time that is left to a condition. Reading the columns does not count."""
 
     def __init__(self, seconds: float = WHERE_SECONDS) -> None:
         """Gives the whole time.
@@ -36,6 +37,10 @@ class Budget:
     def renew(self) -> None:
         """Gives the whole time again, for the next million rows."""
         self.left = self.seconds
+
+    def leave_some(self) -> None:
+        """Leaves some time to the evaluation, however long it took to start a process."""
+        self.left = max(self.left, min(self.seconds, _LEAST_SECONDS))
 
     @contextmanager
     def spent(self) -> Iterator[float]:

@@ -36,13 +36,20 @@ class _Child:
         assert self._process.stdin
         assert self._process.stdout
         self._to, self._from = self._process.stdin, self._process.stdout
-        try:
-            read_message(self._from)  # it is ready
-        except BaseException as error:
-            self.end()
-            if isinstance(error, EOFError):
+        self._is_ready = False
+
+    def wait_until_ready(self) -> None:
+        """Waits for the end of its imports.
+
+        Raises:
+            OSError: if the process cannot be started.
+        """
+        if not self._is_ready:
+            try:
+                read_message(self._from)
+            except EOFError as error:
                 raise OSError(f"{sys.executable} cannot be started to evaluate a condition") from error
-            raise
+            self._is_ready = True
 
     @property
     def is_alive(self) -> bool:
@@ -105,13 +112,18 @@ class _Children:
             child = self._taken()
             is_usable = False
             try:
+                with budget.spent():
+                    child.wait_until_ready()
+                budget.leave_some()
                 yield child
                 is_usable = True
             except NoConditionError:
                 is_usable = True
                 raise
             finally:
-                self._given_back(child, is_usable)
+                if not is_usable:
+                    child.end()
+                self._keep(child if is_usable else None)
         finally:
             self._places.release()
 
@@ -125,12 +137,13 @@ class _Children:
                 return child
             child.end()
 
-    def _given_back(self, child: _Child, is_usable: bool) -> None:
+    def _keep(self, child: _Child | None) -> None:
+        """Keeps a process for the next condition; in place of one that was ended, another starts meanwhile."""
         with self._lock:
-            if is_usable and len(self._idle) < _NUM_KEPT:
-                self._idle.append(child)
-                return
-        child.end()
+            if len(self._idle) < _NUM_KEPT:
+                self._idle.append(child or _Child())
+            elif child is not None:
+                child.end()
 
     def end(self) -> None:
         """Ends the processes that wait for a condition."""

@@ -129,7 +129,8 @@ def _parsed(connection: DuckDBPyConnection, where: str) -> Any:
     except duckdb.Error as error:
         raise NoConditionError(first_line(error)) from error
     if parsed["error"]:
-        raise NoConditionError(parsed["error_message"].partition(". Use")[0])
+        message = parsed["error_message"].partition(". Use")[0]
+        raise NoConditionError("it is more than one statement" if message.startswith("Only SELECT") else message)
     if len(parsed["statements"]) != 1:
         raise NoConditionError("it is more than one statement")
     (statement,) = parsed["statements"]
@@ -171,6 +172,8 @@ def _is_cheap(tree: Any) -> bool:
         if kind not in _CHEAP or number == _MAX_CHEAP_PARTS:
             return False
         if kind == "OPERATOR" and node["type"] not in _CHEAP_OPERATORS:
+            return False
+        if kind == "COLUMN_REF" and len(node["column_names"]) > 1:
             return False
         if kind == "CAST" and _type_name(node) not in _CHEAP_TYPES:
             return False
