@@ -29,7 +29,7 @@ class Budget:
         """
         if not 0 < seconds <= _MOST_SECONDS:
             raise InputError(
-                f"the where timeout is {seconds}; give seconds, more than 0, for example {WHERE_SECONDS:g}"
+                f"the where timeout is {seconds:g}; give seconds, more than 0, for example {WHERE_SECONDS:g}"
             )
         self.seconds = seconds
         self.left = seconds

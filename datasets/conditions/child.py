@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 # DuckDB's own limit, below that of the process, so that it can say what happened.
-_MEMORY = "500MB"
+_MEMORY = "700MB"
 # Private memory of the process, which Linux limits. With the libraries that it maps, it stays below 1 GB.
 _PROCESS_BYTES = 850_000_000
 _LENGTHS = struct.Struct(">II")

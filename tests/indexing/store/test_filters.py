@@ -228,6 +228,17 @@ def test_unknown_columns_are_answered_with_the_nearest(tmp_path: Path) -> None:
         matching_rows(snapshot_of(tmp_path, manifest), ["zzz < 1"])
 
 
+def test_the_time_for_a_condition_is_limited(tmp_path: Path) -> None:
+    manifest = write_metadata(tmp_path, [[{"key": "a" * 300, "caption": "a" * 290 + str(row)} for row in range(1_000)]])
+    filters = Filters(Columns(snapshot_of(tmp_path, manifest)))
+    slow = " + ".join(["levenshtein(key, caption)"] * 60) + " > 0"
+    with pytest.raises(InputError, match=r"takes longer than 0.1 s, its budget .* --where-timeout"):
+        filters.rows(slow, where_timeout=0.1)
+    assert filters.rows("caption = key || '0' OR caption LIKE '%a7'", where_timeout=60).count == 1
+    with pytest.raises(InputError, match="the where timeout is 0; give seconds, more than 0"):
+        matching_rows(snapshot_of(tmp_path, manifest), ["true"], where_timeout=0)
+
+
 def test_damaged_metadata_is_named_with_its_remedy(tmp_path: Path) -> None:
     manifest = write_metadata(tmp_path, [[{"key": f"{part}-{row}"} for row in range(50)] for part in range(2)])
     path = metadata_path(tmp_path, 1)
