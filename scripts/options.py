@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 from collections.abc import Callable, Sequence
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "one text", "NoneType": ""}
 # How a switch is written: `--json` on the command line, `json: true` in a configuration file.
 _SWITCH: dict[str, Any] = {"type": bool, "nargs": "?", "const": True}
+_TEXTS = (str, str | None)
+_NO_TEXT = "YAML reads the value as"
+_QUOTED = re.compile(r"\A[-+.\d]|[\x85\u2028\u2029]")
 
 
 class UsageError(Exception):
@@ -23,7 +27,8 @@ class UsageError(Exception):
 def parse_options(run: Callable[..., int], program: str, options: Sequence[str]) -> tuple[dict[str, Any], bool]:
     """Reads the options of a function from a command line.
 
-    A parameter may end in an underscore where its name would hide another one: `json_` is the option `--json`.
+    A parameter may end in an underscore where its name would hide another one: `json_` is the option `--json`. Options
+    of type `str`, `str | None` and `list[str]` keep the text that was given, which is never read as YAML.
 
     Args:
         run: the function; its docstring describes every parameter.
@@ -56,6 +61,8 @@ def _sentence(message: str) -> str:
     if not match:
         return message
     option, complaint = _option(match[1]), match[2]
+    if complaint.startswith(_NO_TEXT):
+        return f"{option} in the configuration file: {complaint}"
     kinds = [_KINDS.get(name, name) for name in re.findall(r"Expected an? <class '(\w+)'>", complaint)]
     given = re.search(r"(?:Got|Given) value: (.*)", complaint)
     return f"{option} is {given[1]}; give {' or '.join(filter(None, kinds))}" if given else f"{option}: {complaint}"
@@ -63,8 +70,9 @@ def _sentence(message: str) -> str:
 
 def _parser(run: Callable[..., int], program: str) -> ArgumentParser:
     from docstring_parser import parse
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentParser, set_dumper
 
+    set_dumper("yaml", _dumped)
     docstring = parse(run.__doc__ or "")
     described = {
         parameter.arg_name: " ".join((parameter.description or "").split()).rstrip(".")
@@ -78,29 +86,84 @@ def _parser(run: Callable[..., int], program: str) -> ArgumentParser:
     )
     parser.add_argument("--debug", **_SWITCH, default=False, help="show tracebacks and debug messages")
     for name, parameter in inspect.signature(run).parameters.items():
-        kind = hints[name]
-        how = _SWITCH if kind is bool else {"type": str, "nargs": "+"} if kind == list[str] else {"type": kind}
         required = parameter.default is parameter.empty
         default = {"required": True} if required else {"default": parameter.default}
-        parser.add_argument(_option(name), **how, **default, help=described[name])
+        parser.add_argument(_option(name), **_how(hints[name]), **default, help=described[name])
     return parser
 
 
+def _how(kind: Any) -> dict[str, Any]:
+    """How jsonargparse reads an option of a type.
+
+    It reads values of type hints as YAML, where `#sunset` is empty and `null` is nothing. A function takes the text.
+    """
+    if kind is bool:
+        return _SWITCH
+    if kind == list[str]:
+        return {"type": _text, "nargs": "+", "action": _Gathered}
+    return {"type": _text if kind in _TEXTS else kind}
+
+
+def _text(value: object) -> str | None:
+    """A text as it was given on the command line, or as YAML reads it in a configuration file."""
+    if value is None or isinstance(value, str):
+        return value
+    raise ValueError(f"{_NO_TEXT} {value!r}, not as a text; put the text in quotes")
+
+
+def _dumped(values: dict[str, Any]) -> str:
+    """Options as YAML for `--print_config`, from which `--config` reads the same values."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Quotes texts that PyYAML writes plainly but jsonargparse reads as numbers (`1e3`), or not at all."""
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if _QUOTED.search(value) else None)
+
+    Dumper.add_representer(str, text)
+    return yaml.dump(values, Dumper=Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+
+
+class _Gathered(argparse.Action):
+    """`--texts a --texts b` is the list of both. It replaces a list from a configuration file."""
+
+    _gathered: list[str] | None = None
+
+    def __call__(
+        self, parser: object, namespace: argparse.Namespace, values: Any, option_string: object = None
+    ) -> None:
+        del parser, option_string
+        self._gathered = [*(self._gathered or ()), *values]
+        setattr(namespace, self.dest, self._gathered)
+
+
 def _merged(options: Sequence[str], run: Callable[..., int]) -> list[str]:
-    """`--encoder a --encoder b` as `--encoder a b`: argparse would silently keep only the last one."""
-    lists = {_option(name) for name, kind in get_type_hints(run).items() if kind == list[str]}
-    gathered: dict[str, list[str]] = {}
+    """The command line with every text joined to its option, as in `--text=-5`, so that it may begin with a hyphen.
+
+    Lists come last, one option for each text: `--encoder a b` becomes `--encoder=a --encoder=b`.
+    """
+    hints = get_type_hints(run)
+    lists = {_option(name) for name, kind in hints.items() if kind == list[str]}
+    texts = {_option(name) for name, kind in hints.items() if kind in _TEXTS}
+    gathered: list[str] = []
     others: list[str] = []
-    current = others
+    current = ""  # the option whose values follow
     for option in options:
-        name, equals, value = option.partition("=")
-        if option.startswith("--"):
-            current = gathered.setdefault(name, []) if name in lists else others
-            if name in lists:
-                current += [value] if equals else []
-                continue
-        current.append(option)
-    return [*others, *(part for name, values in gathered.items() for part in (name, *values))]
+        name = option.partition("=")[0]
+        is_value = not option.startswith("--") and option != "-h"
+        if is_value and current in lists:
+            if gathered[-1] == current:
+                gathered.pop()
+            gathered.append(f"{current}={option}")
+            continue
+        if is_value and current in texts and others[-1] == current:
+            others[-1] = f"{current}={option}"
+            continue
+        (gathered if name in lists else others).append(option)
+        if not is_value:
+            current = option
+    return [*others, *gathered]
 
 
 def _option(parameter: str) -> str:

@@ -119,7 +119,9 @@ class Answer:
         options = self._options
         if options.where is None:
             return None
-        return self._space.filtered.within(self._version.filters.rows(options.where, options.missing))
+        return self._space.filtered.within(
+            self._version.filters.rows(options.where, options.missing, where_timeout=options.where_timeout)
+        )
 
     def _searched(
         self, emb_QD: np.ndarray, kinds: Sequence[QueryKind], within: Within | None, depth: int

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from ..datasets.conditions import Missing
 from ..indexing.index.effort import Effort, Strategy, StrategyName
-from ..indexing.store.filters import Missing
 
 
 class _Always(TypedDict):

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ..datasets import InputError
+from ..datasets.conditions import WHERE_SECONDS, Missing
 from ..indexing.encoders import ImageEncoder
 from ..indexing.encoders.spec import EncoderSpec
 from ..indexing.index.effort import Effort
 from ..indexing.index.opened import faiss_threads
 from ..indexing.store.duplicates import Duplicates
-from ..indexing.store.filters import Missing
 from .answer import Answer
 from .encode import Encoders
 from .hits import Hits
@@ -157,6 +157,7 @@ class Gallery:
         offset: int = 0,
         where: str | None = None,
         missing: Missing = "exclude",
+        where_timeout: float = WHERE_SECONDS,
         effort: Effort = "balanced",
         space: str | None = None,
         rerank: str | None = None,
@@ -180,6 +181,7 @@ class Gallery:
             where: a SQL condition over the metadata, such as `width >= 512 AND punsafe < 0.1`; see `columns`.
             missing: whether to `exclude` or `include` rows for which the condition is neither true nor false because a
                 value is missing.
+            where_timeout: seconds that the condition may take for each million rows.
             effort: `fast`, `balanced`, `exact` (every row is compared), or the recall to reach, up to 1: the index was
                 tuned for several; see `diantu index`.
             space: search the vectors of another encoder that the gallery has, by its name or a part of it, such as
@@ -201,9 +203,9 @@ class Gallery:
             InputError: if the query, the condition or an option cannot be used with this gallery.
         """
         options = Options(
-            k=k, offset=offset, where=where, missing=missing, effort=effort, space=space, rerank=rerank,
-            diversity=diversity, fold_duplicates=fold_duplicates, min_score=min_score, min_zscore=min_zscore,
-            sort_by=sort_by, aesthetic=aesthetic, window=window, columns=columns,
+            k=k, offset=offset, where=where, missing=missing, where_timeout=where_timeout, effort=effort, space=space,
+            rerank=rerank, diversity=diversity, fold_duplicates=fold_duplicates, min_score=min_score,
+            min_zscore=min_zscore, sort_by=sort_by, aesthetic=aesthetic, window=window, columns=columns,
         )  # fmt: skip
         if isinstance(query, Query):
             if image is not None or vector is not None:

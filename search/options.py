@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from ..datasets import InputError
+from ..datasets.conditions import WHERE_SECONDS, Missing
 from ..indexing.index.effort import Effort
-from ..indexing.store.filters import MISSING, Missing
+from ..indexing.store.filters import MISSING
 
 # The default window of a search that reorders hits: at least this many rows, and this many per hit.
 _WINDOW, _WINDOW_PER_K = 100, 10
@@ -21,6 +22,7 @@ class SearchOptions(TypedDict, total=False):
     offset: int
     where: str | None
     missing: Missing
+    where_timeout: float
     effort: Effort
     space: str | None
     rerank: str | None
@@ -46,6 +48,7 @@ class Options:
     offset: int = 0
     where: str | None = None
     missing: Missing = "exclude"
+    where_timeout: float = WHERE_SECONDS
     effort: Effort = "balanced"
     space: str | None = None
     rerank: str | None = None

@@ -18,13 +18,22 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..conditions import columns_of, identifier, locked_duckdb, not_understood
+from ..conditions import (
+    WHERE_SECONDS,
+    Budget,
+    Condition,
+    chosen_rows,
+    identifier,
+    locked_duckdb,
+    not_understood,
+    understood,
+)
 from ..errors import InputError, first_line
 from ..files import read_text, replacing, write_json
 from ..names import IN_CONDITIONS, NAMES, TEXT_MEANINGS, Meaning, find_column, free_name
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyRelation
+    from duckdb import DuckDBPyConnection, DuckDBPyRelation
     from duckdb.sqltypes import DuckDBPyType
 
 log = logging.getLogger(__name__)
@@ -54,6 +63,10 @@ _ENCODED_URL = (
 )
 # img2dataset reads a whole file of rows into memory.
 _ROWS_PER_FILE = 1_000_000
+# The time for a condition is for so many rows.
+_ROWS_PER_BUDGET = 1_000_000
+# No column of a table has this name.
+_ANSWER = "_diantu_condition"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +116,17 @@ def find_tables(sources: Sequence[str]) -> list[Path]:
     return list(tables)
 
 
-def choose_rows(tables: Sequence[Path], request: Request, output: Path) -> int:
+def choose_rows(tables: Sequence[Path], request: Request, output: Path, *, where_timeout: float = WHERE_SECONDS) -> int:
     """Writes the rows to download into `.download/rows` below the output, unless an earlier run has done so.
 
     The rows have the column `url`, the column `caption` if the tables have captions, and every other scalar column.
+
+    Args:
+        tables: parquet files.
+        request: which rows.
+        output: the folder of the shards.
+        where_timeout: seconds that the condition may take for each million rows. DuckDB evaluates what is cheap by its
+            form while it reads the tables, without a limit.
 
     Returns:
         The number of rows.
@@ -127,7 +147,7 @@ def choose_rows(tables: Sequence[Path], request: Request, output: Path) -> int:
     rows = output / WORK / "rows"
     shutil.rmtree(rows, ignore_errors=True)
     rows.mkdir(parents=True)
-    num_rows = _choose(tables, request, rows)
+    num_rows = _choose(tables, request, rows, Budget(where_timeout))
     write_json(path, {**wanted, "num_rows": num_rows})  # last: without it the rows do not count
     return num_rows
 
@@ -143,7 +163,7 @@ def _refuse_other(earlier: Mapping[str, Any], wanted: Mapping[str, Any], output:
             )
 
 
-def _choose(tables: Sequence[Path], request: Request, rows: Path) -> int:
+def _choose(tables: Sequence[Path], request: Request, rows: Path, budget: Budget) -> int:
     """Writes the chosen rows as files, and returns their number.
 
     DuckDB can read only the tables. It streams, so the memory does not depend on their size.
@@ -159,10 +179,12 @@ def _choose(tables: Sequence[Path], request: Request, rows: Path) -> int:
             raise InputError(f"the tables cannot be read as parquet files of one kind: {first_line(error)}") from error
         names = _names(table)
         url = _ENCODED_URL.format(identifier(names["url"]))
+        condition = None
         if request.where is not None:
-            columns_of(connection, request.where, [*table.columns, *names], owner="the tables")
+            columns = [*table.columns, *names]
+            condition = understood(connection, request.where, columns, owner="the tables", budget=budget)
         try:
-            met = _filter(table, names, request.where)
+            met = _met(connection, _with_meanings(table, names), condition, budget)
             num_met, num_urls = met.aggregate(f"count(*), count(nullif({url}, ''))").fetchall()[0]
         except duckdb.Error as error:
             raise not_understood(str(request.where), first_line(error)) from error
@@ -195,11 +217,41 @@ def _names(table: DuckDBPyRelation) -> dict[Meaning, str]:
     return names
 
 
-def _filter(table: DuckDBPyRelation, names: Mapping[Meaning, str], where: str | None) -> DuckDBPyRelation:
+def _with_meanings(table: DuckDBPyRelation, names: Mapping[Meaning, str]) -> DuckDBPyRelation:
+    """The tables, with further columns for meanings that they call otherwise."""
     own = {name.lower() for name in table.columns}
     added = [f"{identifier(name)} AS {meaning}" for meaning, name in names.items() if meaning not in own]
-    table = table.project(", ".join(["*", *added]))
-    return table if where is None else table.filter(f"({where}\n)")
+    return table.project(", ".join(["*", *added]))
+
+
+def _met(
+    connection: DuckDBPyConnection, table: DuckDBPyRelation, condition: Condition | None, budget: Budget
+) -> DuckDBPyRelation:
+    """The rows that meet the condition, in their order."""
+    if condition is None:
+        return table
+    if condition.is_cheap:
+        return table.filter(f"({condition.text}\n)")
+    # POSITIONAL JOIN puts the answers beside the rows: DuckDB reads tables in the order of their rows.
+    needed = table.project(", ".join([*map(identifier, condition.columns), f"NULL AS {_ANSWER}"]))
+    answers = _answers(connection, pa.RecordBatchReader.from_stream(needed), condition, budget)
+    connection.register(_ANSWER, pa.table({_ANSWER: pa.chunked_array(answers, pa.bool_())}))
+    met = table.query("rows", f"SELECT rows.* FROM rows POSITIONAL JOIN {_ANSWER} WHERE {_ANSWER}.{_ANSWER}")
+    assert met is not None
+    return met
+
+
+def _answers(
+    connection: DuckDBPyConnection, rows: pa.RecordBatchReader, condition: Condition, budget: Budget
+) -> Iterator[pa.Array]:
+    """For each row whether it meets the condition."""
+    num_rows = 0
+    for batch in rows:
+        if num_rows + batch.num_rows > _ROWS_PER_BUDGET:
+            budget.renew()
+            num_rows = 0
+        num_rows += batch.num_rows
+        yield pa.array(chosen_rows(connection, condition, pa.Table.from_batches([batch]), "exclude", budget))
 
 
 def _passed_on(table: DuckDBPyRelation, names: Mapping[Meaning, str]) -> Iterator[str]:

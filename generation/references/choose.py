@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...datasets import InputError
-from ...datasets.conditions import columns_of, locked_duckdb
+from ...datasets.conditions import locked_duckdb, understood
 from ...datasets.names import CREDITS
 from ...search import Gallery, Query
 from ..requests import GenerationRequest, WeightedText
@@ -152,7 +152,7 @@ def _condition(gallery: Gallery, where: str | None, max_punsafe: float | None) -
     if where is None:
         return safe
     # Parse the condition alone first, so that unbalanced parentheses in it cannot bypass the limit.
-    columns_of(locked_duckdb(), where, columns, owner="the gallery's rows")
+    understood(locked_duckdb(), where, columns, owner="the gallery's rows")
     return f"({where}\n) AND {safe}"
 
 

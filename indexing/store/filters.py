@@ -9,13 +9,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
-from ...datasets.conditions import columns_of, locked_duckdb, not_understood
-from ...datasets.errors import InputError, first_line
+from ...datasets.conditions import WHERE_SECONDS, Budget, Missing, chosen_rows, locked_duckdb, understood
+from ...datasets.errors import InputError
 from .columns import Columns
 from .duplicates import read_duplicates
 from .rowset import RowSet
@@ -24,17 +23,9 @@ from .snapshot import Snapshot
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-Missing: TypeAlias = Literal["exclude", "include"]
 MISSING = ("exclude", "include")
-# What decides for rows whose condition is neither true nor false because a value is missing.
-_CHOSEN = {
-    "exclude": ("CASE WHEN (", "\n) THEN true ELSE false END"),
-    "include": ("CASE WHEN NOT (", "\n) THEN false ELSE true END"),
-}
 # Memory for answers that are kept: one takes 125 MB for a billion rows.
 _KEPT_BYTES = 1 << 28
-# Time for one condition over a million rows; then it is stopped.
-_SECONDS = 30.0
 
 
 class Filters:
@@ -45,7 +36,7 @@ class Filters:
         self._kept: OrderedDict[tuple[str, str], RowSet] = OrderedDict()
         self._lock = threading.Lock()
 
-    def rows(self, where: str, missing: Missing = "exclude") -> RowSet:
+    def rows(self, where: str, missing: Missing = "exclude", *, where_timeout: float = WHERE_SECONDS) -> RowSet:
         """The rows that meet a SQL condition over the metadata, such as `width >= 512 AND punsafe < 0.1`.
 
         Deleted rows are found, too. A field that only some parts have counts as missing in the others.
@@ -54,9 +45,10 @@ class Filters:
             where: one expression; see `datasets.conditions`.
             missing: what to do with rows for which the condition is neither true nor false because a value is missing:
                 `exclude` them, as SQL does, or `include` them.
+            where_timeout: seconds that the condition may take for each million rows; reading columns does not count.
 
         Raises:
-            InputError: if the condition cannot be used, or metadata is damaged.
+            InputError: if the condition cannot be used or takes too much time or memory, or metadata is damaged.
         """
         if missing not in MISSING:
             raise InputError(f"missing {missing!r} is not known; missing values: {' or '.join(MISSING)}")
@@ -64,43 +56,34 @@ class Filters:
             if (kept := self._kept.get((where, missing))) is not None:
                 self._kept.move_to_end((where, missing))
                 return kept
-        found = RowSet.of_mask(self._mask(where, missing))
+        found = RowSet.of_mask(self._mask(where, missing, Budget(where_timeout)))
         with self._lock:
             self._kept[where, missing] = found
             while len(self._kept) > max(1, _KEPT_BYTES // max(len(found.bits), 1 << 12)):
                 self._kept.popitem(last=False)
         return found
 
-    def _mask(self, where: str, missing: Missing) -> np.ndarray:
+    def _mask(self, where: str, missing: Missing, budget: Budget) -> np.ndarray:
         """Which rows meet a condition: `N` bool."""
         if not self._columns.num_rows:
             return np.zeros(0, bool)  # a gallery without rows has no columns to check
-        names = columns_of(self._connection, where, self._columns.names, owner="the gallery's rows")
-        return np.concatenate([self._evaluated(table, where, missing) for _, table in self._columns.blocks(names)])
-
-    def _evaluated(self, table: pa.Table, where: str, missing: Missing) -> np.ndarray:
-        import duckdb
-
-        connection = self._connection.cursor()  # threads must not share a cursor
-        timer = threading.Timer(_SECONDS, connection.interrupt)
-        timer.start()
-        try:
-            before, behind = _CHOSEN[missing]
-            chosen = connection.from_arrow(table).project(f"{before}{where}{behind} AS chosen")
-            return chosen.fetchnumpy()["chosen"]
-        except duckdb.InterruptException as error:
-            raise not_understood(where, f"it takes longer than {_SECONDS:.0f} s for {len(table)} rows") from error
-        except duckdb.Error as error:
-            raise not_understood(where, first_line(error)) from error
-        finally:
-            timer.cancel()
+        # Threads must not share a cursor.
+        connection = self._connection.cursor()
+        condition = understood(connection, where, self._columns.names, owner="the gallery's rows", budget=budget)
+        masks = []
+        for _, table in self._columns.blocks(condition.columns):
+            masks.append(chosen_rows(connection, condition, table, missing, budget))
+            budget.renew()
+        return np.concatenate(masks)
 
     @cached_property
     def _connection(self) -> DuckDBPyConnection:
         return locked_duckdb()
 
 
-def matching_rows(snapshot: Snapshot, conditions: Sequence[str]) -> list[np.ndarray]:
+def matching_rows(
+    snapshot: Snapshot, conditions: Sequence[str], *, where_timeout: float = WHERE_SECONDS
+) -> list[np.ndarray]:
     """The rows that meet each of some conditions, deleted rows included; see `Filters.rows`.
 
     Returns:
@@ -110,4 +93,4 @@ def matching_rows(snapshot: Snapshot, conditions: Sequence[str]) -> list[np.ndar
         InputError: if a condition cannot be used, or metadata is damaged.
     """
     filters = Filters(Columns(snapshot, read_duplicates(snapshot.root)))
-    return [filters.rows(where).rows() for where in conditions]
+    return [filters.rows(where, where_timeout=where_timeout).rows() for where in conditions]

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...datasets.checksums import settle, write_checked
+from ...datasets.conditions import WHERE_SECONDS
 from ...datasets.errors import InputError
 from ...datasets.files import exclusive
 from ..store.columns import Columns
@@ -47,7 +48,12 @@ class Deleted:
 
 
 def delete(
-    root: Path, *, where: str | None = None, keys: Sequence[str] | None = None, dry_run: bool = False
+    root: Path,
+    *,
+    where: str | None = None,
+    keys: Sequence[str] | None = None,
+    dry_run: bool = False,
+    where_timeout: float = WHERE_SECONDS,
 ) -> Deleted:
     """Deletes rows from a gallery permanently: embedding their shards again does not bring them back.
 
@@ -56,6 +62,7 @@ def delete(
         where: a SQL condition over the metadata; see `matching_rows` for missing values.
         keys: keys; every row that has one of them is deleted.
         dry_run: count the rows without deleting them.
+        where_timeout: seconds that the condition may take for each million rows.
 
     Raises:
         InputError: if not exactly one of `where` and `keys` is given, the condition cannot be used, there is no
@@ -68,7 +75,7 @@ def delete(
     # Damaged metadata would delete other rows than those that are meant.
     check_parts(root, (number for number, _ in snapshot.manifest.parts), ["metadata"])
     if where is not None:
-        (rows_N,), unknown = matching_rows(snapshot, [where]), ()
+        (rows_N,), unknown = matching_rows(snapshot, [where], where_timeout=where_timeout), ()
     else:
         rows_N, unknown = _rows_with_keys(snapshot, list(dict.fromkeys(keys or ())))
     with nullcontext() if dry_run else exclusive(root, DELETION_LOCK, patience=PATIENCE_SECONDS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from ...datasets.conditions import WHERE_SECONDS
 from ...datasets.errors import InputError
 from ...datasets.text import decode_text, split_lines
 from .common import has_duplicates
@@ -21,6 +22,7 @@ def run(
     keys: list[str] = [],  # noqa: B006 - read, never changed
     keys_file: str | None = None,
     dry_run: bool = False,
+    where_timeout: float = WHERE_SECONDS,
 ) -> int:
     """Deletes rows: searches no longer find them, and embedding their shards again does not bring them back.
 
@@ -30,6 +32,7 @@ def run(
         keys: delete the rows with these keys.
         keys_file: delete the rows whose keys are in this text file, one per line.
         dry_run: only count the rows; delete nothing.
+        where_timeout: seconds that --where may take for each million rows.
     """
     from ...indexing.upkeep.deletion import delete
 
@@ -40,7 +43,9 @@ def run(
             "and --keys-file"
         )
     chosen = _read_keys(Path(keys_file)) if keys_file else keys
-    done = delete(Path(gallery), where=where, keys=None if where else chosen, dry_run=dry_run)
+    done = delete(
+        Path(gallery), where=where, keys=None if where else chosen, dry_run=dry_run, where_timeout=where_timeout
+    )
     if done.unknown_keys:
         shown = ", ".join(done.unknown_keys[:_SHOWN]) + (", …" if len(done.unknown_keys) > _SHOWN else "")
         log.warning("%d of %d keys are not in the gallery: %s", len(done.unknown_keys), len(set(chosen)), shown)

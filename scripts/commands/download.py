@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import cast
 
+from ...datasets.conditions import WHERE_SECONDS
+
 log = logging.getLogger(__name__)
 
 
@@ -25,6 +27,7 @@ def run(
     num_threads: int = 64,
     timeout: int = 10,
     retries: int = 0,
+    where_timeout: float = WHERE_SECONDS,
 ) -> int:
     """Downloads the images of a LAION-style parquet table into shards; run it again to continue after an interruption.
 
@@ -43,6 +46,7 @@ def run(
         num_threads: simultaneous downloads in each process.
         timeout: seconds to wait for a server.
         retries: how often to retry a failed download.
+        where_timeout: seconds that --where may take for each million rows, unless it is cheap by its form.
     """
     from ...datasets.download import img2dataset
     from ...datasets.download.rows import Request, ResizeMode, choose_rows, find_tables
@@ -60,7 +64,7 @@ def run(
     options = img2dataset.options(root, request, num_processes, num_threads, timeout, retries)
     tables = find_tables(source)
     with img2dataset.exclusive(root) as lock:
-        num_rows = choose_rows(tables, request, root)
+        num_rows = choose_rows(tables, request, root, where_timeout=where_timeout)
         num_shards = -(-num_rows // images_per_shard)
         num_left = num_shards - len(img2dataset.read_stats(root))
         exit_code = img2dataset.run_img2dataset(root, options, num_left, lock) if num_left else 0

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...datasets.conditions import WHERE_SECONDS
 from ...datasets.errors import InputError
 from .common import print_json
 
@@ -37,6 +38,7 @@ def run(
     offset: int = 0,
     where: str | None = None,
     missing: str = "exclude",
+    where_timeout: float = WHERE_SECONDS,
     effort: str = "balanced",
     space: str | None = None,
     rerank: str | None = None,
@@ -71,6 +73,7 @@ def run(
         where: search only the rows that match this SQL condition over the metadata, for example 'width >= 512 AND
             punsafe < 0.1'.
         missing: exclude or include rows for which the condition cannot be decided, because a value is missing.
+        where_timeout: seconds that --where may take for each million rows.
         effort: fast, balanced or exact, or the target recall, for example 0.98.
         space: search the vectors of another encoder of the gallery, for example dinov2.
         rerank: search by the texts, then sort the hits by their similarity to the images in this other space.
@@ -93,10 +96,10 @@ def run(
     opened = Gallery.open(gallery, encoder=encoder, device=device)
     _warn(opened, fold_duplicates)
     options: dict[str, Any] = {
-        "k": k, "offset": offset, "where": where, "missing": missing, "effort": effort, "space": space,
-        "rerank": rerank, "diversity": diversity, "fold_duplicates": fold_duplicates, "min_score": min_score,
-        "min_zscore": min_zscore, "sort_by": sort_by, "aesthetic": aesthetic, "window": window,
-        "columns": columns or None,
+        "k": k, "offset": offset, "where": where, "missing": missing, "where_timeout": where_timeout,
+        "effort": effort, "space": space, "rerank": rerank, "diversity": diversity,
+        "fold_duplicates": fold_duplicates, "min_score": min_score, "min_zscore": min_zscore, "sort_by": sort_by,
+        "aesthetic": aesthetic, "window": window, "columns": columns or None,
     }  # fmt: skip
 
     def answer(query: Query) -> None:

@@ -76,6 +76,8 @@ def test_rows_without_a_url_are_counted_and_reported(tmp_path: Path, caplog: pyt
         (LAION, "caption = '三' AND text = '三' -- and nothing else", [3]),
         (LAION, "nsfw = 'UNLIKELY'", [1]),
         (LAION, "url LIKE '%/3.jpg'", [3]),
+        (LAION, "regexp_matches(url, '[13].jpg$') AND levenshtein(caption, 'two') >= 2", [1, 3]),
+        (LAION, "[punsafe, 0.5][1] < 0.1 OR hex(caption) IS NULL", [1]),
         (COYO, "similarity > 0.2 and PUNSAFE > 0.5 and pwatermark > 0.5 and aesthetic > 6", [2]),
         (COYO, "Clip_Similarity_ViTB32 < 0.2", [1]),
         (DATACOMP, "width > 500 AND original_height > 500 AND similarity > 0.2", ["b"]),
@@ -86,6 +88,13 @@ def test_conditions_use_canonical_names_or_those_of_the_table_in_any_case(
 ) -> None:
     rows = choose(write(tmp_path / "t.parquet", columns), tmp_path / "out", where=where)
     assert [row.get("SAMPLE_ID") or row.get("id") or row.get("uid") for row in rows] == ids
+
+
+def test_the_time_for_a_condition_is_limited(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.parquet", {"url": ["http://a/" + "a" * 300] * 3_000})
+    slow = " + ".join(["levenshtein(url, url || url)"] * 60)
+    with pytest.raises(InputError, match=r"takes longer than 0.1 s, its budget for a million rows"):
+        choose_rows([table], Request(where=f"{slow} > 0"), tmp_path / "out", where_timeout=0.1)
 
 
 def test_columns_named_like_those_of_img2dataset_are_renamed(tmp_path: Path) -> None:

@@ -145,10 +145,11 @@ def test_two_hundred_hostile_conditions_are_refused_in_a_sentence(tmp_path: Path
     manifest = write_metadata(tmp_path / "g", [[{"key": "a"}]])
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert len(hostile.CONDITIONS) >= 200
+    filters = Filters(Columns(snapshot_of(tmp_path / "g", manifest)))
     for condition in hostile.CONDITIONS:
         filled = condition.replace("{secret}", str(tmp_path / "secret.csv")).replace("{folder}", str(tmp_path))
         with pytest.raises(InputError) as refused:
-            matching_rows(snapshot_of(tmp_path / "g", manifest), [filled])
+            filters.rows(filled)
         sentence = str(refused.value)
         assert sentence.startswith("the condition ")
         assert len(sentence) < 1_000
@@ -225,6 +226,17 @@ def test_unknown_columns_are_answered_with_the_nearest(tmp_path: Path) -> None:
         matching_rows(snapshot_of(tmp_path, manifest), ["punsave < 1"])
     with pytest.raises(InputError, match="'zzz' that the gallery's rows do not have; they have: key, shard, "):
         matching_rows(snapshot_of(tmp_path, manifest), ["zzz < 1"])
+
+
+def test_the_time_for_a_condition_is_limited(tmp_path: Path) -> None:
+    manifest = write_metadata(tmp_path, [[{"key": "a" * 300, "caption": "a" * 290 + str(row)} for row in range(1_000)]])
+    filters = Filters(Columns(snapshot_of(tmp_path, manifest)))
+    slow = " + ".join(["levenshtein(key, caption)"] * 60) + " > 0"
+    with pytest.raises(InputError, match=r"takes longer than 0.1 s, its budget .* --where-timeout"):
+        filters.rows(slow, where_timeout=0.1)
+    assert filters.rows("caption = key || '0' OR caption LIKE '%a7'", where_timeout=60).count == 1
+    with pytest.raises(InputError, match="the where timeout is 0; give seconds, more than 0"):
+        matching_rows(snapshot_of(tmp_path, manifest), ["true"], where_timeout=0)
 
 
 def test_damaged_metadata_is_named_with_its_remedy(tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ def test_a_compaction_that_stopped_before_its_index_goes_on(tmp_path: Path, dian
         (["--keys-file", "{tmp}/none.txt"], "none.txt cannot be read"),
         (["--keys-file", "{tmp}/empty.txt"], "empty.txt is empty; give one key per line"),
         (["--where", "numbr < 3"], "the nearest: number"),
+        (["--where", "true", "--where-timeout", "0"], "the where timeout is 0; give seconds, more than 0"),
     ],
 )
 def test_bad_usage_deletes_nothing(tmp_path: Path, arguments: list[str], message: str, diantu: CommandLine) -> None:
