@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, Literal, TypeAlias
+from typing import IO, Any, Literal, TypeAlias, get_args
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -19,6 +19,7 @@ from ...datasets.files import sha256_of_file, sync_folder, write_atomic
 log = logging.getLogger(__name__)
 
 NAME = "manifest.jsonl"
+PICTURES = "pictures"
 # The PNG chunk that holds the row, without values that depend on the speed of the machine.
 _CHUNK = "diantu"
 # The fastest level: at level 6, a picture of 1024 × 1024 takes 0.4 s instead of 0.1 s and is one eighth smaller.
@@ -102,11 +103,26 @@ def _rows(path: Path) -> Iterable[tuple[str, Row]]:
         try:
             row = json.loads(line) if line.strip() else None
             if row is not None:
+                _check(row)
                 yield row["name"], row
         except (ValueError, TypeError, KeyError):
             num_torn += 1
     if num_torn:
-        log.warning("%d lines of %s are incomplete; diantu makes their pictures again", num_torn, path)
+        log.warning(
+            "%d lines of %s are incomplete or not rows of a run; diantu makes their pictures again", num_torn, path
+        )
+
+
+def _check(row: Row) -> None:
+    """Checks the values that decide what becomes of a picture; a row that was edited may have any.
+
+    Raises:
+        ValueError: if a value is not what `diantu generate` writes; or KeyError or TypeError.
+    """
+    if not isinstance(row["name"], str) or row["status"] not in get_args(Status):
+        raise ValueError("no row of a run")
+    if row["status"] == "done" and row["file"] != f"{PICTURES}/{row['name']}.png":
+        raise ValueError("the picture is in another place")
 
 
 def _line(row: Row) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .common import print_json
+from .common import print_json, print_lines
 
 
 def run(gallery: str, failures: bool = False, verify: bool = False, json_: bool = False) -> int:
@@ -49,7 +49,7 @@ def run(gallery: str, failures: bool = False, verify: bool = False, json_: bool 
     if json_:
         print_json(report)
     else:
-        print("\n".join(_lines(report)))
+        print_lines(_lines(report))
     return 1 if report.get("problems") else 0
 
 
