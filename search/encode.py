@@ -38,8 +38,11 @@ class Encoders:
         """
         with self._loading:
             if spec.fingerprint not in self._loaded:
-                given = self._given.get(spec.fingerprint, spec.name)
-                encoder = load_encoder(given, device=self._device) if isinstance(given, str) else given
+                given = self._given.get(spec.fingerprint)
+                if given is None:
+                    encoder = load_encoder(spec.name, device=self._device, named_by=self._root)
+                else:
+                    encoder = load_encoder(given, device=self._device) if isinstance(given, str) else given
                 refuse_other(spec, encoder.spec, self._root)
                 self._loaded[spec.fingerprint] = encoder
             return self._loaded[spec.fingerprint]

@@ -36,7 +36,7 @@ def load_gallery_encoder(root: Path, name: str | None, device: str) -> ImageEnco
 
     spec = read_manifest(root).spec
     try:
-        loaded = load_encoder(name or spec.name, device=device)
+        loaded = load_encoder(name or spec.name, device=device, named_by=None if name else root)
         refuse_other(spec, loaded.spec, root)
         return loaded
     except InputError as error:

@@ -78,8 +78,10 @@ def test_a_page_runs_no_code_and_loads_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "javascript:alert(1)", "JaVaScRiPt:alert(1)", "java\nscript:alert(1)", " javascript:x", "data:text/html,x", "//a.example",
-        "vbscript:x", "file:///etc/passwd", "http:", "https://", "http://a.example/\x1b[2J", "http://a b/", "http://[::1", 7,
+        "javascript:alert(1)", "JaVaScRiPt:alert(1)", "java\nscript:alert(1)", " javascript:x", "data:text/html,x",
+        "//a.example",
+        "vbscript:x", "file:///etc/passwd", "http:", "https://", "http://a.example/\x1b[2J", "http://a b/",
+        "http://[::1", 7,
     ],
 )  # fmt: skip
 def test_only_addresses_of_the_web_become_links(url: object) -> None:
