@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import unicodedata
 from typing import Any
 
 # C0 controls, DEL and C1 controls (among them ESC and CSI); the bidirectional controls of Unicode's annex 9 (Trojan
@@ -21,6 +22,7 @@ _UNSAFE = re.compile(
 _BREAK = "[\n\v\f\r\x85\u2028\u2029]"
 _BREAKS = re.compile(f"[ ]*(?:\t|{_BREAK})+[ ]*")
 _LINE = re.compile(f"\r\n|{_BREAK}")
+_UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Me")
 # A spreadsheet takes a cell that begins so as a formula: https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -36,6 +38,11 @@ def one_line(text: object) -> str:
 def lines(text: object) -> str:
     """Returns a text of several lines for a terminal or a page; see `one_line`."""
     return "\n".join(map(one_line, _LINE.split(str(text))))
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text has nothing to see: spaces, controls, characters of width zero, and marks without a letter only."""
+    return all(unicodedata.category(each) in _UNSEEN for each in text)
 
 
 def cell(value: object) -> object:

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from PIL import Image
 
-from ..datasets import InputError, SampleError, decode
+from ..datasets import InputError, SampleError, decode, display
 
 Kind: TypeAlias = Literal["text", "image", "vector", "row"]
 ImageQuery: TypeAlias = "str | Path | bytes | Image.Image | np.ndarray"
@@ -106,7 +106,7 @@ def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
             f"a part of the query has the weight {weight}; give one above 0, and what to search away from as negatives"
         )
     if kind == "text":
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or display.is_blank(value):
             raise InputError("the text of the query is empty; say what to search for")
         return QueryPart(kind=kind, value=value, weight=float(weight), label=value)
     if kind == "image":

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...datasets.errors import InputError, Reason, ShardError
 from ...datasets.types import Failure
-from ..encoders.spec import EncoderSpec, ImageEncoder, TextEncoder
+from ..encoders.spec import EncoderSpec, ImageEncoder, TextEncoder, says_nothing
 from ..store.layout import space_root
 from ..store.ledger import ShardJob
 from ..store.manifest import read_manifest
@@ -227,11 +227,12 @@ class _Writer:
         return list(range(count))
 
     def _text_vectors(self, builder: _PartBuilder) -> np.ndarray:
-        """The vectors of the captions, `emb_ND` float16; zeros for rows without a caption."""
+        """The vectors of the captions, `emb_ND` float16; zeros for rows without a caption that says something."""
         encoder = self._encoders[0]
         assert isinstance(encoder, TextEncoder), "checked before the job began"
         emb_ND = np.zeros((len(builder.records), encoder.spec.dim), np.float16)
-        captions = {row: record["caption"] for row, record in enumerate(builder.records) if record["caption"]}
+        found = {row: record["caption"] for row, record in enumerate(builder.records) if record["caption"]}
+        captions = {row: caption for row, caption in found.items() if not says_nothing(encoder, caption)}
         if captions:
             texts_ND = encoder.encode_texts(list(captions.values()))
             emb_ND[list(captions)] = _checked(texts_ND, encoder.spec, len(captions))

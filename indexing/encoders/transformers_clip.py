@@ -34,7 +34,14 @@ _TEXT_CONTEXT = {"chinese_clip": 52}
 
 def load(name: str, weights: str, *, device: str, precision: Precision) -> ImageEncoder:
     """Loads a model with its own preprocessing; `weights` is a repository or a folder."""
-    from .torch_encoder import TorchDualEncoder, TorchImageEncoder, resolve_device, resolve_dtype, weights_sha256
+    from .torch_encoder import (
+        TorchDualEncoder,
+        TorchImageEncoder,
+        has_known,
+        resolve_device,
+        resolve_dtype,
+        weights_sha256,
+    )
 
     with _refusals(name):
         config, model, processor, tokenizer = _from_pretrained(name, weights)
@@ -64,7 +71,11 @@ def load(name: str, weights: str, *, device: str, precision: Precision) -> Image
     def text_features(texts: list[str]) -> torch.Tensor:
         return _pooled(model.get_text_features(**tokenize(tokenizer, texts, context).to(where)))
 
-    return TorchDualEncoder(spec, image_features, text_features, device=where, dtype=dtype)
+    def knows(text: str) -> bool:
+        # CLIP's tokens are bytes, so it knows every text.
+        return config.model_type == "clip" or has_known(tokenizer.tokenize(text), tokenizer.unk_token)
+
+    return TorchDualEncoder(spec, image_features, text_features, device=where, dtype=dtype, knows=knows)
 
 
 FAMILY = EncoderFamily(
