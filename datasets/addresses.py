@@ -6,8 +6,8 @@ import ipaddress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 # IANA's registries of special purposes, without what is globally reachable: https://www.iana.org/assignments/
-# iana-ipv4-special-registry and iana-ipv6-special-registry. Python's `is_global` differs between its releases, and takes
-# multicast and translated addresses for global.
+# iana-ipv4-special-registry and iana-ipv6-special-registry. Python's `is_global` differs between its releases, and
+# takes multicast and translated addresses for global.
 _NOT_PUBLIC_4 = tuple(map(IPv4Network, (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
     "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24",

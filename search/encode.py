@@ -85,8 +85,8 @@ class Encoders:
         for text in texts:
             if says_nothing(encoder, text):
                 raise InputError(
-                    f"the text {text!r} has nothing that the encoder {spec.name} knows, so it would find the same images "
-                    "as an empty query; say in words what to search for"
+                    f"the text {text!r} has nothing that the encoder {spec.name} knows, so it would find the same "
+                    "images as an empty query; say in words what to search for"
                 )
         return encoder.encode_texts(list(texts)) if texts else np.zeros((0, spec.dim), np.float32)
 

@@ -81,7 +81,7 @@ def _connected(host: str, port: int, private_hosts: bool, deadline: float) -> so
     for address in addresses[:-1]:
         try:
             return socket.create_connection((address, port), timeout=_left(deadline))
-        except ConnectionError:
+        except OSError:
             continue
     return socket.create_connection((addresses[-1], port), timeout=_left(deadline))
 
@@ -124,7 +124,7 @@ class _TimedSocket:
         return io.BufferedReader(_TimedReader(self._sock, self._deadline))
 
     def close(self) -> None:
-        """Does nothing: `http.client` closes it before it reads an answer without a length. `_get` closes the socket."""
+        """Does nothing: `http.client` closes it before it reads an answer that states no length. `_get` closes it."""
 
 
 class _TimedReader(io.RawIOBase):
