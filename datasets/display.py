@@ -41,7 +41,7 @@ def lines(text: object) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text has nothing to see: only spaces, controls, characters of width zero, and marks without a letter."""
+    """Whether a text has nothing to see: only spaces, controls, characters without width, marks without a letter."""
     return all(unicodedata.category(each) in _UNSEEN for each in text)
 
 
