@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..datasets import InputError
+from ..datasets.display import is_blank
 from ..datasets.text import decode_text, find_delimiter, parse_json, split_lines
 from .fields import MAX_SEED, READERS, WeightedText, parse_setting, read_settings
 
@@ -89,7 +90,7 @@ class GenerationRequest:
                 f"the name {self.name!r} is not valid as a file name; give letters, digits, spaces and _ - . (not "
                 f"first), {_MAX_NAME} characters at most"
             )
-        if not (self.prompt.strip() or self.queries or self.rows or self.files):
+        if is_blank(self.prompt) and not (self.queries or self.rows or self.files):
             raise InputError("there is no prompt; give a prompt, or queries, rows or files of references")
         if self.mask and len(self.rows) + len(self.files) != 1:
             raise InputError("a mask needs exactly one reference; give it by rows or files")

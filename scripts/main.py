@@ -157,7 +157,12 @@ def set_up_logging(debug: bool) -> None:
     import logging
     import warnings
 
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    from ..datasets.display import TerminalFormatter
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(TerminalFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.captureWarnings(True)
     logging.getLogger("diantu").setLevel(logging.DEBUG if debug else logging.INFO)
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is recorded with the failures
     for name, value in _QUIET.items():
@@ -165,7 +170,9 @@ def set_up_logging(debug: bool) -> None:
 
 
 def _say(sentence: str, code: int) -> int:
-    print(f"diantu: {' '.join(sentence.split())}", file=sys.stderr)
+    from ..datasets.display import one_line
+
+    print(f"diantu: {one_line(' '.join(sentence.split()))}", file=sys.stderr)
     return code
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..datasets import InputError
 from ..indexing.encoders import ImageEncoder, TextEncoder, load_encoder
-from ..indexing.encoders.spec import EncoderSpec
+from ..indexing.encoders.spec import EncoderSpec, says_nothing
 from ..indexing.store.manifest import refuse_other
 from ..indexing.store.vectors import Vectors
 from .query import QueryPart
@@ -38,8 +38,11 @@ class Encoders:
         """
         with self._loading:
             if spec.fingerprint not in self._loaded:
-                given = self._given.get(spec.fingerprint, spec.name)
-                encoder = load_encoder(given, device=self._device) if isinstance(given, str) else given
+                given = self._given.get(spec.fingerprint)
+                if given is None:
+                    encoder = load_encoder(spec.name, device=self._device, named_by=self._root)
+                else:
+                    encoder = load_encoder(given, device=self._device) if isinstance(given, str) else given
                 refuse_other(spec, encoder.spec, self._root)
                 self._loaded[spec.fingerprint] = encoder
             return self._loaded[spec.fingerprint]
@@ -74,11 +77,17 @@ class Encoders:
         """Texts to vectors of a space: `emb_BD` float32 of unit length.
 
         Raises:
-            InputError: if the space's encoder has no text side or cannot be loaded.
+            InputError: if the space's encoder has no text side or cannot be loaded, or a text says nothing to it.
         """
         encoder = self.load(spec)
         if not isinstance(encoder, TextEncoder):
             raise InputError(f"the encoder {spec.name} has no text side; search by image or vector")
+        for text in texts:
+            if says_nothing(encoder, text):
+                raise InputError(
+                    f"the text {text!r} has nothing that the encoder {spec.name} knows, so it would find the same "
+                    "images as an empty query; say in words what to search for"
+                )
         return encoder.encode_texts(list(texts)) if texts else np.zeros((0, spec.dim), np.float32)
 
     def encode_images(self, spec: EncoderSpec, images: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,17 +1,21 @@
 """Fetches an image from a URL in metadata, without access to private networks (against request forgery, SSRF).
 
 The host's addresses are looked up once and checked, and the connection goes to a checked address. So a host name that
-resolves to another address the next time (DNS rebinding) has no effect. The same rules apply to redirects.
+resolves to another address the next time (DNS rebinding) has no effect. The same rules apply to redirects. Proxies of
+the environment are not used, because a proxy would look the host up itself.
 """
 
 from __future__ import annotations
 
 import http.client
-import ipaddress
+import io
 import socket
 import ssl
+import threading
 import time
 from urllib.parse import urljoin, urlsplit
+
+from ..datasets.addresses import is_public
 
 MAX_BYTES = 32 << 20
 SECONDS = 10.0
@@ -26,7 +30,7 @@ def fetch(url: str, *, private_hosts: bool = False, max_bytes: int = MAX_BYTES, 
         url: an http or https URL.
         private_hosts: whether the host may be this machine or in a private network.
         max_bytes: the largest content that is accepted.
-        seconds: time limit for the whole download; if the server stops in the middle, it may take twice as long.
+        seconds: time limit for the whole download: looking up the host, connecting, headers, content, redirections.
 
     Raises:
         FileNotFoundError: if the content cannot be downloaded under these conditions.
@@ -50,11 +54,12 @@ def _get(url: str, private_hosts: bool, max_bytes: int, deadline: float) -> tupl
         raise ValueError("only http and https are allowed")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     connection = http.client.HTTPConnection(parts.hostname, port, timeout=_left(deadline))
-    connection.sock = _connected(parts.hostname, port, private_hosts, deadline)
+    sock = _connected(parts.hostname, port, private_hosts, deadline)
     try:
         if parts.scheme == "https":
-            context = ssl.create_default_context()
-            connection.sock = context.wrap_socket(connection.sock, server_hostname=parts.hostname)
+            sock.settimeout(_left(deadline))
+            sock = ssl.create_default_context().wrap_socket(sock, server_hostname=parts.hostname)
+        connection.sock = _TimedSocket(sock, deadline)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("GET", target, headers={"User-Agent": "diantu", "Accept": "image/*"})
         response = connection.getresponse()
@@ -65,20 +70,80 @@ def _get(url: str, private_hosts: bool, max_bytes: int, deadline: float) -> tupl
         return _read(response, max_bytes, deadline), None
     finally:
         connection.close()
+        sock.close()
 
 
 def _connected(host: str, port: int, private_hosts: bool, deadline: float) -> socket.socket:
     """Connects to one of a host's addresses; all of them must be public, unless private ones are allowed."""
-    addresses = {str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-    if not private_hosts:
-        for address in addresses:
-            if not ipaddress.ip_address(address.partition("%")[0]).is_global:
-                raise ValueError(f"{host} is on this machine or in a private network, which must be allowed")
-    return socket.create_connection((sorted(addresses)[0], port), timeout=_left(deadline))
+    addresses = _addresses(host, port, deadline)
+    if not private_hosts and not all(map(is_public, addresses)):
+        raise ValueError(f"{host} is on this machine or in a private network, which must be allowed")
+    for address in addresses[:-1]:
+        try:
+            return socket.create_connection((address, port), timeout=_left(deadline))
+        except OSError:
+            continue
+    return socket.create_connection((addresses[-1], port), timeout=_left(deadline))
+
+
+def _addresses(host: str, port: int, deadline: float) -> list[str]:
+    """Looks a host up. The system's resolver knows no time limit, so it runs in a thread that may be left behind."""
+    found: list[str] = []
+    problem: list[Exception] = []
+
+    def look_up() -> None:
+        try:
+            found.extend(str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            problem.append(error)
+
+    thread = threading.Thread(target=look_up, name="resolver", daemon=True)
+    thread.start()
+    thread.join(_left(deadline))
+    if problem:
+        raise problem[0]
+    _left(deadline)
+    if not found:
+        raise ValueError(f"{host} has no address")
+    return list(dict.fromkeys(found))
+
+
+class _TimedSocket:
+    """What `http.client` needs of a socket, with one deadline: a timeout of Python's starts again with every byte."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def sendall(self, data: bytes) -> None:
+        self._sock.settimeout(_left(self._deadline))
+        self._sock.sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        del mode  # http.client only reads from it
+        return io.BufferedReader(_TimedReader(self._sock, self._deadline))
+
+    def close(self) -> None:
+        """Does nothing: `http.client` closes it before it reads an answer that states no length. `_get` closes it."""
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads from a socket until a deadline."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        self._sock.settimeout(_left(self._deadline))
+        return self._sock.recv_into(buffer)
 
 
 def _read(response: http.client.HTTPResponse, max_bytes: int, deadline: float) -> bytes:
-    """Reads the content; a single read takes at most the time that was left when the connection was made."""
+    """Reads the content."""
     found = bytearray()
     while chunk := response.read1(_CHUNK):
         found += chunk

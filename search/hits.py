@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import pyarrow as pa
 from PIL import Image
 
-from ..datasets import InputError, decode
+from ..datasets import InputError, decode, display
 from ..datasets.errors import SampleError
 from ..datasets.names import free_name
 from ..datasets.values import jsonable
@@ -222,6 +223,25 @@ class Hits(Sequence[Hit]):
         if importlib.util.find_spec("pandas") is None:
             raise InputError("to_pandas needs pandas, which is not installed; run: pip install pandas")
         return self.to_arrow().to_pandas()
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Writes the same as CSV in UTF-8, for spreadsheets.
+
+        A text that a spreadsheet would take for a formula (`=…`) gets an apostrophe in front. Lists become JSON.
+
+        Returns:
+            The path.
+        """
+        table = self.to_arrow()
+        with Path(path).open("w", encoding="utf-8-sig", newline="") as file:  # Excel reads UTF-8 only with the mark
+            writer = csv.writer(file)
+            writer.writerow(map(display.cell, table.column_names))
+            for row in table.to_pylist():
+                writer.writerow(
+                    display.cell(display.to_json(value) if isinstance(value, (list, dict)) else value)
+                    for value in row.values()
+                )
+        return Path(path)
 
     def sheet(self, path: str | Path) -> Path:
         """Writes a contact sheet: a self-contained page for `.html`, an image for `.png`.

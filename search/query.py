@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from ..datasets import InputError, SampleError
+from ..datasets import InputError, SampleError, display
 from ..datasets.decoding import ImageInput
 from ..datasets.decoding import pixels_of as decoded_pixels
 from ..datasets.text import valid_text
@@ -109,7 +109,7 @@ def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
             f"a part of the query has the weight {weight}; give one above 0, and what to search away from as negatives"
         )
     if kind == "text":
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or display.is_blank(value):
             raise InputError("the text of the query is empty; say what to search for")
         text = valid_text(value)
         return QueryPart(kind=kind, value=text, weight=float(weight), label=text)

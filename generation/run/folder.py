@@ -14,7 +14,6 @@ from .planned import Planned
 
 FORMAT, VERSION = "diantu-run", 1
 LOCK = "run.lock"
-PICTURES = "pictures"
 RUN, PLAN, REQUESTS = "run.json", "plan.jsonl", "requests.jsonl"
 # Files that a job leaves in a new folder if it is killed before its plan is complete.
 _BEFORE_RUN = (LOCK, PLAN, REQUESTS, *(name + TEMPORARY for name in (RUN, PLAN, REQUESTS)), *checksums.LEFT_BEHIND)

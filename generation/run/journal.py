@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, Literal, TypeAlias
+from typing import IO, Any, Literal, TypeAlias, get_args
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -21,6 +21,7 @@ from ...datasets.files import read_bytes, sha256_of_file, sync_folder, writing
 log = logging.getLogger(__name__)
 
 NAME = "manifest.jsonl"
+PICTURES = "pictures"
 # The PNG chunk that holds the row, without values that depend on the speed of the machine.
 _CHUNK = "diantu"
 # The fastest level: at level 6, a picture of 1024 × 1024 takes 0.4 s instead of 0.1 s and is one eighth smaller.
@@ -50,7 +51,11 @@ class Journal:
         for row, line in found:
             self.rows[row["name"]], self._lines[row["name"]] = row, line
         if num_torn:
-            log.warning("%d lines of %s are incomplete; diantu makes their pictures again", num_torn, self._path)
+            log.warning(
+                "%d lines of %s are incomplete or not rows of a run; diantu makes their pictures again",
+                num_torn,
+                self._path,
+            )
 
     def keep(self, rows: Iterable[Row]) -> None:
         """Rewrites the file with exactly these rows in this order, unless it already holds them."""
@@ -132,7 +137,7 @@ def _read(path: Path) -> tuple[list[tuple[Row, bytes]], int]:
     for line in [*lines, *([rest] if rest else [])]:
         try:
             found.append((_row(line), line + b"\n"))
-        except (ValueError, RecursionError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             num_torn += 1
     return found, num_torn
 
@@ -148,11 +153,24 @@ def _row(line: bytes) -> Row:
     if found and _checksum(line[: found.start()]) != found[1]:
         raise ValueError("the line does not have its checksum")
     row = json.loads(line.decode("utf-8"))
-    if not isinstance(row, dict) or not isinstance(row.get("name"), str):
+    if not isinstance(row, dict):
         raise ValueError("the line is not a row")
     if (row.pop("checksum", None) is None) != (found is None):
         raise ValueError("the line does not end with its checksum")
+    _check(row)
     return row
+
+
+def _check(row: Row) -> None:
+    """Checks the values that decide what becomes of a picture; a row that was edited may have any.
+
+    Raises:
+        ValueError: if a value is not what `diantu generate` writes; or KeyError or TypeError.
+    """
+    if not isinstance(row["name"], str) or row["status"] not in get_args(Status):
+        raise ValueError("no row of a run")
+    if row["status"] == "done" and row["file"] != f"{PICTURES}/{row['name']}.png":
+        raise ValueError("the picture is in another place")
 
 
 def _line(row: Row) -> bytes:

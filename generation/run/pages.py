@@ -7,18 +7,19 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ...datasets import display
 from ...datasets.checksums import write_checked
 from ...search.sheets.fonts import ADVICE, choose, fitted
-from ...search.sheets.html import THUMBNAIL, inline, link, page
+from ...search.sheets.html import THUMBNAIL, Html, inline, link, number, page
 from ...search.sheets.sheet import png_bytes
 from ..references.reference import Reference
+from .journal import PICTURES, Status
 from .results import GenerationResult, Results
 
 log = logging.getLogger(__name__)
@@ -50,17 +51,18 @@ _POSTER_STYLE = """
 """
 
 
-def poster_section(results: Results, title: str, path: Path) -> str:
-    """Returns large pictures of a run, each beside its references, as HTML for another page.
+def poster_section(results: Results, title: str, path: Path) -> Html:
+    """Returns large pictures of a run, each beside its references, for another page.
 
     Args:
         results: of the run.
         title: of the section.
         path: of the other page. The pictures are inside it and link to their files.
     """
-    cards = "".join(_poster(result, path.parent) for result in results)
-    style = f"<style>{_MORE_STYLE}{_POSTER_STYLE}</style>"
-    return f"{style}<section><header><h2>{escape(title)}</h2></header>{cards}</section>"
+    cards = Html().join(_poster(result, path.parent) for result in results)
+    return Html("<style>{}</style><section><header><h2>{}</h2></header>{}</section>").format(
+        Html(_MORE_STYLE + _POSTER_STYLE), title, cards
+    )
 
 
 def write_pages(root: Path, results: Results) -> None:
@@ -79,25 +81,28 @@ def write_pages(root: Path, results: Results) -> None:
             for result, source in zip(results, pool.map(_source, made), strict=True)
         ]
     title = f"{results.folder.resolve().name}: {_counted(results)}"
-    shown = "\n".join(cards)
-    body = f"<h1>{escape(title)}</h1>\n<dl class=run>{_facts(results)}</dl>\n<div class=cards>\n{shown}\n</div>"
+    body = Html("<h1>{}</h1>\n<dl class=run>{}</dl>\n<div class=cards>\n{}\n</div>").format(
+        title, _facts(results), Html("\n").join(cards)
+    )
     write_checked(root, "index.html", page(title, body, style=_MORE_STYLE).encode())
     sheet = _draw_sheet(results, [[small[r.identity] for r in result.references] for result in results], made)
     write_checked(root, "sheet.png", png_bytes(sheet))
 
 
-def _poster(result: GenerationResult, folder: Path) -> str:
+def _poster(result: GenerationResult, folder: Path) -> Html:
     """Returns a picture with its prompt, keywords and references."""
     if result.path:
-        target = quote(os.path.relpath(result.path, folder))
-        shown = f"<a href='{target}'><img src={inline(result.image(), _POSTER)} alt='{escape(result.name)}'></a>"
+        shown = Html("<a href='{}'><img src={} alt='{}'></a>").format(
+            quote(os.path.relpath(result.path, folder)), inline(result.image(), _POSTER), result.name
+        )
     else:
-        shown = f"<p class={result.status}>{escape(result.reason)}</p>"
-    found = "".join(_reference(it, _source(_small_reference(it))) for it in result.references)
-    words = ", ".join(word for word, _ in result.record.get("keywords", ()))
-    keywords = f"<p><span class=dim>searched for</span> {escape(words)}</p>" if words else ""
-    prompt = f"<p>{escape(result.request.prompt)}</p>"
-    return f"<article class=poster>{shown}<div>{prompt}{keywords}{found}</div></article>"
+        shown = Html("<p class={}>{}</p>").format(_class(result), result.reason)
+    words = ", ".join(str(word) for word, *_ in filter(None, _listing(result.record.get("keywords"))))
+    keywords = Html("<p><span class=dim>searched for</span> {}</p>").format(words) if words else ""
+    found = Html().join(_reference(it, _source(_small_reference(it))) for it in result.references)
+    return Html("<article class=poster>{}<div><p>{}</p>{}{}</div></article>").format(
+        shown, result.request.prompt, keywords, found
+    )
 
 
 def _small_reference(reference: Reference) -> Image.Image | None:
@@ -116,7 +121,7 @@ def _small(image: Image.Image) -> Image.Image:
     return image
 
 
-def _source(image: Image.Image | None) -> str | None:
+def _source(image: Image.Image | None) -> Html | None:
     return None if image is None else inline(image)
 
 
@@ -124,17 +129,17 @@ def _counted(results: Results) -> str:
     return ", ".join(f"{number} {status}" for status, number in sorted(results.counts.items()))
 
 
-def _facts(results: Results) -> str:
-    """Returns the facts that all pictures share, as HTML."""
+def _facts(results: Results) -> Html:
+    """Returns the facts that all pictures share."""
     record = results[0].record
-    rows = [(f"{name} settings", _listed(settings)) for name, settings in _settings(record.get("strategy", {}))]
-    described = record.get("strategy", {})
+    described = _mapping(record.get("strategy"))
+    rows = [(f"{name} settings", _listed(settings)) for name, settings in _settings(described)]
     for name, inner in [("", described), *((f"{k} ", v) for k, v in described.items() if isinstance(v, Mapping))]:
         rows += [(f"{name}{key}", str(inner[key])) for key in ("model", "revision", "scheduler") if inner.get(key)]
     rows += [("gallery", f"version {record['gallery']}")] if record.get("gallery") else []
     used = {reference.identity for result in results for reference in result.references}
     rows.append(("references", f"{len(used)} different images"))
-    return "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
+    return Html().join(Html("<dt>{}</dt><dd>{}</dd>").format(*row) for row in rows)
 
 
 def _settings(described: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -147,68 +152,101 @@ def _settings(described: Mapping[str, Any], name: str = "") -> Iterator[tuple[st
             yield from _settings(inner, inner_name)
 
 
-def _listed(values: Mapping[str, Any]) -> str:
-    given = {name: value for name, value in values.items() if value not in (None, "", [], {})}
+def _listed(values: Any) -> str:
+    given = {name: value for name, value in _mapping(values).items() if value not in (None, "", [], {})}
     return " · ".join(
         f"{name} {value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items()
     )
 
 
-def _card(result: GenerationResult, references: Sequence[str | None], source: str | None) -> str:
+def _card(result: GenerationResult, references: Sequence[Html | None], source: Html | None) -> Html:
     record = result.record
     shown = [_reference(*it) for it in zip(result.references, references, strict=True)]
-    several = f"<div class=several>{''.join(shown)}</div>" if len(shown) > 1 else "".join(shown)
-    query = " + ".join(it if isinstance(it, str) else it[0] for it in record.get("query", ()))
-    prompt = record.get("prompt", "")
-    notes = (
-        ("prompt for the model", prompt if prompt != record.get("written") else ""),
-        ("negative prompt", record.get("negative_prompt")),
-        ("searched for", query if query != record.get("written") else ""),
-        ("copy", " / ".join(record.get("lines", ()))),
-        ("own settings", "; ".join(f"{name}: {_listed(it)}" for name, it in record.get("settings", {}).items())),
-        ("no reference", record.get("reason") if result.status == "done" else ""),
-    )
-    lines = "".join(f"<p><span class=dim>{name}</span> {escape(str(text))}</p>" for name, text in notes if text)
-    everything = escape(json.dumps(dict(record), indent=1, ensure_ascii=False))
-    return (
-        f"<article id='{escape(result.name)}'><h2>{escape(result.request.prompt or result.name)}</h2>"
-        f"<div class=pair>{several or _nothing('no reference')}{_result(result, source)}</div>{lines}"
-        f"<details><summary>all facts about {escape(result.name)}</summary><pre>{everything}</pre></details>"
-        "</article>"
+    if not shown:
+        shown = [_nothing("no reference")]
+    pair = Html("<div class=several>{}</div>").format(Html().join(shown)) if len(shown) > 1 else shown[0]
+    lines = Html("<p><span class=dim>{}</span> {}</p>")
+    everything = json.dumps(dict(record), indent=1, ensure_ascii=False)
+    return Html(
+        "<article id='{name}'><h2>{heading}</h2><div class=pair>{pair}{result}</div>{notes}"
+        "<details><summary>all facts about {name}</summary><pre>{everything}</pre></details></article>"
+    ).format(
+        name=result.name,
+        heading=result.request.prompt or result.name,
+        pair=pair,
+        result=_result(result, source),
+        notes=Html().join(lines.format(*note) for note in _notes(result) if note[1]),
+        everything=everything,
     )
 
 
-def _reference(reference: Reference, source: str | None) -> str:
+def _notes(result: GenerationResult) -> Iterator[tuple[str, Any]]:
+    record = result.record
+    written = record.get("written")
+    query = " + ".join(str(it[0] if isinstance(it, list) and it else it) for it in _listing(record.get("query")))
+    yield "prompt for the model", prompt if (prompt := record.get("prompt", "")) != written else ""
+    yield "negative prompt", record.get("negative_prompt")
+    yield "searched for", query if query != written else ""
+    yield "copy", " / ".join(map(str, _listing(record.get("lines"))))
+    yield "own settings", "; ".join(f"{name}: {_listed(it)}" for name, it in _mapping(record.get("settings")).items())
+    yield "no reference", record.get("reason") if result.status == "done" else ""
+
+
+def _reference(reference: Reference, source: Html | None) -> Html:
     image = (
-        f"<img src={source} alt='{escape(reference.key)}' loading=lazy>"
+        Html("<img src={} alt='{}' loading=lazy>").format(source, reference.key)
         if source
-        else "<div class=gone>the image is missing</div>"
+        else Html("<div class=gone>the image is missing</div>")
     )
-    score = "" if reference.score is None else f"<b>{reference.score:.3f}</b>"
-    zscore = "" if reference.zscore is None else f"<span class=dim>z {reference.zscore:+.1f}</span>"
+    score = "" if reference.score is None else Html("<b>{}</b>").format(number(reference.score, ".3f"))
+    zscore = "" if reference.zscore is None else Html("<span class=dim>z {}</span>").format(
+        number(reference.zscore, "+.1f")
+    )  # fmt: skip
     credit = " · ".join(text for text in (reference.licence, reference.author) if text)
-    return (
-        f"<figure>{image}<figcaption><div class=score>{score}{zscore}</div>"
-        f"{link(reference.source or '', reference.key)}<br>"
-        f"<span class=dim>{escape(credit) or 'licence not known'}</span></figcaption></figure>"
-    )
+    return Html(
+        "<figure>{image}<figcaption><div class=score>{score}{zscore}</div>"
+        "{key}<br><span class=dim>{credit}</span></figcaption></figure>"
+    ).format(
+        image=image, score=score, zscore=zscore, key=link(reference.source or "", reference.key),
+        credit=credit or "licence not known",
+    )  # fmt: skip
 
 
-def _result(result: GenerationResult, source: str | None) -> str:
+def _result(result: GenerationResult, source: Html | None) -> Html:
     record = result.record
     if source is None:
-        return f"<figure><div class='gone {result.status}'>{result.status}: {escape(result.reason)}</div></figure>"
-    target = quote(record["file"])
-    size = f"{record['width']} × {record['height']}"
-    return (
-        f"<figure><a href='{target}'><img src={source} alt='{escape(result.name)}' loading=lazy></a><figcaption>"
-        f"<div class=score><b>{escape(result.name)}</b><span class=dim>{record['seconds']:.2f} s</span></div>"
-        f"{size}<br><span class=dim>seed {record['seed']}</span></figcaption></figure>"
+        return Html("<figure><div class='gone {}'>{}: {}</div></figure>").format(
+            _class(result), result.status, result.reason
+        )
+    return Html(
+        "<figure><a href='{file}'><img src={source} alt='{name}' loading=lazy></a><figcaption>"
+        "<div class=score><b>{name}</b><span class=dim>{seconds} s</span></div>"
+        "{width} × {height}<br><span class=dim>seed {seed}</span></figcaption></figure>"
+    ).format(
+        file=quote(f"{PICTURES}/{Path(str(record.get('file'))).name}"),
+        source=source,
+        name=result.name,
+        seconds=number(record.get("seconds"), ".2f"),
+        **{name: record.get(name) for name in ("width", "height", "seed")},
     )
 
 
-def _nothing(what: str) -> str:
-    return f"<figure><div class=gone>{what}</div></figure>"
+def _class(result: GenerationResult) -> str:
+    """Returns the class of a status in the style; empty for a word that is not a status."""
+    return result.status if result.status in get_args(Status) else ""
+
+
+def _nothing(what: str) -> Html:
+    return Html("<figure><div class=gone>{}</div></figure>").format(what)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """Returns an object of a row, which may hold anything, because the manifest may have been edited."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _listing(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else []
 
 
 # The PNG is a grid of cells, each with a reference, a result and two lines of text below. All sizes are in pixels.
@@ -221,7 +259,7 @@ def _draw_sheet(
 ) -> Image.Image:
     num_cells = min(len(results), _MOST_CELLS)
     shown = f"the first {num_cells} of {len(results)} pictures" if num_cells < len(results) else _counted(results)
-    heading = f"{results.folder.resolve().name}: {shown}"
+    heading = display.one_line(f"{results.folder.resolve().name}: {shown}")
     face, missing = choose(heading + "".join(map(_label, results[:num_cells])))
     if missing:
         log.warning("no font has %r, drawn as boxes on sheet.png; %s, or see index.html", missing[:20], ADVICE)
@@ -262,4 +300,4 @@ def _draw_label(
 
 
 def _label(result: GenerationResult) -> str:
-    return result.request.prompt or result.name
+    return display.one_line(result.request.prompt or result.name)

@@ -11,8 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ...datasets.files import sha256, write_atomic
-from .folder import PICTURES
-from .journal import Journal, Row, encode_png
+from .journal import PICTURES, Journal, Row, encode_png
 
 _THREADS = min(4, os.cpu_count() or 1)  # that encode; Pillow releases the GIL
 

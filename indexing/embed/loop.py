@@ -16,7 +16,7 @@ import numpy as np
 
 from ...datasets.errors import InputError, Reason, ShardError
 from ...datasets.types import Failure
-from ..encoders.spec import EncoderSpec, ImageEncoder, TextEncoder
+from ..encoders.spec import EncoderSpec, ImageEncoder, TextEncoder, says_nothing
 from ..store.layout import space_root
 from ..store.ledger import ShardJob
 from ..store.manifest import read_manifest
@@ -231,14 +231,19 @@ class _Writer:
         return list(range(count))
 
     def _text_vectors(self, builder: _PartBuilder) -> np.ndarray:
-        """The vectors of the captions, `emb_ND` float16; zeros for rows without a caption.
+        """The vectors of the captions, `emb_ND` float16; zeros for rows without a caption that says something.
 
         An image with several captions gets the mean of their vectors, at unit length.
         """
         encoder = self._encoders[0]
         assert isinstance(encoder, TextEncoder), "checked before the job began"
         emb_ND = np.zeros((len(builder.records), encoder.spec.dim), np.float32)
-        captions = [(row, text) for row, record in enumerate(builder.records) for text in all_captions(record)]
+        captions = [
+            (row, text)
+            for row, record in enumerate(builder.records)
+            for text in all_captions(record)
+            if not says_nothing(encoder, text)
+        ]
         if captions:
             texts_TD = _checked(encoder.encode_texts([text for _, text in captions]), encoder.spec, len(captions))
             np.add.at(emb_ND, [row for row, _ in captions], texts_TD.astype(np.float32))

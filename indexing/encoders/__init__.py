@@ -9,11 +9,13 @@ line and in several processes, declare an `EncoderFamily`. Encoders that run in 
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 from ...datasets.errors import InputError
 from . import entry_points
 from .family import EncoderFamily, LoadEncoder
 from .packages import require
+from .places import check_place
 from .preprocessing import Preprocess, preprocess
 from .spec import EncoderSpec, ImageEncoder, Interpolation, Precision, Resize, TextEncoder
 
@@ -40,21 +42,27 @@ _BUILT_IN = {
 }
 
 
-def load_encoder(name: str, *, device: str = "auto", precision: Precision = "auto") -> ImageEncoder:
+def load_encoder(
+    name: str, *, device: str = "auto", precision: Precision = "auto", named_by: Path | None = None
+) -> ImageEncoder:
     """Loads an encoder with its weights; it is also a `TextEncoder` if the model has a text side.
 
     Args:
         name: `family` or `family:weights`.
         device: `auto` (the first GPU, else the CPU), or a device as torch names it.
         precision: `auto` (bf16 if the hardware multiplies it, else fp32), `fp32` or `bf16`.
+        named_by: the gallery that names the encoder, if the caller did not; it may name only some places, see `places`.
 
     Raises:
-        InputError: if the name is not known, a package is missing, or the weights cannot be loaded.
+        InputError: if the name is not known, a package is missing, the weights cannot be loaded, or the gallery may not
+            name them.
     """
     prefix, colon, weights = name.partition(":")
     family = _family(prefix)
     if family is None or not family.takes(colon, weights):
         raise InputError(f"encoder {name!r} is not known; give one of: {_usage()}")
+    if named_by is not None:
+        check_place(name, weights, named_by)
     require(name, family.requirement, *family.packages)
     return family.load(name, weights, device=device, precision=precision)
 

@@ -26,7 +26,7 @@ def load(name: str, weights: str, *, device: str, precision: Precision) -> Image
     from cn_clip import clip
     from cn_clip.clip.utils import create_model
 
-    from .torch_encoder import TorchDualEncoder, resolve_device, resolve_dtype, warn_of_cuts, weights_sha256
+    from .torch_encoder import TorchDualEncoder, has_known, resolve_device, resolve_dtype, warn_of_cuts, weights_sha256
 
     state = _state_dict(name, _checkpoint(name, weights))
     architecture, resolution = _architecture(name, state)
@@ -63,7 +63,10 @@ def load(name: str, weights: str, *, device: str, precision: Precision) -> Image
         warn_of_cuts((len(model.tokenizer.tokenize(text)) + 2 for text in texts), _CONTEXT)
         return model.encode_text(clip.tokenize(texts, context_length=_CONTEXT).to(where))
 
-    return TorchDualEncoder(spec, model.encode_image, text_features, device=where, dtype=dtype)
+    def knows(text: str) -> bool:
+        return has_known(model.tokenizer.tokenize(text), "[UNK]")
+
+    return TorchDualEncoder(spec, model.encode_image, text_features, device=where, dtype=dtype, knows=knows)
 
 
 FAMILY = EncoderFamily(

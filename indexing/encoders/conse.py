@@ -59,7 +59,9 @@ def load(name: str, weights: str, *, device: str, precision: Precision) -> Image
     # worst cosine to fp32 on the photographs is 0.992.
     dtype = resolve_dtype("fp32" if precision == "auto" else precision, where)
     model = ConseModel(classifier, num_classes=_NUM_CLASSES, power=_POWER, device=where, dtype=dtype)
-    return TorchDualEncoder(spec, model.image_features, model.text_features, device=where, dtype=dtype)
+    return TorchDualEncoder(
+        spec, model.image_features, model.text_features, device=where, dtype=dtype, knows=model.knows
+    )
 
 
 FAMILY = EncoderFamily(

@@ -20,6 +20,10 @@ from .torch_encoder import unit_norm
 LABELS = resources.files(__name__.rpartition(".")[0]) / "imagenet_labels.csv"
 
 
+# Unknown, the beginning and the end of a text, and a space, in the vocabulary whose sha256 `conse` checks.
+_NO_WORDS = frozenset({0, 1, 2, 6})
+
+
 class ConseModel:
     """Both sides of the encoder. Each is loaded at its first use, so a text search never loads the classifier."""
 
@@ -52,6 +56,10 @@ class ConseModel:
     def text_features(self, texts: list[str]) -> torch.Tensor:
         """Texts → `emb_BD`."""
         return torch.from_numpy(np.atleast_2d(self._sentences.encode(texts)).astype(np.float32))
+
+    def knows(self, text: str) -> bool:
+        """Whether the sentence encoder knows a part of a text. It has no emoji: all of them have one vector."""
+        return not set(self._sentences._tokenizer.encode(text)) <= _NO_WORDS
 
     @cached_property
     def _classifier(self) -> torch.nn.Module:

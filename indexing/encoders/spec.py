@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, get_args, r
 
 import numpy as np
 
+from ...datasets.display import is_blank
 from ...datasets.errors import InputError
 
 if TYPE_CHECKING:
@@ -154,6 +155,20 @@ class ImageEncoder(Protocol):
     def encode_images(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
         """Preprocessed pixels, uint8 → `emb_BD`, float32, unit norm."""
         ...
+
+
+@runtime_checkable
+class KnowsTexts(Protocol):
+    """A text encoder that can say for which texts its vector means nothing; others have vectors for all texts."""
+
+    def knows(self, text: str) -> bool:
+        """Whether the encoder knows a part of the text. If not, all such texts have nearly the same vector."""
+        ...
+
+
+def says_nothing(encoder: object, text: str) -> bool:
+    """Whether a text looks full but has nothing for an encoder: controls only, or symbols that it does not know."""
+    return is_blank(text) or (isinstance(encoder, KnowsTexts) and not encoder.knows(text))
 
 
 @runtime_checkable

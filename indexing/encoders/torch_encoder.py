@@ -57,9 +57,15 @@ class TorchDualEncoder(TorchImageEncoder):
         *,
         device: torch.device,
         dtype: torch.dtype,
+        knows: Callable[[str], bool] = lambda text: True,
     ) -> None:
         super().__init__(spec, image_features, device=device, dtype=dtype)
         self._text_features = text_features
+        self._knows = knows
+
+    def knows(self, text: str) -> bool:
+        """See `KnowsTexts`."""
+        return self._knows(text)
 
     @torch.inference_mode()
     def encode_texts(self, texts: list[str]) -> np.ndarray:
@@ -73,6 +79,11 @@ class TorchDualEncoder(TorchImageEncoder):
 def unit_norm(emb_BD: torch.Tensor) -> torch.Tensor:
     """Scales rows to length 1; a row of zeros stays zero."""
     return torch.nn.functional.normalize(emb_BD, dim=-1)
+
+
+def has_known(tokens: Iterable[str], unknown: str | None) -> bool:
+    """Whether a tokenizer knows a part of a text, given its tokens; SentencePiece writes a space as `▁`."""
+    return any(token != unknown and token.strip("▁ ") for token in tokens)
 
 
 def warn_of_cuts(lengths: Iterable[int], context: int) -> None:

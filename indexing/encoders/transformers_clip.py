@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args
 
 from PIL import Image
 
-from ...datasets.errors import InputError
+from ...datasets.errors import InputError, first_line
 from .family import EncoderFamily
+from .model_files import check_finite, check_settings, check_weights
 from .packages import require
 from .spec import EncoderSpec, ImageEncoder, Interpolation, Precision, PreprocessingFields
 
@@ -23,25 +27,34 @@ _IMAGES_ONLY = {
     "dinov3_vit": "DINOv3ViTModel",
 }
 _MODELS = {**_DUAL, **_IMAGES_ONLY}
+_LARGEST = 4096  # pixels of a side; the largest published models have 1024
 # Chinese-CLIP was trained on texts of 52 tokens, although its text model has 512 positions.
 _TEXT_CONTEXT = {"chinese_clip": 52}
 
 
 def load(name: str, weights: str, *, device: str, precision: Precision) -> ImageEncoder:
     """Loads a model with its own preprocessing; `weights` is a repository or a folder."""
-    from .torch_encoder import TorchDualEncoder, TorchImageEncoder, resolve_device, resolve_dtype, weights_sha256
-
-    config, model, processor, tokenizer = _from_pretrained(name, weights)
-    context = _text_context(config) if tokenizer else 0
-    spec = EncoderSpec(
-        name=name,
-        weights=weights,
-        weights_sha256=weights_sha256(model.state_dict()),
-        dim=_dim(config),
-        text_context=context,
-        revision=getattr(config, "_commit_hash", None),
-        **_preprocessing(name, processor),
+    from .torch_encoder import (
+        TorchDualEncoder,
+        TorchImageEncoder,
+        has_known,
+        resolve_device,
+        resolve_dtype,
+        weights_sha256,
     )
+
+    with _refusals(name):
+        config, model, processor, tokenizer = _from_pretrained(name, weights)
+        context = _text_context(config) if tokenizer else 0
+        spec = EncoderSpec(
+            name=name,
+            weights=weights,
+            weights_sha256=weights_sha256(model.state_dict()),
+            dim=_dim(config),
+            text_context=context,
+            revision=getattr(config, "_commit_hash", None),
+            **_preprocessing(name, processor),
+        )
     where = resolve_device(device)
     dtype = resolve_dtype(precision, where)
     _move(model, where, dtype)
@@ -58,7 +71,11 @@ def load(name: str, weights: str, *, device: str, precision: Precision) -> Image
     def text_features(texts: list[str]) -> torch.Tensor:
         return _pooled(model.get_text_features(**tokenize(tokenizer, texts, context).to(where)))
 
-    return TorchDualEncoder(spec, image_features, text_features, device=where, dtype=dtype)
+    def knows(text: str) -> bool:
+        # CLIP's tokens are bytes, so it knows every text.
+        return config.model_type == "clip" or has_known(tokenizer.tokenize(text), tokenizer.unk_token)
+
+    return TorchDualEncoder(spec, image_features, text_features, device=where, dtype=dtype, knows=knows)
 
 
 FAMILY = EncoderFamily(
@@ -70,30 +87,58 @@ FAMILY = EncoderFamily(
 )
 
 
-def _from_pretrained(name: str, weights: str) -> tuple[Any, Any, Any, Any]:
-    """The configuration, the model in fp32, its image processor, and its tokenizer or None."""
-    import torch
-    import transformers
-
+@contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    """Turns what loading raises into one sentence."""
     try:
-        config = transformers.AutoConfig.from_pretrained(weights)
-        _check_type(name, config.model_type)
-        model = getattr(transformers, _MODELS[config.model_type]).from_pretrained(weights, dtype=torch.float32).eval()
-        processor = transformers.AutoImageProcessor.from_pretrained(weights)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(weights) if config.model_type in _DUAL else None
+        yield
+    except InputError:
+        raise
     except ImportError as error:
         raise InputError(
             f"encoder {name!r} needs a package that is not installed ({_reason(error)}); run: pip install "
             f'"{_REQUIREMENT}"'
         ) from error
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except Exception as error:  # transformers may raise anything about files that a stranger has written
+        if "trust_remote_code" in str(error):
+            raise InputError(
+                f"encoder {name!r} comes with Python code of its own (auto_map in its settings), and diantu runs no "
+                f"code of a model; give a model of one of these types: {', '.join(_MODELS)}"
+            ) from error
         raise InputError(
             f"encoder {name!r} cannot be loaded ({_reason(error)}); give a folder with config, weights, preprocessor "
             "and tokenizer, or a repository that this machine can reach"
         ) from error
+
+
+def _from_pretrained(name: str, weights: str) -> tuple[Any, Any, Any, Any]:
+    """The configuration, the model in fp32, its image processor, and its tokenizer or None."""
+    import transformers
+
+    # Else transformers asks a service to convert weights that are no safetensors, in a thread, on the hub.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+    config = transformers.AutoConfig.from_pretrained(weights, trust_remote_code=False)
+    _check_type(name, config.model_type)
+    check_settings(f"encoder {name!r}", weights)
+    model = _model(f"encoder {name!r}", getattr(transformers, _MODELS[config.model_type]), config, weights)
+    processor = transformers.AutoImageProcessor.from_pretrained(weights, trust_remote_code=False)
+    tokenizer = None
+    if config.model_type in _DUAL:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(weights, trust_remote_code=False)
     return config, model, processor, tokenizer
+
+
+def _model(what: str, model_class: Any, config: Any, weights: str) -> Any:
+    import torch
+
+    check_weights(what, model_class, config, weights)
+    model, found = model_class.from_pretrained(
+        weights, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+    )
+    if missing := sorted(found["missing_keys"]):  # transformers fills them with random numbers
+        raise InputError(f"{what} lacks {len(missing)} tensors, for example {missing[0]}; is the download complete?")
+    check_finite(what, model.state_dict())
+    return model.eval()
 
 
 def _check_type(name: str, model_type: str) -> None:
@@ -112,7 +157,7 @@ def _check_type(name: str, model_type: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).strip().split("\n")[0].split())
+    return " ".join(first_line(error).split())
 
 
 def _dim(config: Any) -> int:
@@ -188,6 +233,8 @@ def _preprocessing(name: str, processor: Any) -> PreprocessingFields:
             f"the preprocessing of {name!r} resizes with {interpolation}, which is not supported; supported: {allowed}"
         )
     side = size["height"] if squash else size["shortest_edge"]
+    if not 1 <= max(side, crop.get("height", 1)) <= _LARGEST:
+        raise InputError(f"the preprocessing of {name!r} makes images of {side} pixels; up to {_LARGEST} are supported")
     red, green, blue = (float(value) for value in processor.image_mean)
     red_std, green_std, blue_std = (float(value) for value in processor.image_std)
     return {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...datasets import display
 from ...datasets.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def load_gallery_encoder(root: Path, name: str | None, device: str) -> ImageEnco
 
     spec = read_manifest(root).spec
     try:
-        loaded = load_encoder(name or spec.name, device=device)
+        loaded = load_encoder(name or spec.name, device=device, named_by=None if name else root)
         refuse_other(spec, loaded.spec, root)
         return loaded
     except InputError as error:
@@ -55,7 +55,13 @@ def has_duplicates(root: Path) -> bool:
 
 def print_json(report: Mapping[str, Any]) -> None:
     """Prints a report as one line of JSON on stdout."""
-    print(json.dumps(report, ensure_ascii=False))
+    print(display.to_json(report))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Prints lines for people on stdout. Keys, captions and other texts in them cannot control the terminal."""
+    for line in lines:
+        print(display.one_line(line))
 
 
 def log_index(report: IndexReport) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import print_json
+from .common import print_json, print_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,7 @@ def run(gallery: str, threshold: float = 0.95, max_hash_distance: int = 10, json
     if json_:
         print_json(report)
     else:
-        print("\n".join(_lines(report)))
+        print_lines(_lines(report))
     return 0
 
 

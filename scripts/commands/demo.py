@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .common import print_lines
+
 if TYPE_CHECKING:
     from ...generation import Results
     from ...indexing.encoders import ImageEncoder
@@ -91,5 +93,4 @@ def _make_posters(folder: Path, gallery: Gallery) -> Results:
 
 def _print_hits(hits: Hits) -> None:
     print(f"{hits.query.kind}: {hits.query.label}   ({hits.took_ms:.0f} ms)")
-    for hit in hits:
-        print(f"  {hit.rank}  {hit.score:.3f}  z {hit.zscore or 0:+.1f}  {hit.key:<32} {hit.caption}")
+    print_lines(f"  {hit.rank}  {hit.score:.3f}  z {hit.zscore or 0:+.1f}  {hit.key:<32} {hit.caption}" for hit in hits)

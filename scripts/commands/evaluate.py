@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .common import load_gallery_encoder, print_json
+from .common import load_gallery_encoder, print_json, print_lines
 
 
 def run(
@@ -47,7 +47,7 @@ def run(
     if json_:
         print_json(report)
     else:
-        print("\n".join(_lines(report)))
+        print_lines(_lines(report))
     if plot_path:
         plot_curve(report, plot_path)
     return 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ...datasets import InputError
+from .common import print_json
 
 if TYPE_CHECKING:
     from ...generation import Results
@@ -141,5 +141,5 @@ def _report(results: Results, *, as_json: bool) -> int:
             "output": str(results.folder), "made": results.num_made, "before": results.num_before,
             "seconds": round(results.seconds, 3), **results.counts,
         }  # fmt: skip
-        print(json.dumps(report))
+        print_json(report)
     return 1 if results.counts.get("failed") else 0

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...datasets.conditions import WHERE_SECONDS
 from ...datasets.errors import InputError
-from .common import print_json
+from .common import print_json, print_lines
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ...search import Gallery, Hits, Query
+    from ...search import Gallery, Hit, Hits, Query
 
 log = logging.getLogger(__name__)
 
@@ -154,10 +154,7 @@ def _show(hits: Hits, *, explain: bool, sheet: str | None, as_json: bool) -> Non
     if as_json:
         print_json(hits.to_json())
     else:
-        for hit in hits:
-            zscore = "" if hit.zscore is None else f"  z {hit.zscore:+5.1f}"
-            folded = f"  (+{hit.folded})" if hit.folded else ""
-            print(f"{hit.rank:>3}  {hit.score:.3f}{zscore}  {hit.key}{folded}  {hit.caption or ''}")
+        print_lines(map(_line, hits))
     if not len(hits):
         matching = f"; {hits.explain['rows']} rows match the condition" if "rows" in hits.explain else ""
         log.warning("no results%s", matching)
@@ -167,6 +164,12 @@ def _show(hits: Hits, *, explain: bool, sheet: str | None, as_json: bool) -> Non
         log.info("%.1f ms: %s", hits.took_ms, ", ".join(f"{name} {ms:.1f}" for name, ms in hits.explain["ms"].items()))
     if sheet:
         log.info("sheet: %s", hits.sheet(sheet))
+
+
+def _line(hit: Hit) -> str:
+    zscore = "" if hit.zscore is None else f"  z {hit.zscore:+5.1f}"
+    folded = f"  (+{hit.folded})" if hit.folded else ""
+    return f"{hit.rank:>3}  {hit.score:.3f}{zscore}  {hit.key}{folded}  {hit.caption or ''}"
 
 
 def _warn(opened: Gallery, fold_duplicates: bool) -> None:

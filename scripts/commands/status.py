@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...datasets.errors import InputError
-from .common import print_json
+from .common import print_json, print_lines
 
 if TYPE_CHECKING:
     from ...datasets.checksums import Problems
@@ -49,7 +49,7 @@ def run(
     if json_:
         print_json(report)
     else:
-        print("\n".join(_lines(report)))
+        print_lines(_lines(report))
     return 1 if report.get("problems") else 0
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ...datasets import InputError
+from ...datasets import InputError, display
 
 # Preferred families, best first: those with Chinese and Latin glyphs, then those with Latin only. Each collection is
 # named by its face for simplified Chinese, because the default is the Japanese one, which draws 直 and 骨 differently.
@@ -257,7 +257,7 @@ def _drawn(font: ImageFont.FreeTypeFont, char: str) -> bytes:
 
 def fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     """The text on one line, cut with an ellipsis if it is wider than `width` pixels."""
-    text = " ".join(text.split())
+    text = " ".join(display.one_line(text).split())[: 2 * width]  # no face has letters of less than half a pixel
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

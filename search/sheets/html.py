@@ -1,13 +1,21 @@
-"""The style and the template of all HTML pages that diantu writes, and how images go into them."""
+"""The style and the template of all HTML pages that diantu writes, and how texts, images and links go into them.
+
+Pages are made of `Html` only. Its methods `format` and `join` escape everything that is not `Html` itself, so text of
+users and strangers cannot become markup.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
-from html import escape
 from string import Template
+from typing import Any
+from urllib.parse import urlsplit
 
+from markupsafe import Markup, escape
 from PIL import Image
+
+from ...datasets import display
 
 # All rules are nested in one class, so that they affect nothing else when hits are shown inside another page.
 STYLE = """
@@ -30,6 +38,7 @@ figcaption { padding: .5rem .6rem .6rem; overflow-wrap: anywhere; }
 
 _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="$policy"><meta name="referrer" content="no-referrer">
 <title>$title</title>
 <style>$style
 html { color-scheme: light dark; }
@@ -37,31 +46,63 @@ body { margin: 2rem auto; max-width: 72rem; padding: 0 1.25rem; }</style></head>
 $body
 </body></html>
 """)
+# A page shows the images inside it. It runs no code, loads nothing, and sends nothing.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 THUMBNAIL = 320  # pixels of the long side: twice the size on the page, so that images are sharp on dense screens
 
 
-def page(title: str, body: str, *, style: str = "") -> str:
+class Html(Markup):
+    """Markup. What `format` and `join` insert is escaped unless it is `Html`; controls become visible.
+
+    >>> Html("<b title='{}'>{}</b>").format("it's", "a < b")
+    Html("<b title='it&#39;s'>a &lt; b</b>")
+    """
+
+    @classmethod
+    def escape(cls, s: Any, /) -> Html:
+        """Returns a value as `Html`: a text is escaped."""
+        return cls(escape(s if isinstance(s, Markup) else display.lines(s)))
+
+
+def number(value: object, form: str) -> str:
+    """Returns a number in a format of Python; anything else, which a file that was edited may hold, as text."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return format(value, form) if is_number else display.one_line(value)
+
+
+def page(title: str, body: Html, *, style: str = "") -> str:
     """Returns a complete HTML page that loads nothing from elsewhere.
 
     Args:
         title: plain text, shown by the browser; the body has its own heading.
-        body: HTML.
+        body: its content.
         style: CSS rules beside `STYLE`.
     """
-    return _PAGE.substitute(style=STYLE + style, title=escape(title), body=body)
+    return _PAGE.substitute(style=STYLE + style, policy=_POLICY, title=Html.escape(title), body=Html.escape(body))
 
 
-def inline(image: Image.Image, size: int = THUMBNAIL) -> str:
+def inline(image: Image.Image, size: int = THUMBNAIL) -> Html:
     """Returns an image as the quoted value of `src`, at most `size` pixels wide and high."""
     image = image.copy()
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=85)
-    return f"'data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}'"
+    return Html(f"'data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}'")
 
 
-def link(url: str, text: str) -> str:
-    """Returns a text as HTML that links to a URL. Only http and https become links, so that `javascript:` does not."""
-    if not url.startswith(("https://", "http://")):
-        return escape(text)
-    return f"<a href='{escape(url)}' rel=noreferrer>{escape(text)}</a>"
+def link(url: object, text: object) -> Html:
+    """Returns a text that links to a URL. Only http and https become links, so that `javascript:` does not."""
+    if not _is_web(url):
+        return Html.escape(text)
+    return Html("<a href='{}' rel='noreferrer noopener'>{}</a>").format(url, text)
+
+
+def _is_web(url: object) -> bool:
+    """Whether a value is a URL of the web. A URL with controls is not one, because browsers remove some of them."""
+    if not isinstance(url, str) or display.one_line(url) != url or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator, Sequence
-from html import escape
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ...datasets import InputError
+from ...datasets import InputError, display
 from ...datasets.files import write_atomic
 from .fonts import ADVICE, choose, fitted
-from .html import STYLE, THUMBNAIL, inline, link, page
+from .html import STYLE, THUMBNAIL, Html, inline, link, number, page
 from .section import SheetSection, Tile
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def write_sheet(sections: Sequence[SheetSection], path: Path, *, title: str | No
         sections: from top to bottom.
         path: the file; its folder is created.
         title: of the page; None for the headings of the sections. A PNG has no title.
-        further: HTML below the sections of a page.
+        further: HTML below the sections of a page; it is not escaped.
 
     Returns:
         The path.
@@ -43,7 +43,7 @@ def write_sheet(sections: Sequence[SheetSection], path: Path, *, title: str | No
     if extension not in (".html", ".png"):
         raise InputError(f"a sheet cannot be written as {path.name!r}; give a name that ends in .html or .png")
     if extension == ".html":
-        write_atomic(path, _page(sections, title, further).encode())
+        write_atomic(path, _page(sections, title, Html(further)).encode())
     else:
         write_atomic(path, png_bytes(_draw_sheet(sections)))
     return path
@@ -56,9 +56,9 @@ def png_bytes(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def fragment(section: SheetSection) -> str:
+def fragment(section: SheetSection) -> Html:
     """Returns a section as HTML for another page, such as a notebook."""
-    return f"<style>{STYLE}</style><div class=diantu>{_section(section)}</div>"
+    return Html("<style>{}</style><div class=diantu>{}</div>").format(Html(STYLE), _section(section))
 
 
 def thumbnail(tile: Tile) -> Image.Image | None:
@@ -69,38 +69,50 @@ def thumbnail(tile: Tile) -> Image.Image | None:
         return None
 
 
-def _page(sections: Sequence[SheetSection], title: str | None, further: str) -> str:
+def _page(sections: Sequence[SheetSection], title: str | None, further: Html) -> str:
     heading = title or " · ".join(section.heading for section in sections)
     if title is None and len(sections) == 1:  # the heading of the only section is the heading of the page
         body = [_section(sections[0], "h1"), further]
     else:
-        body = [f"<h1>{escape(heading)}</h1>", *map(_section, sections), further]
-    return page(heading, "\n".join(body))
+        body = [Html("<h1>{}</h1>").format(heading), *map(_section, sections), further]
+    return page(heading, Html("\n").join(body))
 
 
-def _section(section: SheetSection, level: str = "h2") -> str:
-    shown = f"<img src={inline(section.image)} alt=query>" if section.image else ""
+def _section(section: SheetSection, level: Literal["h1", "h2"] = "h2") -> Html:
+    shown = Html("<img src={} alt=query>").format(inline(section.image)) if section.image else ""
     best_score = max((tile.score for tile in section.tiles), default=0.0)
-    figures = "\n".join(_figure(tile, max(best_score, 1e-6)) for tile in section.tiles)
-    heading = f"<{level}>{escape(section.heading)}</{level}>"
-    return (
-        f"<section><header>{shown}<div>{heading}<span class=dim>{escape(section.note)}</span></div></header>"
-        f"<div class=hits>{figures}</div></section>"
+    return Html(
+        "<section><header>{shown}<div><{level}>{heading}</{level}><span class=dim>{note}</span></div></header>"
+        "<div class=hits>{figures}</div></section>"
+    ).format(
+        shown=shown,
+        level=level,
+        heading=section.heading,
+        note=section.note,
+        figures=Html("\n").join(_figure(tile, max(best_score, 1e-6)) for tile in section.tiles),
     )
 
 
-def _figure(tile: Tile, best_score: float) -> str:
+def _figure(tile: Tile, best_score: float) -> Html:
     image = thumbnail(tile)
-    caption = escape(tile.caption)
-    shown = f"<img src={inline(image)} alt='{caption}'>" if image else f"<div class=gone>{_MISSING}</div>"
-    zscore = "" if tile.zscore is None else f"z {tile.zscore:+.1f}"
-    folded = f" (+{tile.folded})" if tile.folded else ""
-    width = round(100 * max(0.0, min(1.0, tile.score / best_score)))
-    return (
-        f"<figure title='{escape(tile.details)}'>{shown}<figcaption>"
-        f"<div class=score><b>{tile.score:.3f}</b><span class=dim>{zscore}</span></div>"
-        f"<div class=bar><i style='width:{width}%'></i></div>"
-        f"{caption}<br><span class=dim>{link(tile.url, tile.key)}{folded}</span></figcaption></figure>"
+    return Html(
+        "<figure title='{details}'>{shown}<figcaption>"
+        "<div class=score><b>{score}</b><span class=dim>{zscore}</span></div>"
+        "<div class=bar><i style='width:{width}%'></i></div>"
+        "{caption}<br><span class=dim>{key}{folded}</span></figcaption></figure>"
+    ).format(
+        details=tile.details,
+        shown=(
+            Html("<img src={} alt='{}'>").format(inline(image), tile.caption)
+            if image
+            else Html("<div class=gone>{}</div>").format(_MISSING)
+        ),
+        score=number(tile.score, ".3f"),
+        zscore="" if tile.zscore is None else f"z {number(tile.zscore, '+.1f')}",
+        width=round(100 * max(0.0, min(1.0, tile.score / best_score))),
+        caption=tile.caption,
+        key=link(tile.url, tile.key),
+        folded=f" (+{tile.folded})" if tile.folded else "",
     )
 
 
@@ -144,5 +156,5 @@ def _draw_cell(
 
 def _texts(sections: Sequence[SheetSection]) -> Iterator[str]:
     for section in sections:
-        yield section.heading
-        yield from (tile.caption for tile in section.tiles)
+        yield display.one_line(section.heading)
+        yield from (display.one_line(tile.caption) for tile in section.tiles)

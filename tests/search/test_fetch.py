@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,11 +28,17 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", query)
             self.end_headers()
             return
-        self.send_response(200 if path in ("/p.jpg", "/large", "/slow") else 404)
-        self.end_headers()
+        if path != "/status":
+            self.send_response(200 if path in ("/p.jpg", "/large", "/slow", "/headers") else 404)
+            self.flush_headers() if path == "/headers" else self.end_headers()
         try:
             if path == "/p.jpg":
                 self.wfile.write(jpeg(1))
+            while path in ("/status", "/headers"):  # what comes before the content never ends
+                self.wfile.write(b"X" if path == "/status" else b"A: b\r\n")
+                self.wfile.flush()
+                if stop.wait(0.05):
+                    break
             while path == "/large":
                 self.wfile.write(bytes(1 << 16))
             for _ in range(50 if path == "/slow" else 0):
@@ -116,3 +123,8 @@ def test_size_and_time_are_bounded(server: str) -> None:
         fetch(f"{server}/large", private_hosts=True, max_bytes=1 << 20)
     with pytest.raises(FileNotFoundError, match=r"too long|timed out"):
         fetch(f"{server}/slow", private_hosts=True, seconds=0.5)
+    for path in ("status", "headers"):
+        started = time.monotonic()
+        with pytest.raises(FileNotFoundError, match=r"too long|timed out|100 headers"):
+            fetch(f"{server}/{path}", private_hosts=True, seconds=0.5)
+        assert time.monotonic() - started < 3

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ....datasets.errors import InputError
+from ....indexing.encoders.model_files import check_settings
 from .loading import content_sha256, load_errors, reason
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Adapter:
         self._pipeline = pipeline  # it has the image encoder; pipelines made before it do not
         try:
             folder, self.revision = _resolve(options)
+            check_settings(f"the image encoder of adapter {options.adapter!r}", str(folder / options.encoder_folder))
             encoder: Any = CLIPVisionModelWithProjection.from_pretrained(
                 folder / options.encoder_folder, use_safetensors=True, dtype=pipeline.unet.dtype
             )
@@ -57,6 +59,8 @@ class Adapter:
                 str(folder), subfolder=options.subfolder, weight_name=list(options.weight_names),
                 image_encoder_folder=None,
             )  # fmt: skip
+        except InputError:
+            raise
         except load_errors() as error:
             raise InputError(
                 f"adapter {options.adapter!r} cannot be loaded ({reason(error)}); give a repository that this machine "

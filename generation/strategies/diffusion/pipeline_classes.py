@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ....datasets.errors import InputError
-from .loading import reason
+from .loading import check_index, reason
 from .options import ModelOptions
 
 Kind: TypeAlias = Literal["text to image", "image to image", "inpainting"]
@@ -124,7 +124,7 @@ def model_index(options: ModelOptions) -> dict[str, Any]:
             from huggingface_hub import hf_hub_download
 
             path = Path(hf_hub_download(options.name, "model_index.json", revision=options.revision))
-        index = json.loads(path.read_text())
+        index = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -147,6 +147,7 @@ def indexed_class(index: dict[str, Any], options: ModelOptions) -> str:
             f"the model_index.json of {options.name!r} names no diffusers class (_class_name is {named!r}), and "
             "diantu does not run code that comes with a model; give another model"
         )
+    check_index(index, options)
     if options.pipeline not in (None, named):
         raise InputError(f"model {options.name!r} is a {named}, not a {options.pipeline}; correct pipeline or name")
     return named

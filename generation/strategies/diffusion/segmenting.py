@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ....datasets.errors import InputError
+from ....indexing.encoders.model_files import check_settings
 from .loading import load_errors, reason
 
 
@@ -20,9 +21,13 @@ class Segmenter:
 
         self.name = name
         try:
+            check_settings(f"segmenter {name!r}", name)
             self._segment: Any = pipeline(
-                "image-segmentation", model=name, device=device, model_kwargs={"use_safetensors": True}
-            )
+                "image-segmentation", model=name, device=device, trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},
+            )  # fmt: skip
+        except InputError:
+            raise
         except load_errors() as error:
             raise InputError(
                 f"segmenter {name!r} cannot be loaded ({reason(error)}); give a segmentation model of transformers: a "

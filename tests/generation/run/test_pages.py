@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -74,6 +76,48 @@ def test_text_of_users_and_galleries_is_escaped(tmp_path: Path) -> None:
     assert {"article", "figure"} <= seen
     assert not {"script", "onload"} & seen
     assert links == ["pictures/0001-1.png", "pictures/0002-1.png"]  # javascript: does not become a link
+
+
+@pytest.mark.parametrize(
+    "evil", ["<script>alert(1)</script>' onerror='x\x1b[2J", ["<b>"], {"a": ["<i>"]}, 7, None, True]
+)
+def test_a_row_that_was_edited_becomes_text(tmp_path: Path, evil: object) -> None:
+    asked = GenerationRequest(prompt="1")
+    before = Counter(tags((run(tmp_path, asked).folder / "index.html").read_text(encoding="utf-8")))
+    manifest = tmp_path / "run/manifest.jsonl"
+    row = json.loads(manifest.read_text(encoding="utf-8"))
+    kept = ("name", "status", "file", "sha256")
+    edited = {name: value if name in kept else evil for name, value in row.items()} | {"settings": evil, "lines": evil}
+    manifest.write_text(json.dumps(edited), encoding="utf-8")
+    generate([asked], tmp_path / "run", Tint())
+    page = (tmp_path / "run/index.html").read_text(encoding="utf-8")
+    assert not Counter(tags(page)) - before - Counter({"p": 6, "span": 6, "dt": 6, "dd": 6})
+    assert "\x1b" not in page
+
+
+@pytest.mark.parametrize(
+    "edit", [{"status": "<b>"}, {"file": "../../secret.png"}, {"file": 7}, {"name": []}, {"sha256": None}]
+)
+def test_a_row_with_another_place_or_status_is_made_again(tmp_path: Path, edit: dict[str, object]) -> None:
+    asked = GenerationRequest(prompt="1")
+    run(tmp_path, asked)
+    manifest = tmp_path / "run/manifest.jsonl"
+    row = manifest.read_text(encoding="utf-8")
+    manifest.write_text(json.dumps(json.loads(row) | edit) + "\n", encoding="utf-8")
+    assert generate([asked], tmp_path / "run", Tint()).num_made == 1
+    assert json.loads(manifest.read_text(encoding="utf-8"))["sha256"] == json.loads(row)["sha256"]
+
+
+def tags(page: str) -> list[str]:
+    found: list[str] = []
+
+    class Tags(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.append(tag)
+            assert not [name for name, _ in attrs if name.startswith("on")]
+
+    Tags().feed(page)
+    return found
 
 
 def test_a_missing_reference_keeps_its_place(tmp_path: Path) -> None:
