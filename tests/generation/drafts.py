@@ -19,9 +19,14 @@ def draft(number: int = 0, *, size: tuple[int, int] = (96, 64), references: Any 
     return Draft(**(given | fields))
 
 
+def on_cpu(folder: Any) -> ModelOptions:
+    """A model in float32 on the CPU, also on a machine with a GPU."""
+    return ModelOptions(name=str(folder), device="cpu", dtype="float32")
+
+
 def load(name: str, folder: Any, **settings: Any) -> Strategy:
-    """Returns a strategy over a tiny model, with two steps by default."""
-    return load_strategies([name], {name: {"steps": 2, **settings}}, ModelOptions(name=str(folder)))
+    """Returns a strategy over a tiny model, with two steps by default, in the precision that comparisons need."""
+    return load_strategies([name], {name: {"steps": 2, **settings}}, on_cpu(folder))
 
 
 def pixels(made: Made) -> np.ndarray:

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from drafts import distance, draft, load, pixels
+from drafts import distance, draft, load, on_cpu, pixels
 from PIL import Image
 from tiny_pipelines import save_sd, vae_of
 
 from diantu.datasets import InputError
-from diantu.generation.strategies import ModelOptions, load_strategies
+from diantu.generation.strategies import load_strategies
 
 
 def chain(folder: Path, *names: str, **settings: dict[str, object]):
-    return load_strategies(
-        names, {name: {"steps": 2, **settings.get(name, {})} for name in names}, ModelOptions(name=str(folder))
-    )
+    given = {name: {"steps": 2, **settings.get(name, {})} for name in names}
+    return load_strategies(names, given, on_cpu(folder))
 
 
 def test_each_strategy_works_on_the_image_of_the_one_before(tiny_sd: Path) -> None:

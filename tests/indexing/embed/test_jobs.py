@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 from command_line import CommandLine
+from histogram import Histogram
 from pictures import jpeg, same_tree, write_tar
 from zygote import PATIENCE_SECONDS, Zygote, num_parts, wait_for_parts, wait_until
 
 from diantu.datasets import find_shards
 from diantu.indexing.embed import job as embed_module
 from diantu.indexing.embed.job import embed
-from diantu.indexing.encoders import load_encoder
 from diantu.indexing.store.ledger import Ledger
 
 KILLS = int(os.environ.get("DIANTU_KILLS", "4"))
@@ -41,16 +41,16 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(source: Path, gallery: Path, model: Path, *options: str) -> list[str]:
-    start = ["embed", "--source", str(source), "--output", str(gallery), "--encoder", f"hf:{model}"]
+def command(source: Path, gallery: Path, *options: str, encoder: str = "histogram") -> list[str]:
+    start = ["embed", "--source", str(source), "--output", str(gallery), "--encoder", encoder]
     return [*start, "--batch-size", "8", *options]
 
 
 @pytest.fixture(scope="module")
-def whole(source: Path, clip_folder: Path, tmp_path_factory: pytest.TempPathFactory, jobs: Zygote) -> Path:
+def whole(source: Path, tmp_path_factory: pytest.TempPathFactory, jobs: Zygote) -> Path:
     """The gallery that a job without interruptions writes."""
     gallery = tmp_path_factory.mktemp("whole") / "g"
-    assert jobs.start(*command(source, gallery, clip_folder, "--num-workers", "0")).wait() == 1  # one file is not a tar
+    assert jobs.start(*command(source, gallery, "--num-workers", "0")).wait() == 1  # one file is not a tar
     return gallery
 
 
@@ -69,10 +69,8 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_several_processes_give_the_same_bytes(
-    source: Path, whole: Path, clip_folder: Path, tmp_path: Path, jobs: Zygote
-) -> None:
-    job = jobs.start(*command(source, tmp_path / "g", clip_folder, "--num-processes", "2", "--num-workers", "0"))
+def test_several_processes_give_the_same_bytes(source: Path, whole: Path, tmp_path: Path, jobs: Zygote) -> None:
+    job = jobs.start(*command(source, tmp_path / "g", "--num-processes", "2", "--num-workers", "0"))
     assert job.wait() == 1, job.stderr()
     assert "00002.tar is not an uncompressed tar" in job.stderr()
     assert " images in " in job.stderr().splitlines()[-1]
@@ -80,18 +78,16 @@ def test_several_processes_give_the_same_bytes(
 
 
 def test_an_encoder_that_cannot_be_loaded_ends_all_processes(source: Path, tmp_path: Path, jobs: Zygote) -> None:
-    job = jobs.start(*command(source, tmp_path / "g", Path("/no/model"), "--num-processes", "2"))
+    job = jobs.start(*command(source, tmp_path / "g", "--num-processes", "2", encoder="hf:/no/model"))
     assert job.wait() == 2
     assert "cannot be loaded" in job.stderr().splitlines()[-1]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
-def test_no_process_is_left_running(
-    source: Path, whole: Path, clip_folder: Path, tmp_path: Path, jobs: Zygote, signum: int
-) -> None:
+def test_no_process_is_left_running(source: Path, whole: Path, tmp_path: Path, jobs: Zygote, signum: int) -> None:
     gallery = tmp_path / "g"
-    job = jobs.start(*command(source, gallery, clip_folder, "--num-processes", "2", "--num-workers", "1"))
+    job = jobs.start(*command(source, gallery, "--num-processes", "2", "--num-workers", "1"))
     wait_for_parts(job, gallery, 1)
     assert job.poll() is None, job.stderr()
     children = descendants(job.pid)
@@ -101,22 +97,26 @@ def test_no_process_is_left_running(
         assert job.stderr().splitlines()[-1] == "diantu: stopped; run the same command again to continue"
     assert len(children) >= 4
     wait_until(lambda: not any(map(is_alive, children)), "the end of the job's processes", pause=0.05)
-    assert jobs.start(*command(source, gallery, clip_folder)).wait() == 1
+    assert jobs.start(*command(source, gallery)).wait() == 1
     assert same_tree(gallery, whole)
 
 
-def test_a_full_disk_ends_in_one_sentence_and_resumes(
-    source: Path, whole: Path, clip_folder: Path, tmp_path: Path, jobs: Zygote
-) -> None:
+def test_a_full_disk_ends_in_one_sentence_and_resumes(source: Path, whole: Path, tmp_path: Path, jobs: Zygote) -> None:
     """A limit on the size of files stands for the full disk, because writes fail at the same place."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 
-    arguments = command(source, tmp_path / "g", clip_folder, "--num-workers", "0")
+    arguments = command(source, tmp_path / "g", "--num-workers", "0")
     start = [sys.executable, "-m", "diantu.scripts.main"]
     done = subprocess.run(
-        [*start, *arguments], preexec_fn=limit, check=False, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+        [*start, *arguments],
+        preexec_fn=limit,
+        env=jobs.environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 1
     assert "File too large" in done.stderr.splitlines()[-1]
@@ -126,12 +126,12 @@ def test_a_full_disk_ends_in_one_sentence_and_resumes(
 
 
 def test_a_shard_that_disappears_while_it_is_read_is_tried_again(
-    source: Path, clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The shard counts as unreadable, not its samples as broken; the next attempt reads all of it."""
     tar = tmp_path / "s.tar"
     tar.write_bytes((source / "00000.tar").read_bytes())
-    encoder = load_encoder(f"hf:{clip_folder}", device="cpu")
+    encoder = Histogram()
 
     class Unplugging:
         """The real encoder; the tar disappears during its first batch and is back before the next attempt."""
@@ -155,34 +155,32 @@ def test_a_shard_that_disappears_while_it_is_read_is_tried_again(
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written_ends_in_one_sentence(
-    source: Path, clip_folder: Path, tmp_path: Path, diantu: CommandLine
+    source: Path, tmp_path: Path, diantu: CommandLine
 ) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
-    done = diantu(*command(source, tmp_path / "locked" / "g", clip_folder))
+    done = diantu(*command(source, tmp_path / "locked" / "g"))
     assert done.returncode == 1
     assert "Permission denied" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300 + 60 * KILLS)
-def test_rounds_of_kills_and_changing_workers(
-    source: Path, whole: Path, clip_folder: Path, tmp_path: Path, jobs: Zygote
-) -> None:
+def test_rounds_of_kills_and_changing_workers(source: Path, whole: Path, tmp_path: Path, jobs: Zygote) -> None:
     """SIGKILL and SIGTERM at random moments, each time with other numbers of workers and processes."""
     rng = random.Random(1)
     gallery, number = tmp_path / "g0", 0
     for _ in range(KILLS):
         options = ["--num-workers", str(rng.randint(0, 2)), "--num-processes", str(rng.choice((1, 1, 2)))]
-        job = jobs.start(*command(source, gallery, clip_folder, *options))
+        job = jobs.start(*command(source, gallery, *options))
         wait_for_parts(job, gallery, num_parts(gallery) + rng.randint(0, 1))
         time.sleep(rng.uniform(0, 0.15))  # a random moment, not a wait for something
         job.send_signal(rng.choice((signal.SIGKILL, signal.SIGTERM)))
         job.wait()
         if num_parts(gallery) >= 4:
-            assert jobs.start(*command(source, gallery, clip_folder)).wait() == 1
+            assert jobs.start(*command(source, gallery)).wait() == 1
             assert same_tree(gallery, whole)
             number += 1
             gallery = tmp_path / f"g{number}"
-    assert jobs.start(*command(source, gallery, clip_folder)).wait() == 1  # what the last kills have left
+    assert jobs.start(*command(source, gallery)).wait() == 1  # what the last kills have left
     assert same_tree(gallery, whole)
     assert number >= KILLS // 10
