@@ -13,6 +13,8 @@ import ssl
 import time
 from urllib.parse import urljoin, urlsplit
 
+from ..datasets.errors import PixelsError
+
 MAX_BYTES = 32 << 20
 SECONDS = 10.0
 _REDIRECTS = 3
@@ -29,7 +31,7 @@ def fetch(url: str, *, private_hosts: bool = False, max_bytes: int = MAX_BYTES, 
         seconds: time limit for the whole download; if the server stops in the middle, it may take twice as long.
 
     Raises:
-        FileNotFoundError: if the content cannot be downloaded under these conditions.
+        PixelsError: if the content cannot be downloaded under these conditions.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -40,7 +42,7 @@ def fetch(url: str, *, private_hosts: bool = False, max_bytes: int = MAX_BYTES, 
             url = urljoin(url, location)
         raise ValueError(f"it was redirected more than {_REDIRECTS} times")
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise FileNotFoundError(f"the image {url} cannot be downloaded: {error}") from error
+        raise PixelsError(f"the image {url} cannot be downloaded: {error}") from error
 
 
 def _get(url: str, private_hosts: bool, max_bytes: int, deadline: float) -> tuple[bytes, str | None]:

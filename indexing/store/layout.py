@@ -11,6 +11,8 @@ JOB_LOCK = "gallery.lock"
 DELETION_LOCK = "deleted.lock"
 # The tombstones are written under the deletion lock, so a job must not remove their temporary file.
 DELETED = "deleted.npy"
+# Shards of images that a program added: the only images that a gallery holds itself.
+ADDED = "added"
 
 
 def remove_temporary_files(root: Path) -> None:

@@ -73,6 +73,11 @@ class Ledger:
         lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
         self._jobs = [_from_json(line, self._path) for line in lines]
 
+    @property
+    def jobs(self) -> tuple[ShardJob, ...]:
+        """All assignments, in the order of numbers."""
+        return tuple(self._jobs)
+
     def assign(
         self, shards: Sequence[Shard], can_scan: Callable[[Shard], bool] = lambda shard: False
     ) -> list[ShardJob]:

@@ -13,14 +13,14 @@ import numpy as np
 from ...datasets.errors import InputError
 from ...datasets.files import TEMPORARY, write_json
 from ..encoders.spec import EncoderSpec
-from .layout import JOB_LOCK
+from .layout import ADDED, JOB_LOCK
 from .records import read_part
 
 MANIFEST = "gallery.json"
 FORMAT = "diantu-gallery"
 VERSION = 1
 # What a job leaves in a new folder if it is killed before the gallery exists.
-_BEFORE_GALLERY = (JOB_LOCK, f"gallery.json{TEMPORARY}")
+_BEFORE_GALLERY = (JOB_LOCK, f"gallery.json{TEMPORARY}", ADDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

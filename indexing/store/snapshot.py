@@ -17,6 +17,7 @@ from ..encoders.spec import EncoderSpec
 from .duplicates import NAME as DUPLICATES
 from .layout import DELETED, space_root
 from .manifest import MANIFEST, Manifest, read_manifest
+from .moves import NAME as MOVES
 from .tombstones import read_deleted
 
 # Name, inode, size and modification time of each file that jobs replace when they change a gallery.
@@ -98,7 +99,7 @@ def gallery_version(root: Path) -> str:
 def _changing_files(root: Path) -> list[str]:
     """The files that jobs replace whenever they change a gallery, relative to its folder."""
     indexes = sorted(path.relative_to(root).as_posix() for path in root.glob("index/*/index.json"))
-    return [MANIFEST, DELETED, DUPLICATES, *indexes]
+    return [MANIFEST, DELETED, DUPLICATES, MOVES, *indexes]
 
 
 def _stamp_of(root: Path) -> _Stamp:

@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from ...datasets.errors import InputError
 from ...datasets.files import TEMPORARY, exclusive, replacing, sha256, sync_folder, write_atomic, write_json
-from ..store.layout import DELETION_LOCK, JOB_LOCK, record_path, remove_temporary_files, space_root
+from ..store.layout import ADDED, DELETION_LOCK, JOB_LOCK, record_path, remove_temporary_files, space_root
 from ..store.manifest import Manifest, read_manifest
+from ..store.moves import NAME as MOVES
 from ..store.parts import REMEDY, write_rows_of_part
 from ..store.records import committed, read_part, verify_part
 from ..store.snapshot import Snapshot
@@ -46,7 +47,7 @@ class Compacted:
     num_rewritten: int
 
 
-def compact(root: Path, output: Path, *, show_progress: bool = False) -> Compacted:
+def compact(root: str | Path, output: str | Path, *, show_progress: bool = False) -> Compacted:
     """Writes a gallery without its deleted rows into a new folder. Rows get new numbers, parts keep theirs.
 
     The ledger is copied, so embedding the same shards into the new gallery adds nothing. The index is not copied. A
@@ -82,8 +83,11 @@ def compact(root: Path, output: Path, *, show_progress: bool = False) -> Compact
             for space in spaces:
                 _compact_part(space_root(root, space), space_root(output, space), number, kept.get(number))
             _compact_part(root, output, number, kept.get(number))
-        if (root / "ledger.jsonl").exists():
-            write_atomic(output / "ledger.jsonl", (root / "ledger.jsonl").read_bytes())
+        for path in sorted((root / ADDED).glob("*.parquet")):
+            _link(path, output / ADDED / path.name)
+        for name in ("ledger.jsonl", MOVES):
+            if (root / name).exists():
+                write_atomic(output / name, (root / name).read_bytes())
         for folder, _, _ in os.walk(output):  # the links, too, must be on disk before gallery.json is
             sync_folder(Path(folder))
         counts = ((number, len(kept[number]) if number in kept else count) for number, count in manifest.parts)

@@ -44,7 +44,7 @@ class Deleted:
 
 
 def delete(
-    root: Path, *, where: str | None = None, keys: Sequence[str] | None = None, dry_run: bool = False
+    root: str | Path, *, where: str | None = None, keys: Sequence[str] | None = None, dry_run: bool = False
 ) -> Deleted:
     """Deletes rows from a gallery permanently: embedding their shards again does not bring them back.
 

@@ -6,16 +6,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...datasets.errors import InputError
 from .common import print_json
 
 
-def run(gallery: str, failures: bool = False, verify: bool = False, json_: bool = False) -> int:
+def run(
+    gallery: str,
+    failures: bool = False,
+    verify: bool = False,
+    relocate: list[str] = [],  # noqa: B006 - read, never changed
+    json_: bool = False,
+) -> int:
     """Shows what of a gallery is done, failed and left to do; you may call it while a job runs.
 
     Args:
         gallery: the gallery's folder.
         failures: list every sample that was left out, with the reason.
         verify: read all files and compare them with their checksums.
+        relocate: the shards have moved, so that pixels must be read from another place: OLD NEW, what their places
+            began with and begin with now.
         json_: print the report as JSON on stdout.
     """
     from ...datasets.files import is_locked
@@ -26,6 +35,8 @@ def run(gallery: str, failures: bool = False, verify: bool = False, json_: bool 
     from ...indexing.store.tombstones import read_deleted
 
     root = Path(gallery)
+    if relocate:
+        _relocate(root, relocate)
     manifest = read_manifest(root)
     progress = Ledger(root).progress()
     report: dict[str, Any] = {
@@ -51,6 +62,17 @@ def run(gallery: str, failures: bool = False, verify: bool = False, json_: bool 
     else:
         print("\n".join(_lines(report)))
     return 1 if report.get("problems") else 0
+
+
+def _relocate(root: Path, places: list[str]) -> None:
+    from ...indexing.upkeep.relocation import relocate
+
+    if len(places) != 2:
+        raise InputError(f"--relocate takes two places, the old one and the new one; {len(places)} were given")
+    done = relocate(root, *places)
+    missing = f", {len(done.missing)} of them are missing there: {', '.join(done.missing[:3])}" if done.missing else ""
+    shards = "1 shard is" if done.num_moved == 1 else f"{done.num_moved} shards are"
+    print(f"{shards} in {places[1]} now{missing}")
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:
