@@ -122,7 +122,7 @@ class _Present:
             part = read_part(self._root, number)
             if part is not None and part.shard["uri"].startswith(f"{ADDED}/"):
                 self.parts[part.shard["uri"]] = part
-                self._keys |= dict.fromkeys(self.rows(part), part.shard["uri"])
+                self._keys.update(dict.fromkeys(self.rows(part), str(part.shard["uri"])))
 
     def rows(self, part: Part) -> dict[str, int]:
         """The rows of a part that are not deleted, by key."""
