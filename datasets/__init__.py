@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .decoding import IMAGE_EXTENSIONS, decode, is_image_name
-    from .errors import FileError, InputError, Reason, SampleError, ShardError
+    from .errors import DiantuError, FileError, InputError, JobError, PixelsError, Reason, SampleError, ShardError
     from .features import image_features
     from .readers.formats import locate, read_span, scan
     from .readers.reader import Reader, read_range
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_EXTENSIONS",
+    "DiantuError",
     "Entry",
     "Failure",
     "FileError",
     "InputError",
+    "JobError",
+    "PixelsError",
     "Place",
     "Reader",
     "Reason",
@@ -53,7 +56,10 @@ _MODULES = {
     "read_sample": "samples",
     "find_shards": "sources",
     **dict.fromkeys(("IMAGE_EXTENSIONS", "decode", "is_image_name"), "decoding"),
-    **dict.fromkeys(("FileError", "InputError", "Reason", "SampleError", "ShardError"), "errors"),
+    **dict.fromkeys(
+        ("DiantuError", "FileError", "InputError", "JobError", "PixelsError", "Reason", "SampleError", "ShardError"),
+        "errors",
+    ),
     **dict.fromkeys(("locate", "read_span", "scan"), "readers.formats"),
     **dict.fromkeys(("Reader", "read_range"), "readers.reader"),
     **dict.fromkeys(("Entry", "Failure", "Place", "Sample", "Scan", "Shard", "Span"), "types"),

@@ -1,22 +1,30 @@
-"""The errors that callers catch, the reasons why samples are left out, and an error's message on one line."""
+"""The errors that callers catch, the reasons why samples are left out, and an error's message on one line.
+
+`except DiantuError` catches every error that diantu raises on purpose. Each kind is also one of Python's own errors, so
+`except ValueError` and `except FileNotFoundError` work as well.
+"""
 
 from __future__ import annotations
 
 from enum import Enum
 
 
-class InputError(ValueError):
+class DiantuError(Exception):
+    """The base class of all errors that diantu raises on purpose. Their messages are for users."""
+
+
+class InputError(DiantuError, ValueError):
     """The caller gave something that cannot be used. The message says what was given, what is allowed, what to do."""
 
 
-class FileError(RuntimeError):
+class FileError(DiantuError, RuntimeError):
     """The operating system does not let us read or write a file. The message names the file, the reason and a remedy.
 
     What the file holds is not in question: damage is an `InputError`, which says how to make the file again.
     """
 
 
-class ShardError(RuntimeError):
+class ShardError(DiantuError, RuntimeError):
     """A shard cannot be read, so none of its samples can be.
 
     `may_pass` is True where another try may succeed (a network file system fails for a moment), False where the
@@ -44,7 +52,15 @@ class Reason(str, Enum):
     SHARD_TRUNCATED = "shard_truncated"
 
 
-class SampleError(ValueError):
+class PixelsError(DiantuError, FileNotFoundError):
+    """The image of a row is not where it was, and cannot be had from elsewhere."""
+
+
+class JobError(DiantuError, RuntimeError):
+    """A process of a job ended before its work was done. The next run completes the work."""
+
+
+class SampleError(DiantuError, ValueError):
     """One sample cannot be used. It becomes a `Failure` where the sample's key is known."""
 
     def __init__(self, reason: Reason, detail: str) -> None:

@@ -1,9 +1,10 @@
 """Search a gallery by text, image, vector or a mix of them; hits have scores, metadata and the original image."""
 
+from ..datasets.errors import DiantuError
 from .explain import Explain
 from .gallery import Gallery
 from .hits import Hit, Hits
 from .options import SearchOptions
 from .query import Query
 
-__all__ = ["Explain", "Gallery", "Hit", "Hits", "Query", "SearchOptions"]
+__all__ = ["DiantuError", "Explain", "Gallery", "Hit", "Hits", "Query", "SearchOptions"]

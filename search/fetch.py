@@ -16,6 +16,7 @@ import time
 from urllib.parse import urljoin, urlsplit
 
 from ..datasets.addresses import is_public
+from ..datasets.errors import PixelsError
 
 MAX_BYTES = 32 << 20
 SECONDS = 10.0
@@ -33,7 +34,7 @@ def fetch(url: str, *, private_hosts: bool = False, max_bytes: int = MAX_BYTES, 
         seconds: time limit for the whole download: looking up the host, connecting, headers, content, redirections.
 
     Raises:
-        FileNotFoundError: if the content cannot be downloaded under these conditions.
+        PixelsError: if the content cannot be downloaded under these conditions.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -44,7 +45,7 @@ def fetch(url: str, *, private_hosts: bool = False, max_bytes: int = MAX_BYTES, 
             url = urljoin(url, location)
         raise ValueError(f"it was redirected more than {_REDIRECTS} times")
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise FileNotFoundError(f"the image {url} cannot be downloaded: {error}") from error
+        raise PixelsError(f"the image {url} cannot be downloaded: {error}") from error
 
 
 def _get(url: str, private_hosts: bool, max_bytes: int, deadline: float) -> tuple[bytes, str | None]:

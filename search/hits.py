@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import csv
 import importlib.util
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,7 @@ import pyarrow as pa
 from PIL import Image
 
 from ..datasets import InputError, decode, display
-from ..datasets.errors import SampleError
+from ..datasets.errors import PixelsError, SampleError
 from ..datasets.names import free_name
 from ..datasets.values import jsonable
 from ..indexing.store.tables import metadata_table
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _OWN = ("rank", "row", "score", "zscore", "folded")  # what is known about a hit beside its metadata
+_THUMBNAILS = ("JPEG", "WEBP", "PNG")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ class Hit:
             private_hosts: whether that URL may lead to this machine or to a private network.
 
         Raises:
-            FileNotFoundError: if it is no longer where it was embedded from, and cannot be downloaded either.
+            PixelsError: if it is no longer where it was embedded from, and cannot be downloaded either.
         """
         return read_pixels(self.metadata, from_url=from_url, private_hosts=private_hosts)
 
@@ -70,19 +73,48 @@ class Hit:
         """The image as RGB, rotated as its EXIF orientation says; see `bytes`.
 
         Raises:
-            FileNotFoundError: if it is no longer where it was embedded from, or the bytes there are not an image.
+            PixelsError: if it is no longer where it was embedded from, or the bytes there are not an image.
         """
         data = self.bytes(from_url=from_url, private_hosts=private_hosts)
         try:
             return Image.fromarray(decode(data))
         except SampleError as error:
-            raise FileNotFoundError(f"the bytes of {self.key} are not an image any more ({error})") from error
+            raise PixelsError(f"the bytes of {self.key} are not an image any more ({error})") from error
 
     def thumbnail(self, size: int, *, from_url: bool = False, private_hosts: bool = False) -> Image.Image:
         """The image, at most `size` pixels wide and high; see `image`."""
         image = self.image(from_url=from_url, private_hosts=private_hosts)
         image.thumbnail((size, size), Image.Resampling.LANCZOS)
         return image
+
+    def thumbnail_bytes(
+        self,
+        size: int = 256,
+        *,
+        image_format: str = "JPEG",
+        quality: int = 85,
+        from_url: bool = False,
+        private_hosts: bool = False,
+    ) -> builtins.bytes:
+        """The thumbnail as the bytes of a file, for example for a web page; see `thumbnail`.
+
+        Args:
+            size: pixels, the most in width and height.
+            image_format: `JPEG`, `WEBP` or `PNG`.
+            quality: 1 to 100, for JPEG and WEBP.
+            from_url: see `bytes`.
+            private_hosts: see `bytes`.
+
+        Raises:
+            InputError: if the format is another one.
+            PixelsError: see `image`.
+        """
+        if image_format.upper() not in _THUMBNAILS:
+            raise InputError(f"a thumbnail cannot be {image_format!r}; give one of: {', '.join(_THUMBNAILS)}")
+        buffer = io.BytesIO()
+        thumbnail = self.thumbnail(size, from_url=from_url, private_hosts=private_hosts)
+        thumbnail.save(buffer, image_format.upper(), quality=quality)
+        return buffer.getvalue()
 
     def tile(self) -> Tile:
         """Returns the hit as one image of a sheet."""
@@ -191,6 +223,10 @@ class Hits(Sequence[Hit]):
             "explain": dict(self.explain),
             "hits": [hit.to_json() | ({"folded": hit.folded} if self.folding else {}) for hit in self.hits],
         }
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """The hits as dictionaries: the columns of `to_arrow`, with Python's own values."""
+        return self.to_arrow().to_pylist()
 
     def to_arrow(self) -> pa.Table:
         """The hits as a table: `rank`, `row`, `score`, `zscore`, `folded`, then all columns of their metadata.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..datasets import Place, SampleError, ShardError, Span, locate, read_span
+from ..datasets import PixelsError, Place, SampleError, ShardError, Span, locate, read_span
 from .fetch import fetch
 
 _ADVICE = "put the file back to where it was when it was embedded"
@@ -21,7 +21,7 @@ def read_pixels(metadata: Mapping[str, Any], *, from_url: bool = False, private_
         private_hosts: whether that URL may be in a private network.
 
     Raises:
-        FileNotFoundError: if the image is no longer where it was, and cannot be downloaded from a URL either.
+        PixelsError: if the image is no longer where it was, and cannot be downloaded from a URL either.
     """
     url = metadata.get("url")
     try:
@@ -37,7 +37,7 @@ def _from_shard(metadata: Mapping[str, Any]) -> bytes:
     try:
         return read_span(span)
     except (OSError, SampleError, ShardError) as error:
-        raise FileNotFoundError(
+        raise PixelsError(
             f"the pixels of {metadata.get('key', 'the row')} cannot be read from {span.uri} ({error}); {_ADVICE}"
         ) from error
 
@@ -48,7 +48,5 @@ def _span(metadata: Mapping[str, Any]) -> Span:
         return locate(Place(shard=shard, offset=offset, length=length, image_path=path))
     # The row was imported: at most the path of its image is known.
     if not path or not Path(path).is_file():
-        raise FileNotFoundError(
-            f"{metadata.get('key', 'the row')} was imported, and no image of it is known on this machine"
-        )
+        raise PixelsError(f"{metadata.get('key', 'the row')} was imported, and no image of it is known on this machine")
     return Span(uri=path)

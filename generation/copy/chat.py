@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ...datasets import InputError
+from ...datasets import DiantuError, InputError
 from ...datasets.files import write_json
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ _MAX_WAIT = 60.0  # seconds between two tries, even if the server asks for more
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # statuses after which a retry may succeed
 
 
-class ChatError(RuntimeError):
+class ChatError(DiantuError, RuntimeError):
     """The endpoint gave no usable answer; the message says why."""
 
 

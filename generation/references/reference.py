@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from ...datasets import SampleError
+from ...datasets import PixelsError, SampleError
 from ...datasets.decoding import decode_guarded, read_file
 from ...datasets.files import sha256
 from ...datasets.names import CREDITS
@@ -56,11 +56,11 @@ class Reference:
         """Reads the pixels, RGB, rotated by EXIF.
 
         Raises:
-            FileNotFoundError: if the image is missing, or has changed since it was first read.
+            PixelsError: if the image is missing, or has changed since it was first read.
         """
         data, image = self._decoded()
         if self.sha256 not in ("", sha256(data)):
-            raise FileNotFoundError(f"the image {self.key} has changed since the run was planned")
+            raise PixelsError(f"the image {self.key} has changed since the run was planned")
         return image
 
     def measured(self) -> Reference:
@@ -81,7 +81,7 @@ class Reference:
         try:
             return data, Image.fromarray(decode_guarded(data).rgb_HWC)
         except SampleError as error:
-            raise FileNotFoundError(f"the bytes of {self.key} cannot be read as an image ({error})") from error
+            raise PixelsError(f"the bytes of {self.key} cannot be read as an image ({error})") from error
 
     def _data(self) -> bytes:
         path = self.place.get("path")
@@ -91,7 +91,7 @@ class Reference:
             return read_file(path)
         except (OSError, SampleError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise FileNotFoundError(f"{path} cannot be read ({reason})") from error
+            raise PixelsError(f"{path} cannot be read ({reason})") from error
 
 
 def of_file(path: str) -> Reference:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from PIL import Image
 
-from ...datasets import SampleError
+from ...datasets import PixelsError, SampleError
 from ...datasets.decoding import decode_guarded, read_file
 from ..references.reference import Reference
 from ..requests import WeightedText
@@ -71,7 +71,7 @@ class Planned:
         """Returns the input for a strategy, with the pixels of references and mask.
 
         Raises:
-            FileNotFoundError: if a file is missing, or has changed since the run was planned.
+            PixelsError: if a file is missing, or has changed since the run was planned.
         """
         mask = None if self.mask is None else read_mask(self.mask)
         return self.draft([reference.image() for reference in self.references], mask)
@@ -80,7 +80,7 @@ class Planned:
         """Returns the input with blank images of the same sizes, which is enough for `Strategy.check`.
 
         Raises:
-            FileNotFoundError: if the mask is missing.
+            PixelsError: if the mask is missing.
         """
         mask = None if self.mask is None else read_mask(self.mask)
         return self.draft([_blank(reference.size) for reference in self.references], mask)
@@ -106,12 +106,12 @@ def read_mask(path: str) -> Image.Image:
     """Reads a mask as mode `L`.
 
     Raises:
-        FileNotFoundError: if it cannot be read.
+        PixelsError: if it cannot be read.
     """
     try:
         return Image.fromarray(decode_guarded(read_file(path)).rgb_HWC).convert("L")
     except (OSError, SampleError) as error:
-        raise FileNotFoundError(f"the mask {path} cannot be read ({error})") from error
+        raise PixelsError(f"the mask {path} cannot be read ({error})") from error
 
 
 def _frozen(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, overload
 
 from PIL import Image
 
+from ...datasets import PixelsError
 from ..references.reference import Reference
 from ..requests import GenerationRequest
 from .journal import Status
@@ -42,10 +43,10 @@ class GenerationResult:
         """Opens the picture, RGB.
 
         Raises:
-            FileNotFoundError: if it was not made, or the file is missing.
+            PixelsError: if it was not made, or the file is missing.
         """
         if self.path is None:
-            raise FileNotFoundError(f"the picture {self.name} was not made: {self.reason}")
+            raise PixelsError(f"the picture {self.name} was not made: {self.reason}")
         with Image.open(self.path, formats=["PNG"]) as image:
             return image.convert("RGB")
 

@@ -46,17 +46,17 @@ _NUM_QUERIES = 2000  # of each kind: one half to tune with, the other half to me
 _CALIBRATION_ROWS = 1000
 
 
-def plan_index(root: Path, request: IndexRequest) -> Plan:
+def plan_index(root: str | Path, request: IndexRequest) -> Plan:
     """What `build_index` would do now; `Plan.reason` says whether new rows are only folded in.
 
     Raises:
         InputError: if there is no gallery, or nothing fits the request.
     """
-    return _intend(Snapshot.read(root), request).plan
+    return _intend(Snapshot.read(Path(root)), request).plan
 
 
 def build_index(
-    root: Path, encoder: ImageEncoder | None, *, request: IndexRequest | None = None, show_progress: bool = False
+    root: str | Path, encoder: ImageEncoder | None, *, request: IndexRequest | None = None, show_progress: bool = False
 ) -> IndexReport:
     """Brings the index of a gallery's main space up to date, tunes it for real queries, and measures it.
 
@@ -77,6 +77,7 @@ def build_index(
     Raises:
         InputError: if there is no gallery, a job is writing to it, or nothing fits the request.
     """
+    root = Path(root)
     with exclusive(root, JOB_LOCK):
         snapshot = Snapshot.read(root)
         finish_saving(root, index_folder(snapshot))

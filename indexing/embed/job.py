@@ -20,6 +20,7 @@ from ..encoders.spec import ImageEncoder
 from ..store.layout import JOB_LOCK, remove_temporary_files
 from ..store.ledger import Ledger, ShardJob
 from ..store.manifest import Manifest, open_or_create
+from ..store.moves import Moves
 from ..store.parts import write_quarantined_part
 from ..store.records import Part
 from .events import Broken, Committed, Encoded, Event, Scanned
@@ -109,7 +110,12 @@ def embed_with(executor: Executor, shards: Sequence[Shard], gallery: Path, *, sh
         manifest = open_or_create(gallery, executor.specs, texts=executor.texts)
         remove_temporary_files(gallery)
         ledger = Ledger(gallery)
-        jobs = [*ledger.assign(shards, _can_scan), *ledger.lacking([spec.slug for spec in manifest.encoders[1:]])]
+        moves = Moves.read(gallery)
+        found = [moves.shard_recorded(shard) for shard in shards]
+        jobs = [
+            *ledger.assign(found, lambda shard: _can_scan(moves.shard_now(shard))),
+            *ledger.lacking([spec.slug for spec in manifest.encoders[1:]]),
+        ]
         with _Run(gallery, manifest, len(jobs), show_progress) as run:
             broken = _run_with_retries(executor, jobs, run)
             incomplete = _quarantine(broken, executor, run)

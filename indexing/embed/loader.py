@@ -32,6 +32,7 @@ from ...datasets.types import Entry, Failure, Sample, Scan, Shard
 from ..encoders.preprocessing import Preprocess
 from ..encoders.spec import ImageEncoder
 from ..store.ledger import ShardJob
+from ..store.moves import Moves
 from ..store.parts import read_metadata
 from ..store.tables import COLUMNS, Record
 from .events import Event, Scanned
@@ -157,6 +158,7 @@ class _Scanner:
         self._gallery = gallery
         self._batch_size = batch_size
         self._on_event = on_event
+        self._moves = Moves.read(gallery)
 
     def __iter__(self) -> Iterator[Chunk]:
         for job in self._jobs:
@@ -173,14 +175,15 @@ class _Scanner:
         current: Sequence[Entry] = _take(entries, self._batch_size)
         while True:
             following = _take(entries, self._batch_size)
-            yield Chunk(job=job, entries=current, failures=found.failures[num_reported:], is_last=not following)
+            failures = [replace(failure, shard=job.shard.uri) for failure in found.failures[num_reported:]]
+            yield Chunk(job=job, entries=current, failures=failures, is_last=not following)
             num_reported = len(found.failures)
             if not following:
                 return
             current = following
 
     def _scan(self, job: ShardJob) -> Scan:
-        found = scan(job.shard)
+        found = scan(self._moves.shard_now(job.shard))
         if not job.spaces:
             return found
         # The part exists, so exactly its rows get vectors in further spaces. Its failures are already recorded.

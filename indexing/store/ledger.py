@@ -73,6 +73,11 @@ class Ledger:
         lines = read_ledger(root).splitlines()
         self._jobs = [_from_json(line, number, self._path) for number, line in enumerate(lines)]
 
+    @property
+    def jobs(self) -> tuple[ShardJob, ...]:
+        """All assignments, in the order of numbers."""
+        return tuple(self._jobs)
+
     def assign(
         self, shards: Sequence[Shard], can_scan: Callable[[Shard], bool] = lambda shard: False
     ) -> list[ShardJob]:

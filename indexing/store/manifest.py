@@ -14,13 +14,13 @@ from ...datasets import checksums
 from ...datasets.errors import InputError
 from ...datasets.files import TEMPORARY
 from ..encoders.spec import EncoderSpec
-from .layout import JOB_LOCK, MANIFEST
+from .layout import ADDED, JOB_LOCK, MANIFEST
 from .records import read_part
 
 FORMAT = "diantu-gallery"
 VERSION = 1
 # What a job leaves in a new folder if it is killed before the gallery exists.
-_BEFORE_GALLERY = (JOB_LOCK, f"gallery.json{TEMPORARY}", *checksums.LEFT_BEHIND)
+_BEFORE_GALLERY = (JOB_LOCK, f"gallery.json{TEMPORARY}", ADDED, *checksums.LEFT_BEHIND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from ...datasets.errors import InputError
 from ...datasets.files import refuse_unless_damaged
 from .duplicates import Duplicates
 from .layout import metadata_path
+from .moves import Moves
 from .records import REMEDY, check_file
 from .snapshot import Snapshot
 
@@ -34,6 +35,7 @@ class Metadata:
         self._root = snapshot.root
         self._manifest = snapshot.manifest
         self._duplicates = duplicates
+        self._moves = Moves.read(snapshot.root)
         self._footers: OrderedDict[int, _Footer] = OrderedDict()
         self._num_chunks = 0
         self._lock = threading.Lock()
@@ -58,12 +60,20 @@ class Metadata:
         for these in _of_one_schema(tables):
             records = pa.concat_tables([tables[i] for i in these]).to_pylist()
             for place, record in zip(np.concatenate([places[i] for i in these]).tolist(), records, strict=True):
-                found[place] = record
+                found[place] = self._placed(record)
         if self._duplicates is not None and (columns is None or _DUPLICATE_OF in columns):
             representatives = self._duplicates.representatives(rows_N)
             for record, row, other in zip(found, rows_N.tolist(), representatives.tolist(), strict=True):
                 record[_DUPLICATE_OF] = other if other != row else None
         return found
+
+    def _placed(self, record: dict[str, Any]) -> dict[str, Any]:
+        """A row whose image is named by the place where it is now. Rows without a shard were imported."""
+        if record.get("shard"):
+            record["shard"] = self._moves.now(record["shard"])
+        elif record.get("image_path") and "shard" in record:
+            record["image_path"] = self._moves.now(record["image_path"])
+        return record
 
     def _read(self, number: int, local_N: np.ndarray, columns: Sequence[str] | None) -> pa.Table:
         """Rows of one part, in the order given."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...datasets.files import sha256
 from ..encoders.spec import EncoderSpec
-from .layout import DELETED, DUPLICATES, MANIFEST, space_root
+from .layout import DELETED, DUPLICATES, MANIFEST, MOVES, space_root
 from .manifest import Manifest, read_manifest
 from .tombstones import read_deleted
 
@@ -97,7 +97,7 @@ def gallery_version(root: Path) -> str:
 def _changing_files(root: Path) -> list[str]:
     """The files that jobs replace whenever they change a gallery, relative to its folder."""
     indexes = sorted(path.relative_to(root).as_posix() for path in root.glob("index/*/index.json"))
-    return [MANIFEST, DELETED, DUPLICATES, *indexes]
+    return [MANIFEST, DELETED, DUPLICATES, MOVES, *indexes]
 
 
 def _stamp_of(root: Path) -> _Stamp:

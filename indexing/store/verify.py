@@ -12,12 +12,14 @@ from ...datasets import checksums
 from ...datasets.checksums import ACCEPT, Checksum, Problems
 from ...datasets.errors import InputError
 from .layout import (
+    ADDED,
     DELETED,
     DELETION_LOCK,
     DUPLICATES,
     JOB_LOCK,
     LEDGER,
     MANIFEST,
+    MOVES,
     ORIGIN,
     record_path,
     replaced_files,
@@ -36,6 +38,7 @@ _REMEDIES = {
     LEDGER: _RESTORE,
     DELETED: _RESTORE,
     DUPLICATES: "run diantu dedup again",
+    MOVES: f"remove it, run {ACCEPT}, and give the moves again with diantu status --relocate",
     ORIGIN: f"it only says where the gallery came from, so run {ACCEPT}",
 }
 
@@ -59,6 +62,7 @@ def verify_gallery(root: Path, *, is_running: bool = False) -> Problems:
         if (root / lock).exists() and (root / lock).stat().st_size:
             problems = problems.with_sentence(f"{lock} is not empty; remove it while no job is running")
     problems += _of_indexes(root)
+    problems += _of_added(root, ledger)
     problems += _of_parts(_Place(root=root, name="", remedy="run diantu embed again"), manifest, ledger, is_whole=True)
     for spec in manifest.encoders[1:] if manifest else ():
         place = _Place(
@@ -99,6 +103,20 @@ def _of_indexes(root: Path) -> Problems:
             problems = problems.with_sentence(f"{name} has changed since it was written; {_INDEX}")
         elif expected is None:
             problems = problems.with_unchecked(name)
+    return problems
+
+
+def _of_added(root: Path, ledger: Ledger | None) -> Problems:
+    """What is wrong with the images that a program added: such a file has the beginning of its SHA-256 as its name."""
+    names = {path.relative_to(root).as_posix() for path in (root / ADDED).glob("*.parquet")}
+    names |= {job.shard.uri for job in (ledger.jobs if ledger else ()) if job.shard.uri.startswith(f"{ADDED}/")}
+    problems = Problems()
+    for name in sorted(names):
+        path = root / name
+        if not path.is_file():
+            problems = problems.with_sentence(f"{name} is missing; restore it from a copy")
+        elif not Checksum.of_file(path).sha256.startswith(path.stem):
+            problems = problems.with_sentence(f"{name} has changed since it was written; restore it from a copy")
     return problems
 
 

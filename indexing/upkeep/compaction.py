@@ -18,9 +18,19 @@ from tqdm import tqdm
 from ...datasets.checksums import LEFT_BEHIND, write_checked, write_checked_json
 from ...datasets.errors import InputError
 from ...datasets.files import TEMPORARY, exclusive, read_text, replacing, sha256, sync_folder, writing
-from ..store.layout import DELETION_LOCK, JOB_LOCK, LEDGER, ORIGIN, record_path, remove_temporary_files, space_root
+from ..store.layout import (
+    ADDED,
+    DELETION_LOCK,
+    JOB_LOCK,
+    LEDGER,
+    ORIGIN,
+    record_path,
+    remove_temporary_files,
+    space_root,
+)
 from ..store.ledger import read_ledger
 from ..store.manifest import Manifest, read_manifest
+from ..store.moves import Moves
 from ..store.parts import write_rows_of_part
 from ..store.records import REMEDY, committed, read_part, verify_part
 from ..store.snapshot import Snapshot
@@ -48,7 +58,7 @@ class Compacted:
     num_rewritten: int
 
 
-def compact(root: Path, output: Path, *, show_progress: bool = False) -> Compacted:
+def compact(root: str | Path, output: str | Path, *, show_progress: bool = False) -> Compacted:
     """Writes a gallery without its deleted rows into a new folder. Rows get new numbers, parts keep theirs.
 
     The ledger is copied, so embedding the same shards into the new gallery adds nothing. The index is not copied. A
@@ -153,6 +163,10 @@ def _transfer(
         for space in spaces:
             _compact_part(space_root(root, space), space_root(output, space), number, kept.get(number))
         _compact_part(root, output, number, kept.get(number))
+    for path in sorted((root / ADDED).glob("*.parquet")):
+        _link(path, output / ADDED / path.name)
+    if (moves := Moves.read(root)).pairs:
+        replace(moves, root=output).save()
     if ledger := read_ledger(root):
         write_checked(output, LEDGER, ledger)
     for folder, _, _ in os.walk(output):  # the links, too, must be on disk before gallery.json is

@@ -36,7 +36,7 @@ _FIRST, _FACTOR, _MOST = 32, 8, 2048
 
 
 def find_duplicates(
-    root: Path,
+    root: str | Path,
     *,
     threshold: float = 0.95,
     max_hash_distance: int = MAX_HASH_DISTANCE,
@@ -67,6 +67,7 @@ def find_duplicates(
     Raises:
         InputError: if a setting is out of range, there is no gallery, or a job is writing to it.
     """
+    root = Path(root)
     if not 0 < threshold <= _MAX_THRESHOLD:
         raise InputError(
             f"the threshold is {threshold:g}; give a score above 0 and up to {_MAX_THRESHOLD}, which exact copies reach"

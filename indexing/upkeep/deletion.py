@@ -48,7 +48,7 @@ class Deleted:
 
 
 def delete(
-    root: Path,
+    root: str | Path,
     *,
     where: str | None = None,
     keys: Sequence[str] | None = None,

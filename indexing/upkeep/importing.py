@@ -71,7 +71,9 @@ class Imported:
     num_empty: int
 
 
-def import_vectors(source: Path, gallery: Path, spec: EncoderSpec, *, show_progress: bool = False) -> Imported:
+def import_vectors(
+    source: str | Path, gallery: str | Path, spec: EncoderSpec, *, show_progress: bool = False
+) -> Imported:
     """Creates a gallery from a folder with `img_emb/*.npy` and `metadata/*.parquet` (and `text_emb/*.npy`).
 
     Vectors that are float16 and of unit length are linked, not copied; others are converted, and rows without a usable
@@ -82,6 +84,7 @@ def import_vectors(source: Path, gallery: Path, spec: EncoderSpec, *, show_progr
         InputError: if the folder has another layout, two files have the same number, the files of a part have different
             numbers of rows, a file is damaged, or the vectors do not have the encoder's dimension.
     """
+    source, gallery = Path(source), Path(gallery)
     pieces = _pieces(source, spec)
     counts = {"linked": 0, "converted": 0, "empty": 0}
     has_texts = all(piece.texts for piece in pieces)

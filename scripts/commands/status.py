@@ -19,6 +19,7 @@ def run(
     failures: bool = False,
     verify: bool = False,
     accept: bool = False,
+    relocate: list[str] = [],  # noqa: B006 - read, never changed
     json_: bool = False,
 ) -> int:
     """Shows what of a gallery or a run is done, failed and left to do; you may call it while a job runs.
@@ -29,6 +30,8 @@ def run(
         failures: list every sample or picture that was left out, with the reason.
         verify: read all files and compare them with their checksums.
         accept: take the present files as right and note their checksums, after you restored files from a copy.
+        relocate: the shards have moved, so that pixels must be read from another place: OLD NEW, what their places
+            began with and begin with now.
         json_: print the report as JSON on stdout.
     """
     if (gallery is None) == (run is None):
@@ -36,6 +39,8 @@ def run(
     report: dict[str, Any] = {"gallery": gallery} if gallery is not None else {"run": run}
     described, checked, accepted = _GALLERY if gallery is not None else _RUN
     root = Path(gallery if gallery is not None else run or "")
+    if relocate:
+        _relocate(root, relocate)
     if accept:
         report["accepted"] = accepted(root)
     problems = checked(root) if verify else None
@@ -115,6 +120,17 @@ def _accept_run(root: Path) -> int:
 # What is described, verified and accepted; modules are imported when they are needed.
 _GALLERY = (_describe_gallery, _verify_gallery, _accept_gallery)
 _RUN = (_describe_run, _verify_run, _accept_run)
+
+
+def _relocate(root: Path, places: list[str]) -> None:
+    from ...indexing.upkeep.relocation import relocate
+
+    if len(places) != 2:
+        raise InputError(f"--relocate takes two places, the old one and the new one; {len(places)} were given")
+    done = relocate(root, *places)
+    missing = f", {len(done.missing)} of them are missing there: {', '.join(done.missing[:3])}" if done.missing else ""
+    shards = "1 shard is" if done.num_moved == 1 else f"{done.num_moved} shards are"
+    print(f"{shards} in {places[1]} now{missing}")
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.queues import Queue, SimpleQueue
 from pathlib import Path
 
-from ....datasets.errors import FileError, InputError
+from ....datasets.errors import FileError, InputError, JobError
 from ...encoders import TextEncoder, load_encoder
 from ...encoders.spec import EncoderSpec, Precision
 from ...store.ledger import ShardJob
@@ -122,7 +122,7 @@ class LocalProcesses:
         """See `Executor`.
 
         Raises:
-            RuntimeError: if a process dies; the next run completes what it had not committed.
+            JobError: if a process dies; the next run completes what it had not committed.
         """
         for job in [*jobs, *(None for _ in self._processes)]:
             self._jobs.put(job)
@@ -145,7 +145,7 @@ class LocalProcesses:
                 dead = [process for process in self._processes if not process.is_alive()]
                 if dead:
                     codes = ", ".join(str(process.exitcode) for process in dead)
-                    raise RuntimeError(f"{len(dead)} of the embedding processes died (exit codes {codes})") from None
+                    raise JobError(f"{len(dead)} of the embedding processes died (exit codes {codes})") from None
                 continue
             if isinstance(event, _Failed):
                 raise event.error
