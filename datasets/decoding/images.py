@@ -96,6 +96,8 @@ def _orientation(image: Image.Image, exif: bytes, xmp: bytes, notes: list[str]) 
     if image.format == "HEIF":  # libheif has turned it
         return 1
     exif, xmp = exif or image.info.get("exif", b""), xmp or image.info.get("xmp", b"")
+    if image.format == "AVIF":  # only the container's own properties count, from which Pillow makes an EXIF block
+        xmp = b""
     try:
         return orientation_of(exif, xmp)
     except UnreadableExifError as error:

@@ -1,6 +1,6 @@
 """Decoding in a process of its own, for formats whose decoders may crash, hang, or take more memory than they say.
 
-JPEG, PNG, WebP, GIF and BMP are decoded where they are read: their cost is known before (see `limits`) and a process
+JPEG, PNG, WebP and GIF are decoded where they are read: their cost is known before (see `limits`) and a process
 for each would cost a tenth of the speed. All other formats go through a child process, which is kept for the next
 image. If it does not answer in time it is killed; if it dies, that image is a failure and the job goes on.
 """
@@ -24,13 +24,23 @@ from ..errors import Reason, SampleError
 from .formats import possible_formats
 from .images import Decoded, decode_with_notes
 
-_TRUSTED = frozenset({"JPEG", "PNG", "WEBP", "GIF", "BMP"})
+_TRUSTED = frozenset({"JPEG", "PNG", "WEBP", "GIF"})
 SECONDS = 60.0  # that one image may take
 _CHILD_BYTES = 1 << 30  # of memory that a child may write to, as far as the system can limit it
 _REQUEST = struct.Struct("<qQ")  # Pillow's limit of pixels (−1 for none), bytes of the file
 _ANSWER = struct.Struct("<Q")  # bytes of the JSON that follows; after it come the pixels
 
 _idle: queue.LifoQueue[_Child] = queue.LifoQueue()
+
+
+def _forget() -> None:
+    """A forked process must not share the pipes of the children, so it starts its own."""
+    global _idle
+    _idle = queue.LifoQueue()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget)
 
 
 def decode_guarded(data: bytes, *, seconds: float = SECONDS) -> Decoded:
@@ -122,12 +132,12 @@ def _import_path() -> str:
 def _serve() -> None:
     """The child's loop, until its standard input ends."""
     warnings.simplefilter("ignore")  # failures are recorded
-    _limit_memory()
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints goes to standard error
     while len(head := requests.read(_REQUEST.size)) == _REQUEST.size:
         limit, size = _REQUEST.unpack(head)
         Image.MAX_IMAGE_PIXELS = None if limit < 0 else limit
+        _limit_memory(limit)
         data = _exactly(requests, size)
         try:
             decoded = decode_with_notes(data)
@@ -141,10 +151,13 @@ def _serve() -> None:
         del data, pixels  # before the next image arrives
 
 
-def _limit_memory() -> None:
+def _limit_memory(most_pixels: int) -> None:
     try:
         import resource
     except ImportError:  # Windows
         return
     if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_DATA, (_CHILD_BYTES, _CHILD_BYTES))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = max(_CHILD_BYTES, 12 * most_pixels)  # more only for a user who allows larger images
+        soft = hard if most_pixels < 0 else most if hard == resource.RLIM_INFINITY else min(hard, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
