@@ -122,9 +122,11 @@ def _captions(text: str, fields: Mapping[str, Any]) -> list[str]:
 
 
 def _is_taken_over(name: str, value: Any, captions: list[str]) -> bool:
-    """Whether a field is a list of captions, all of which are in the column `captions` then."""
-    texts = set(_texts(value)) if isinstance(value, (list, tuple)) else set()
-    return name.lower() == CAPTIONS or (bool(texts) and texts.issubset(captions))
+    """Whether a field is a list of captions (or none at all); all of them are in the column `captions` then."""
+    if name.lower() == CAPTIONS and not value:
+        return True
+    texts = set(_texts(value)) if isinstance(value, (list, tuple)) or name.lower() == CAPTIONS else set()
+    return bool(texts) and texts.issubset(captions)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -159,7 +159,10 @@ class Ledger:
 
 
 def _to_json(job: ShardJob) -> str:
-    return json.dumps({"part": job.part, "shard": asdict(job.shard)}) + "\n"
+    # As 0.1.0 wrote it, which knew one table or none: the same sources must not change a byte.
+    tables = job.shard.captions
+    captions = list(tables) if len(tables) > 1 else next(iter(tables), None)
+    return json.dumps({"part": job.part, "shard": {**asdict(job.shard), "captions": captions}}) + "\n"
 
 
 def read_ledger(root: Path) -> bytes:
