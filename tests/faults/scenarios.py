@@ -62,7 +62,8 @@ class Scenario:
 
     def arguments(self, work: Path) -> list[str]:
         """The command line."""
-        return [option.format(work=work, clip=_model("clip"), dinov2=_model("dinov2")) for option in self.options]
+        used = {name: _model(name) for name in ("clip", "dinov2") if any(f"{{{name}}}" in it for it in self.options)}
+        return [option.format(work=work, **used) for option in self.options]
 
     def is_source(self, struck: str) -> bool:
         """Whether a fault met a file that the command reads but does not own."""
