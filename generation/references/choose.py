@@ -11,6 +11,7 @@ from typing import Any
 from ...datasets import InputError
 from ...datasets.conditions import locked_duckdb, understood
 from ...datasets.names import CREDITS
+from ...indexing.encoders.spec import says_nothing
 from ...search import Gallery, Query
 from ..requests import GenerationRequest, WeightedText
 from .reference import Reference, of_file, of_row
@@ -79,6 +80,12 @@ def find_candidates(
             "fold_duplicates": searched.duplicates is not None, "columns": _columns(searched),
         }  # fmt: skip
         limits = {"min_zscore": min_zscore, "min_score": min_score}
+        for i in places:
+            if (unknown := _unknown(searched, requests[i])) is not None:
+                candidates[i] = ReferenceCandidates(
+                    reason=f"the text {unknown!r} has nothing that the encoder {searched.spec.name} knows"
+                )
+        places = [i for i in places if not candidates[i].reason]
         for start in range(0, len(places), _TOGETHER):
             some = places[start : start + _TOGETHER]
             queries = [Query(texts=query_of(requests[i])) for i in some]
@@ -89,6 +96,12 @@ def find_candidates(
                 found = [of_row(hit.row, hit.metadata, score=hit.score, zscore=hit.zscore) for hit in hits]
                 candidates[i] = ReferenceCandidates(found=tuple(found), reason=reason)
     return candidates
+
+
+def _unknown(gallery: Gallery, request: GenerationRequest) -> str | None:
+    """Returns a text of a request's query that says nothing to the gallery's encoder; None if there is none."""
+    texts = (text if isinstance(text, str) else text[0] for text in query_of(request))
+    return next((text for text in texts if says_nothing(gallery.encoder, text)), None)
 
 
 def query_of(request: GenerationRequest) -> tuple[WeightedText, ...]:
