@@ -104,7 +104,7 @@ def test_a_picture_that_was_changed_is_taken_as_it_is() -> None:
         np.zeros((5, 5), np.int64), np.zeros((5, 5), complex), np.array([["a"]]), Image.new("RGB", (0, 4)), 7,
         None, [1],
     ],
-    ids=str,
+    ids=lambda given: f"{type(given).__name__} {getattr(given, 'dtype', '')}{getattr(given, 'shape', '')}",
 )  # fmt: skip
 def test_what_is_no_image_is_refused(given: object) -> None:
     with pytest.raises(InputError, match="give"):
