@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from .errors import InputError
-from .files import TEMPORARY, exclusive, replacing, write_atomic
+from .errors import FileError, InputError, first_line
+from .files import TEMPORARY, exclusive, read_bytes, reading, replacing, write_atomic
 
 NAME, LOCK = "checksums.json", "checksums.lock"
 # What a job that was killed may leave in a folder before its first own file is there.
@@ -34,11 +34,19 @@ _BLOCK = 1 << 20
 _PATIENCE_SECONDS = 30.0
 # A reader may come between the replacement of a file and that of its checksum.
 _PAUSES = (0.02, 0.1, 0.5)
+_MISSING = "is missing"
 _SEAL = re.compile(rb',\n "checksum": "([0-9a-f]{64})"\n\}\n\Z')
 
 
 class DamagedError(ValueError):
     """A file is missing, or is not what its checksum says. The message completes the sentence "the file …"."""
+
+
+def damage(path: Path, error: Exception) -> str:
+    """The beginning of a message about a damaged file: its path, and what is wrong."""
+    if not isinstance(error, DamagedError):
+        return f"{path} is damaged ({first_line(error)})"
+    return f"{path} {error}" if str(error) == _MISSING else f"{path} is damaged (it {error})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +155,7 @@ def read_entries(root: Path) -> dict[str, Entry]:
         DamagedError: if it is damaged.
     """
     try:
-        values, is_sealed = unsealed((root / NAME).read_bytes())
+        values, is_sealed = unsealed(read_bytes(root / NAME))
         if not is_sealed:
             raise DamagedError("does not end with its checksum")
         return {name: Entry.from_json(entry) for name, entry in values["files"].items()}
@@ -184,14 +192,16 @@ def open_checked(root: Path, name: str, *, most: int | None = None) -> IO[bytes]
     for pause in (*_PAUSES, None):
         entry = read_entries(root).get(name)
         try:
-            file = (root / name).open("rb")
+            with reading(root / name):
+                file = (root / name).open("rb")
         except FileNotFoundError:
             if entry is None or None in entry.allowed:
                 raise
-            reason = "is missing"
+            reason = _MISSING
         else:
-            if entry is None or _is_allowed(file, entry, most):
-                return file
+            with reading(root / name):
+                if entry is None or _is_allowed(file, entry, most):
+                    return file
             file.close()
             reason = "has changed since it was written"
         if pause is None:
@@ -202,7 +212,7 @@ def open_checked(root: Path, name: str, *, most: int | None = None) -> IO[bytes]
 
 def read_checked(root: Path, name: str) -> bytes:
     """The bytes of a file that have been compared with its checksum; raises as `open_checked` does."""
-    with open_checked(root, name) as file:
+    with open_checked(root, name) as file, reading(root / name):
         return file.read()
 
 
@@ -342,8 +352,8 @@ def _reason(root: Path, name: str) -> str:
         return ""
     except DamagedError as error:
         return str(error)
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
+    except FileError as error:
+        return f"cannot be read ({first_line(error.__cause__ or error)})"
     return ""
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets import photos
+from ..indexing.encoders.spec import says_nothing
 from ..search import Gallery
 from .commands.common import print_json
 from .commands.demo import build_gallery
@@ -52,13 +53,18 @@ def run(output: str, json_: bool = False, device: str = "auto") -> int:
 
 def measure(gallery: Gallery) -> dict[str, Any]:
     """The ROC AUC of scores and of zscores for each language and for both together, as JSON values."""
-    nouns = photos.nouns()
+    nouns = [noun for noun in photos.nouns() if not any(_is_unknown(gallery, noun[f"noun_{it}"]) for it in LANGUAGES)]
     present_N = np.array([noun["present"] for noun in nouns])
     values = {language: _first_hits(gallery, [noun[f"noun_{language}"] for noun in nouns]) for language in LANGUAGES}
     facts: dict[str, Any] = {"present": int(present_N.sum()), "absent": int((~present_N).sum())}
     for name, languages in (*((language, (language,)) for language in LANGUAGES), ("both", LANGUAGES)):
         facts[name] = _compared([values[language] for language in languages], present_N)
     return facts
+
+
+def _is_unknown(gallery: Gallery, noun: str) -> bool:
+    """Whether the encoder knows no part of a noun: then a search refuses it."""
+    return says_nothing(gallery.encoder, noun)
 
 
 def _first_hits(gallery: Gallery, texts: list[str]) -> np.ndarray:

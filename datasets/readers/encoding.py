@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 # Samples whose texts are looked at: enough to know the rule of a shard, at little cost, also over a network.
 _LOCAL, _REMOTE = 64, 8
 _MOST_BYTES = 1 << 16
-_MOST_AHEAD = 64 << 20  # bytes of images that are held meanwhile
+_MOST_AHEAD = 2 << 20  # bytes of images that are held meanwhile
 
 
 def with_encoding(shard: Shard, entries: Sequence[Entry], read: Callable[[Span], bytes]) -> tuple[Entry, ...]:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...datasets.checksums import SMALL, DamagedError, open_checked, recording
+from ...datasets.checksums import SMALL, DamagedError, damage, open_checked, recording
 from ...datasets.errors import InputError
 from ...datasets.files import refuse_unless_damaged
 from .layout import DUPLICATES as NAME
@@ -118,7 +118,7 @@ class Duplicates:
             raise DamagedError("it does not hold ascending rows of the gallery")
 
     def _damaged(self, error: Exception) -> InputError:
-        return InputError(f"{self._path} is damaged ({error}); write it again with: diantu dedup")
+        return InputError(f"{damage(self._path, error)}; write it again with: diantu dedup")
 
 
 def read_duplicates(root: Path) -> Duplicates | None:

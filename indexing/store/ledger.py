@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ...datasets.checksums import DamagedError, read_checked, write_checked
+from ...datasets.checksums import DamagedError, damage, read_checked, write_checked
 from ...datasets.errors import InputError
 from ...datasets.types import Shard
 from .layout import LEDGER, space_root
@@ -70,7 +70,7 @@ class Ledger:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._path = root / LEDGER
-        lines = read_ledger(root).splitlines()
+        lines = (read_ledger(root) or b"").splitlines()
         self._jobs = [_from_json(line, number, self._path) for number, line in enumerate(lines)]
 
     @property
@@ -165,8 +165,8 @@ def _to_json(job: ShardJob) -> str:
     return json.dumps({"part": job.part, "shard": {**asdict(job.shard), "captions": captions}}) + "\n"
 
 
-def read_ledger(root: Path) -> bytes:
-    """The bytes of a gallery's ledger; none if there is no ledger.
+def read_ledger(root: Path) -> bytes | None:
+    """The bytes of a gallery's ledger; None if there is no ledger.
 
     Raises:
         InputError: if it is damaged.
@@ -174,7 +174,7 @@ def read_ledger(root: Path) -> bytes:
     try:
         return read_checked(root, LEDGER)
     except FileNotFoundError:
-        return b""
+        return None
     except DamagedError as error:
         raise _damaged(root / LEDGER, error) from error
 
@@ -191,4 +191,4 @@ def _from_json(line: bytes, number: int, path: Path) -> ShardJob:
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} is damaged ({error}); restore it from a copy")
+    return InputError(f"{damage(path, error)}; restore it from a copy")

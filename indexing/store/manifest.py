@@ -108,9 +108,7 @@ def read_manifest(root: Path) -> Manifest:
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or embed again"
-        ) from error
+        raise InputError(f"{checksums.damage(path, error)}; restore it from a copy, or embed again") from error
     return Manifest(
         encoders=encoders, texts=fields.get("texts") is not None, parts=parts, has_checksums="checksums" in fields
     )

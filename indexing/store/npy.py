@@ -15,6 +15,7 @@ from typing import IO
 import numpy as np
 
 from ...datasets.errors import InputError
+from ...datasets.files import refuse_unless_damaged
 from .records import REMEDY, check_file
 
 _MAGIC = b"\x93NUMPY"
@@ -100,6 +101,7 @@ def map_part(root: Path, number: int, path: Path, *, is_checked: bool = False) -
     try:
         return map_array(path)
     except (OSError, ValueError) as error:
+        refuse_unless_damaged(error, path)
         raise InputError(f"{path} is damaged ({error}); {REMEDY}") from error
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.checksums import SMALL, Checksum, sealed, unsealed
-from ...datasets.errors import InputError
-from ...datasets.files import write_atomic
+from ...datasets.errors import FileError, InputError, first_line
+from ...datasets.files import file_error, read_bytes, write_atomic
 from .layout import part_name, record_path
 
 # What to do about a part whose files are damaged.
@@ -65,7 +65,7 @@ def read_part(root: Path, number: int) -> Part | None:
     """
     path = record_path(root, number)
     try:
-        part = Part(**unsealed(path.read_bytes())[0])
+        part = Part(**unsealed(read_bytes(path))[0])
         if part.number != number:
             raise ValueError(f"it is the record of part {part.name}")
     except FileNotFoundError:
@@ -79,7 +79,7 @@ def read_part(root: Path, number: int) -> Part | None:
 
 def is_sealed(root: Path, number: int) -> bool:
     """Whether the commit record of a part has a checksum; those of earlier releases have none."""
-    return unsealed(record_path(root, number).read_bytes())[1]
+    return unsealed(read_bytes(record_path(root, number)))[1]
 
 
 def write_record(root: Path, part: Part) -> Part:
@@ -95,8 +95,14 @@ def committed(root: Path) -> set[int]:
 
 def verify_part(root: Path, part: Part) -> list[str]:
     """What is wrong with a part's files, one sentence per file; reads all of them."""
-    problems = (_problem(root / name, expected, most=None) for name, expected in part.files.items())
-    return [f"{name} {problem}" for name, problem in zip(part.files, problems, strict=True) if problem]
+    problems = []
+    for name, expected in part.files.items():
+        try:
+            problem = _problem(root / name, expected, most=None)
+        except FileError as error:
+            problem = f"cannot be read ({first_line(error.__cause__ or error)})"
+        problems += [f"{name} {problem}"] if problem else []
+    return problems
 
 
 def check_file(root: Path, number: int, path: Path, *, most: int | None = SMALL) -> None:
@@ -136,6 +142,11 @@ def check_parts(root: Path, numbers: Iterable[int], folders: Collection[str]) ->
 
 
 def _problem(path: Path, expected: Mapping[str, Any], *, most: int | None) -> str | None:
+    """Why a file of a part is not the one that was written; None if it is.
+
+    Raises:
+        FileError: if the operating system does not let us read it.
+    """
     try:
         size = path.stat().st_size
         if size == expected["bytes"] and (
@@ -145,5 +156,5 @@ def _problem(path: Path, expected: Mapping[str, Any], *, most: int | None) -> st
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
+        raise file_error(error, path, "read") from error
     return "has changed since it was written"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...datasets.checksums import open_checked
+from ...datasets.checksums import damage, open_checked
 from ...datasets.errors import InputError
 from ...datasets.files import refuse_unless_damaged
 from .layout import DELETED
@@ -31,7 +31,7 @@ def read_deleted(root: Path) -> np.ndarray:
         return np.zeros(0, np.int64)
     except (OSError, ValueError) as error:
         refuse_unless_damaged(error, path)
-        raise InputError(f"{path} is damaged ({error}); {_REMEDY}") from error
+        raise InputError(f"{damage(path, error)}; {_REMEDY}") from error
     if rows_N.ndim != 1 or rows_N.dtype != np.int64 or (np.diff(rows_N, prepend=-1) < 1).any():
         raise InputError(f"{path} is damaged (it does not hold ascending row ids); {_REMEDY}")
     return rows_N

@@ -167,7 +167,7 @@ def _transfer(
         _link(path, output / ADDED / path.name)
     if (moves := Moves.read(root)).pairs:
         replace(moves, root=output).save()
-    if ledger := read_ledger(root):
+    if (ledger := read_ledger(root)) is not None:
         write_checked(output, LEDGER, ledger)
     for folder, _, _ in os.walk(output):  # the links, too, must be on disk before gallery.json is
         with writing(Path(folder)):

@@ -117,7 +117,7 @@ def test_many_threads_share_one_gallery(demo: Path) -> None:
         ({"vector": np.full(512, np.nan)}, "zero or not finite"),
         ({"image": "/no/such.jpg"}, "cannot be read"),
         ({"image": b"no picture"}, "cannot be read"),
-        ({"image": np.zeros((5, 5), np.uint8)}, "height × width × 3"),
+        ({"image": np.zeros((5, 5, 5), np.uint8)}, "height × width × 1 to 4"),
     ],
 )
 def test_queries_that_make_no_sense_are_refused(gallery: Gallery, query: dict[str, object], message: str) -> None:
@@ -150,8 +150,8 @@ def test_a_gallery_without_text_side_says_so(tmp_path: Path, dinov2_folder: Path
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("img_emb/img_emb_00000.npy", "is damaged"),
-        ("metadata/metadata_00000.parquet", "is damaged"),
+        ("img_emb/img_emb_00000.npy", "has changed since it was written"),
+        ("metadata/metadata_00000.parquet", "has changed since it was written"),
         ("index/conse/index.json", "build the index again"),
         ("gallery.json", "is damaged"),
     ],

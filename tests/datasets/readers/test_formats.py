@@ -81,7 +81,7 @@ def test_a_row_of_an_unknown_shard_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("member", ["image/7", "image/x", "other/0", ""])
 def test_a_cell_that_does_not_exist_is_an_os_error(tmp_path: Path, member: str) -> None:
     path = write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(OSError, match=r"a\.parquet has no row"):
+    with pytest.raises(OSError, match=r"a\.parquet has no "):
         read_span(Span(uri=str(path), member=member, format="parquet"))
 
 

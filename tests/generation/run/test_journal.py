@@ -12,6 +12,7 @@ from diantu.datasets import InputError
 from diantu.generation import read_facts
 from diantu.generation.run.journal import Journal, encode_png
 
+DONE = {"name": "a", "status": "done", "file": "pictures/a.png"}
 FACTS = {"prompt": "一只猫 \U0001f408 'a' \"b\"", "references": [{"licence": "CC0-1.0"}], "seed": 2**32 - 1}
 
 
@@ -36,9 +37,9 @@ def test_other_images_contain_no_facts(tmp_path: Path) -> None:
 
 def test_an_appended_row_is_on_disk_and_the_last_one_counts(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    for row in ({"name": "a", "status": "failed"}, {"name": "b", "prompt": "猫"}, {"name": "a", "status": "done"}):
+    for row in ({"name": "a", "status": "failed"}, {"name": "b", "status": "skipped", "prompt": "猫"}, DONE):
         journal.append(row)
-    assert Journal(tmp_path).rows == {"a": {"name": "a", "status": "done"}, "b": {"name": "b", "prompt": "猫"}}
+    assert Journal(tmp_path).rows == {"a": DONE, "b": {"name": "b", "status": "skipped", "prompt": "猫"}}
     assert "猫" in (tmp_path / "manifest.jsonl").read_text(encoding="utf-8")
 
 
@@ -46,21 +47,21 @@ def test_an_appended_row_is_on_disk_and_the_last_one_counts(tmp_path: Path) -> N
 def test_incomplete_lines_are_reported_and_removed(
     tmp_path: Path, torn: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = b"".join(json.dumps({"name": name}).encode() + b"\n" for name in "ab")
+    whole = b"".join(json.dumps({"name": name, "status": "failed"}).encode() + b"\n" for name in "ab")
     (tmp_path / "manifest.jsonl").write_bytes(whole + torn)
     with caplog.at_level(logging.WARNING):
         journal = Journal(tmp_path)
     assert "1 lines" in caplog.text
     journal.keep(list(journal.rows.values()))
     assert (tmp_path / "manifest.jsonl").read_bytes() == whole
-    journal.append({"name": "c"})
+    journal.append({"name": "c", "status": "failed"})
     assert list(Journal(tmp_path).rows) == ["a", "b", "c"]
 
 
 def test_rows_are_kept_in_the_order_given(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for name in "cab":
-        journal.append({"name": name})
-    journal.keep({"name": name} for name in "abc")
-    journal.append({"name": "d"})  # keep replaced the file that was open
+        journal.append({"name": name, "status": "failed"})
+    journal.keep({"name": name, "status": "failed"} for name in "abc")
+    journal.append({"name": "d", "status": "failed"})  # keep replaced the file that was open
     assert list(Journal(tmp_path).rows) == ["a", "b", "c", "d"]

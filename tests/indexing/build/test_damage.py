@@ -15,10 +15,11 @@ from indexes import FACTORY, clustered, exact, faiss_index, opened, share
 from zygote import Zygote, wait_until
 
 from diantu.datasets import InputError
+from diantu.datasets.checksums import write_checked_json
 from diantu.datasets.errors import FileError
 from diantu.indexing.build.job import build_index, plan_index
 from diantu.indexing.build.request import IndexRequest
-from diantu.indexing.index.report import read_report
+from diantu.indexing.index.report import index_name, read_report
 from diantu.indexing.measure.evaluate import evaluate
 from diantu.indexing.store.snapshot import Snapshot
 
@@ -105,7 +106,8 @@ def test_damage_inside_an_index_is_reported_by_the_first_search_and_repaired_by_
     data = path.read_bytes()
     report = read_report(Snapshot.read(gallery))
     assert report
-    replace(report, head_sha256=None).save(gallery)  # as if the first megabyte were intact
+    # As if the first megabyte were intact.
+    write_checked_json(gallery, f"{index_name('hf_x')}/index.json", replace(report, head_sha256=None).to_json())
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     index = opened(gallery)
     assert share(index.search(clustered(9, 5), 10, effort="exact")[1], exact(gallery, clustered(9, 5), 10)) == 1.0

@@ -10,6 +10,7 @@ import pytest
 from galleries import SPEC, new_gallery
 
 from diantu.datasets import InputError
+from diantu.datasets.checksums import write_checked_json
 from diantu.indexing.index.calibration import Calibration
 from diantu.indexing.index.effort import Breadth, TunedBreadth
 from diantu.indexing.index.report import (
@@ -20,6 +21,7 @@ from diantu.indexing.index.report import (
     Sampled,
     Training,
     index_folder,
+    index_name,
     read_report,
 )
 from diantu.indexing.store.snapshot import Snapshot
@@ -44,7 +46,7 @@ REPORT = IndexReport(
 def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
     snapshot = Snapshot.read(new_gallery(tmp_path, SPEC.dim))
     assert read_report(snapshot) is None
-    REPORT.save(tmp_path)
+    write_checked_json(tmp_path, f"{index_name(REPORT.space)}/index.json", REPORT.to_json())
     read = read_report(snapshot)
     assert read is not None
     assert read.to_json() == REPORT.to_json()

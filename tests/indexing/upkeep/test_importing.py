@@ -15,7 +15,9 @@ from fuzzing import rounds
 from galleries import DIM, SPEC, unit
 
 from diantu.datasets import InputError
+from diantu.datasets.checksums import sealed, unsealed
 from diantu.datasets.conditions import identifier
+from diantu.datasets.files import sha256_of_file
 from diantu.datasets.values import as_text
 from diantu.indexing.store.columns import Columns
 from diantu.indexing.store.filters import Filters
@@ -131,6 +133,10 @@ def test_rows_that_an_older_import_kept_as_zeros_are_never_found(tmp_path: Path)
     emb_ND[0], emb_ND[2] = 0, np.nan
     path.unlink()
     np.save(path, emb_ND)
+    record = tmp_path / "g" / "parts" / "00000.json"
+    fields, _ = unsealed(record.read_bytes())
+    fields["files"]["img_emb/img_emb_00000.npy"]["sha256"] = sha256_of_file(path)
+    record.write_bytes(sealed(fields))
     gallery = Gallery.open(tmp_path / "g")
     query = -(emb_ND[1] + emb_ND[3]).astype(np.float32)
     for options in ({}, {"diversity": 0.9}, {"where": "key <= 'd'"}, {"effort": "exact"}):
