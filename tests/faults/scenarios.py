@@ -88,7 +88,7 @@ def contents(work: Path) -> Mapping[str, Any]:
 def _content(path: Path) -> Any:
     data = path.read_bytes()
     if path.suffix == ".html":
-        return re.sub(rb"[\d.]+ (s|ms)</span>|&quot;seconds&quot;: [\d.]+", b"", data)
+        return re.sub(rb"[\d.]+ (s|ms)</span>|&#34;seconds&#34;: [\d.]+", b"", data)
     if path.name == "hits.png":  # the time of the search is drawn on it
         with Image.open(path) as image:
             return image.convert("RGB").size
