@@ -37,6 +37,7 @@ def test_all_others_are_not(address: str) -> None:
     assert not is_public(address)
 
 
+@pytest.mark.fuzz
 def test_embedded_addresses_decide() -> None:
     seeded = random.Random(5)
     private = [ipaddress.ip_network(each) for each in ("10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "192.168.0.0/16")]

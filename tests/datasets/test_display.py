@@ -72,6 +72,7 @@ def test_a_message_is_one_line_and_a_traceback_keeps_its_lines() -> None:
     assert "\nTraceback" in stream.getvalue()
 
 
+@pytest.mark.fuzz
 def test_no_text_reaches_a_terminal_with_controls() -> None:
     seeded = random.Random(7)
     for _ in range(rounds(300)):

@@ -93,6 +93,7 @@ ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32")
 ALPHABET = "ab 猫ő\u0301é😀\t,;\"'\\|\u2028\u0085\r\n한​مה0.#"
 
 
+@pytest.mark.fuzz
 def test_captions_come_back_exactly_from_every_container(tmp_path: Path) -> None:
     rng = random.Random(1)
     for number in range(rounds(10)):
@@ -127,6 +128,7 @@ def _write(folder: Path, captions: dict[str, str], container: str, encoding: str
         (folder / "t.jsonl").write_bytes(rng.choice(("\n", "\r\n")).join(lines).encode(encoding))
 
 
+@pytest.mark.fuzz
 def test_random_bytes_as_tables_and_sidecars_never_end_a_scan(tmp_path: Path) -> None:
     rng = random.Random(2)
     pieces = [

@@ -19,6 +19,7 @@ from diantu.indexing.store.tables import COLUMNS
 MOMENT = datetime.datetime(2024, 3, 1, 12)
 
 
+@pytest.mark.fuzz
 def test_columns_of_every_type_keep_their_values() -> None:
     rng = random.Random(0)
     for _ in range(rounds(200)):

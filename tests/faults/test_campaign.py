@@ -16,6 +16,7 @@ ROUNDS = rounds(4)
 QUICK = () if "DIANTU_FUZZ_ROUNDS" in os.environ else ("delete-keys", "compact")
 
 
+@pytest.mark.fuzz
 @pytest.mark.timeout(300 + 20 * ROUNDS)
 def test_kills_and_failing_system_calls_do_no_harm(tmp_path: Path, jobs: Zygote) -> None:
     if reason := why_not():

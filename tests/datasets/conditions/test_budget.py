@@ -98,6 +98,7 @@ def _resident(pid: int, name: str) -> float:
     return next((int(line.split()[1]) / 1000 for line in lines if line.startswith(name)), 0.0)
 
 
+@pytest.mark.fuzz
 @LINUX
 def test_no_heavy_condition_exceeds_its_time_or_memory() -> None:
     table = rows_table(100_000 if IS_CAMPAIGN else 10_000)

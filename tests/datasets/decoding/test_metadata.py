@@ -144,6 +144,7 @@ def test_odd_tags_of_a_tiff_do_not_cost_the_image() -> None:
     np.testing.assert_array_equal(decode(bytes(data)), expected)
 
 
+@pytest.mark.fuzz
 def test_fuzzed_exif_leaves_the_pixels_as_they_are() -> None:
     """An orientation may be turned into another valid one; then the image is turned, too."""
     rng = np.random.default_rng(5)
@@ -162,6 +163,7 @@ def test_fuzzed_exif_leaves_the_pixels_as_they_are() -> None:
             )
 
 
+@pytest.mark.fuzz
 def test_fuzzed_chunks_leave_the_pixels_as_they_are() -> None:
     rng = np.random.default_rng(6)
     data = written("PNG")
@@ -174,6 +176,7 @@ def test_fuzzed_chunks_leave_the_pixels_as_they_are() -> None:
         np.testing.assert_array_equal(decode(mutated), expected)
 
 
+@pytest.mark.fuzz
 def test_fuzzed_files_raise_no_other_error() -> None:
     rng = np.random.default_rng(7)
     whole = {name: written(name) for name in FORMATS}

@@ -44,6 +44,7 @@ def read(uri: str) -> tuple[dict[str, tuple[bytes, str | None]], list[Failure]]:
     return samples, [*failures, *found.failures]
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_tars_give_what_was_put_into_them(tmp_path: Path, kind: str) -> None:
     for seed in range(rounds(10)):
@@ -61,6 +62,7 @@ def test_odd_tars_give_what_was_put_into_them(tmp_path: Path, kind: str) -> None
             assert list(again.items()) == list(samples.items()), f"seed {seed}"
 
 
+@pytest.mark.fuzz
 def test_the_walker_finds_what_pythons_tarfile_finds() -> None:
     for seed in range(rounds(10)):
         rng = random.Random(seed)
@@ -81,6 +83,7 @@ def test_the_walker_finds_what_pythons_tarfile_finds() -> None:
         assert len(found) == len(right)
 
 
+@pytest.mark.fuzz
 def test_odd_zips_give_what_was_put_into_them(tmp_path: Path) -> None:
     for seed in range(rounds(10)):
         archive = make_zip(random.Random(seed))
@@ -109,6 +112,7 @@ def untouched(archive: Archive, places: list[tuple[int, int]]) -> dict[str, tupl
     return {key: sample for key, sample in archive.samples.items() if is_whole(key)}
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_damage_touches_only_the_samples_that_it_hits(tmp_path: Path, kind: str) -> None:
     make = make_tar if kind == "tar" else make_zip
@@ -133,6 +137,7 @@ def test_damage_touches_only_the_samples_that_it_hits(tmp_path: Path, kind: str)
         assert checked <= told or gaps, f"seed {seed}"
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("kind", [*KINDS, "zip"])
 def test_any_damage_ends_in_samples_failures_or_one_error(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"s.{kind}"

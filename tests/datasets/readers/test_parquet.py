@@ -89,6 +89,7 @@ def test_columns_of_bytes_are_left_out_with_a_warning(tmp_path: Path, caplog: py
     assert "columns of bytes are left out: depth, mask, raw" in caplog.text
 
 
+@pytest.mark.fuzz
 def test_a_table_with_any_columns_loses_no_row_and_no_value(tmp_path: Path) -> None:
     rng = random.Random(2)
     for number in range(rounds(20)):

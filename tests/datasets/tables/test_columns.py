@@ -58,6 +58,7 @@ def test_captions_names_and_identifiers_are_text(name: str) -> None:
     assert typed("covid", ["2023"]) == [2023]
 
 
+@pytest.mark.fuzz
 def test_no_two_different_cells_become_equal() -> None:
     rng = random.Random(3)
     for _ in range(rounds(300)):

@@ -58,6 +58,7 @@ def generated_again(run: Path, pictures: Path) -> str:
     return ""
 
 
+@pytest.mark.fuzz
 def test_every_damage_of_a_run_is_noticed(made: tuple[Path, History, Contents], run: Path, shop: Path) -> None:
     _, history, other = made
     whole, right, rng = contents_of(run), pictures_of(run), random.Random(0)

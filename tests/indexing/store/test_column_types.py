@@ -122,6 +122,7 @@ def test_names_that_differ_in_case_are_one_column(tmp_path: Path) -> None:
     assert "price" not in table.column_names
 
 
+@pytest.mark.fuzz
 def test_parts_with_any_columns_can_be_filtered(tmp_path: Path) -> None:
     """What a gallery holds of a foreign column equals its values, or is their text; no condition ends in a crash."""
     rng = random.Random(1)

@@ -60,6 +60,7 @@ def test_anything_else_is_refused(tmp_path: Path, data: bytes) -> None:
         map_array(tmp_path / "a.npy")
 
 
+@pytest.mark.fuzz
 def test_a_damaged_header_raises_only_value_errors() -> None:
     rng = random.Random(0)
     whole = saved(np.arange(8, dtype=np.float16).reshape(2, 4))

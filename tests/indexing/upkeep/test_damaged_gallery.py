@@ -93,6 +93,7 @@ def told(damage: Damage, error: Exception) -> None:
     assert any(word in str(error) for word in ("diantu", "restore", "install")), (damage, error)
 
 
+@pytest.mark.fuzz
 def test_every_damage_of_a_gallery_is_noticed(
     made: tuple[Path, History, Contents], gallery: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -74,6 +74,7 @@ def test_odd_columns_are_kept(tmp_path: Path, columns: dict[str, list[Any]], row
     assert imported(tmp_path, pa.table(columns)) == [{"key": "00000_00000000", **row}]
 
 
+@pytest.mark.fuzz
 def test_any_columns_can_be_imported_and_filtered(tmp_path: Path) -> None:
     rng = random.Random(3)
     names = ("a", "A", "width", "length", "score", "caption", "TEXT", "url", "key", "metadata", "选", "a.b", "")

@@ -44,6 +44,7 @@ def image(size: int) -> Image.Image:
     return found
 
 
+@pytest.mark.fuzz
 def test_strange_text_stays_text(tmp_path: Path) -> None:
     plain = Tile(thumbnail=image, rank=1, score=0.5, zscore=1.0, caption="a", key="b", details="c")
     expected = Parsed(write_sheet([SheetSection(heading="a", tiles=[plain])], tmp_path / "a.html").read_text())
