@@ -114,7 +114,7 @@ def test_an_older_file_counts_after_it_was_accepted(gallery: Path, diantu: Comma
     before = (gallery / "deleted.npy").read_bytes()
     delete(gallery, keys=["0-2", "0-3"])
     (gallery / "deleted.npy").write_bytes(before)
-    with pytest.raises(InputError, match=r"deleted\.npy is damaged \(has changed since it was written\)"):
+    with pytest.raises(InputError, match=r"deleted\.npy is damaged \(it has changed since it was written\)"):
         Snapshot.read(gallery)
     done = diantu("status", "--gallery", gallery, "--accept", "--verify")
     assert done.returncode == 0, done.stdout
