@@ -117,13 +117,17 @@ def read_facts(path: str | Path) -> dict[str, Any]:
 
 
 def torn_lines(root: Path) -> tuple[int, int]:
-    """The number of damaged or incomplete lines of a journal, and of lines without a checksum.
+    """The number of damaged, incomplete or repeated lines of a journal, and of lines without a checksum.
+
+    A picture that is done is not made again, so no job writes its line twice.
 
     Raises:
         InputError: if the file cannot be read.
     """
     found, num_torn = _read(root / NAME)
-    return num_torn, sum(_SEAL.search(line.removesuffix(b"\n")) is None for _, line in found)
+    done = [line for row, line in found if row["status"] == "done"]
+    num_repeated = len(done) - len(set(done))
+    return num_torn + num_repeated, sum(_SEAL.search(line.removesuffix(b"\n")) is None for _, line in found)
 
 
 def _read(path: Path) -> tuple[list[tuple[Row, bytes]], int]:

@@ -178,6 +178,7 @@ def _num_rows(path: Path) -> int:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
+    refuse_unless_damaged(error, path)
     return InputError(f"{path} cannot be read as a parquet file: {first_line(error)}; write it again")
 
 

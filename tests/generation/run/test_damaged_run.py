@@ -18,6 +18,7 @@ from tinting import Tint, requests_of
 
 from diantu.datasets import InputError
 from diantu.generation import generate
+from diantu.generation.run.journal import Journal
 from diantu.generation.run.verify import accept_run, describe_run, verify_run
 
 NUM_PICTURES = 3
@@ -90,8 +91,10 @@ def test_an_unfinished_run_is_not_damaged(run: Path, shop: Path, tmp_path: Path)
     assert [sentence.partition(";")[0] for sentence in verify_run(copy).sentences] == ["checksums.json is missing"]
     accept_run(copy)
     assert verify_run(copy).sentences == ()
-    with manifest.open("ab") as file:  # a job has appended a line since
-        file.write(manifest.read_bytes().splitlines(keepends=True)[0])
+    journal = Journal(copy)
+    row = next(iter(journal.rows.values()))
+    journal.append({**row, "seconds": 0.25})  # a job has appended a row since
+    journal.close()
     assert verify_run(copy).sentences == ()
     assert describe_run(copy, failures=True) == {
         "running": False, "pictures": NUM_PICTURES, "by_status": {"done": 3}, "left": 0, "failures": [],
