@@ -135,8 +135,8 @@ def common_type(types: Iterable[pa.DataType], *, ints_are_floats: bool) -> pa.Da
         ints_are_floats: whether each integer in them is exactly a float64.
     """
     found = set(types)
-    if len(found) > 1:
-        found -= {pa.list_(pa.null())}
+    if len(found) > 1 and all(map(pa.types.is_list, found)):
+        found -= {pa.list_(pa.null())}  # of empty lists
     if len(found) == 1:
         return next(iter(found))
     if found == {pa.int64(), pa.float64()}:

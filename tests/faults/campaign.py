@@ -121,7 +121,7 @@ class Campaign:
             reason = os.strerror(fault.error) if fault and fault.error else ""
             if len(said) > 1 or not (said or prepared.scenario.may_fail_without_sentence(stderr)):
                 return f"{len(said)} sentences instead of one"
-            if reason not in stderr:
+            if said and reason not in stderr:
                 return f"the reason ({reason}) is not named"
             if reason and code == 2:
                 return "an error of the system is not bad usage"

@@ -78,7 +78,8 @@ def test_every_damage_of_a_run_is_noticed(made: tuple[Path, History, Contents], 
                 assert "damaged" in refusal or damage.name == "run.json", (damage.name, damage.kind, refusal)
             else:
                 assert pictures_of(run) == right, (damage.name, damage.kind)
-                assert verify_run(run).sentences == (), (damage.name, damage.kind)
+                # A job does not vouch for files that it finds: what has lost its checksums is still reported.
+                assert damage.name == "checksums.json" or not verify_run(run).sentences, (damage.name, damage.kind)
                 num_healed += 1
         restore(run, whole)
     assert num_healed

@@ -142,3 +142,8 @@ def test_parts_with_any_columns_can_be_filtered(tmp_path: Path) -> None:
         for where in ("x = 1", "x > '2020-01-01'", "list_contains(x, 'a')", "x < 0.5", "x", "x LIKE '%a%'"):
             with suppress(InputError):  # where the type does not fit
                 filters.rows(where)
+
+
+def test_empty_lists_beside_numbers_become_text(tmp_path: Path) -> None:
+    snapshot = of_parts(tmp_path, [[], None], [1.5])
+    assert column_of(snapshot).to_pylist() == ["[]", None, "1.5"]
