@@ -345,6 +345,8 @@ def _texts(value: Any) -> list[str]:
 
 def _whole(value: Any) -> int | None:
     """A number of pixels, which some tables hold as a float or as text; None if the value is none."""
+    if isinstance(value, bool):  # an int, for Python
+        return None
     try:
         number = int(value) if isinstance(value, (int, str, float, Decimal)) else None
     except (ValueError, OverflowError):
