@@ -15,7 +15,7 @@ from ..places import is_local, join
 from ..tables import Lookup
 from ..types import Entry, Failure, Place, Scan, Shard, Span
 from .reader import Reader, read_range
-from .sidecars import list_files, sidecar
+from .sidecars import FolderFiles
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +76,8 @@ def scan(shard: Shard) -> Scan:
     Raises:
         InputError: if a table of captions cannot be used.
     """
-    tables = Lookup(
-        shard.uri, shard.captions, by_name=shard.has_unique_names, is_image=lambda path: _has_file(shard.uri, path)
-    )
+    files = FolderFiles(shard.uri)
+    tables = Lookup(shard.uri, shard.captions, by_name=shard.has_unique_names, is_image=files.has)
     entries: list[Entry] = []
     failures: list[Failure] = []
     taken: set[str] = set()
@@ -97,8 +96,8 @@ def scan(shard: Shard) -> Scan:
                 row=len(entries),
                 image_path=member,
                 image=_span(shard.uri, member),
-                caption=_optional(shard.uri, sidecar(shard.uri, member, ".txt")),
-                fields=_optional(shard.uri, sidecar(shard.uri, member, ".json")),
+                caption=_optional(shard.uri, files.sidecar(member, ".txt")),
+                fields=_optional(shard.uri, files.sidecar(member, ".json")),
                 metadata=tables.row(member),
             )
         )
@@ -117,11 +116,6 @@ def _is_unicode(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _has_file(folder: str, path: str) -> bool:
-    place, _, name = path.rpartition("/")
-    return name in list_files(join(folder, place) if place else folder).names
 
 
 def _optional(folder: str, member: str | None) -> Span | None:

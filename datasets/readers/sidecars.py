@@ -13,16 +13,34 @@ from ..tables import FoldedNames
 _ENDINGS = (".txt", ".json")
 
 
-def sidecar(folder: str, member: str, ending: str) -> str | None:
-    """The file with an ending (`.txt`, `.json`) that belongs to an image of a folder; None if there is none.
+class FolderFiles:
+    """The regular files of a folder and its subfolders during one scan.
 
-    It has the image's stem: exactly, else in composed Unicode, else without regard to case (`CAT.TXT` for `CAT.JPG`). A
-    file that fits only so is not taken from an image that has exactly its stem. Only regular files count: opening a
-    FIFO would wait for ever.
+    Each folder is looked at once, not for every image: asking whether it has changed takes longer than a look-up.
     """
-    place, _, name = member.rpartition("/")
-    found = list_files(join(folder, place) if place else folder).sidecar(name.rpartition(".")[0], ending)
-    return f"{place}/{found}" if found and place else found
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._files = lru_cache(maxsize=8)(self._list)  # images come folder by folder
+
+    def has(self, path: str) -> bool:
+        """Whether there is a file of exactly this path below the folder."""
+        place, _, name = path.rpartition("/")
+        return name in self._files(place).names
+
+    def sidecar(self, member: str, ending: str) -> str | None:
+        """The file with an ending (`.txt`, `.json`) that belongs to an image; None if there is none.
+
+        It has the image's stem: exactly, else in composed Unicode, else without regard to case (`CAT.TXT` for
+        `CAT.JPG`). A file that fits only so is not taken from an image that has exactly its stem. Only regular files
+        count: opening a FIFO would wait for ever.
+        """
+        place, _, name = member.rpartition("/")
+        found = self._files(place).sidecar(name.rpartition(".")[0], ending)
+        return f"{place}/{found}" if found and place else found
+
+    def _list(self, place: str) -> Files:
+        return list_files(join(self._folder, place) if place else self._folder)
 
 
 def is_sidecar(name: str, stems: FoldedNames) -> bool:

@@ -59,10 +59,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The output of a worker: the records of B images, and for every encoder their `pixels_BCHW` uint8.
-
-    `notes` counts the images of which something beside the pixels could not be read, by what that was.
-    """
+    """The output of a worker: the records of B images, and for every encoder their `pixels_BCHW` uint8."""
 
     job: ShardJob
     pixels: tuple[torch.Tensor, ...]

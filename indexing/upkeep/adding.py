@@ -112,6 +112,7 @@ class _Present:
     def update(self) -> None:
         """Reads the parts that were committed since the last time."""
         self._snapshot = Snapshot.read(self._root, with_committed=True)
+        self._deleted = frozenset(self._snapshot.deleted.tolist())
         self._first_rows = {}
         first = 0
         for number, num_rows in self._snapshot.manifest.parts:
@@ -127,9 +128,8 @@ class _Present:
     def rows(self, part: Part) -> dict[str, int]:
         """The rows of a part that are not deleted, by key."""
         first = self._first_rows[part.number]
-        deleted = set(self._snapshot.deleted.tolist())
         keys = read_metadata(self._root, part.number, ["key"])["key"].to_pylist()
-        return {key: first + i for i, key in enumerate(keys) if first + i not in deleted}
+        return {key: first + i for i, key in enumerate(keys) if first + i not in self._deleted}
 
     def shard_for(self, records: Sequence[Mapping[str, Any]]) -> Shard:
         """The shard that has these images already, else a new one, which is written.

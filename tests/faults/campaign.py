@@ -32,7 +32,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before libraries read it
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from faults.interception import CHANGES, Fault, watched, why_not
-from faults.scenarios import SCENARIOS, Scenario, contents
+from faults.scenarios import SCENARIOS, WORK, Scenario, contents
 from zygote import Job, Zygote, zygote
 
 # Which errors a call may end with.
@@ -141,7 +141,7 @@ class _Prepared:
 
     def __init__(self, folder: Path, jobs: Zygote, scenario: Scenario) -> None:
         self.scenario = scenario
-        self._work = folder / "work"  # always the same path, because galleries name their shards
+        self._work = folder / WORK  # always the same path, because galleries name their shards
         self._input = folder / "inputs" / scenario.name
         self._address = folder / "watch"
         self._jobs = jobs

@@ -30,6 +30,7 @@ from diantu.indexing.index.report import IndexRequest
 from diantu.indexing.upkeep.deletion import delete
 
 _MODELS: dict[str, Path] = {}  # name → a tiny model, written once
+WORK = "work"  # the name of the folder that a command works in
 _LISTS = IndexRequest(factory="IVF4,Flat")
 # What depends on the speed of the machine, or on what an earlier, interrupted run had done already.
 _TIMES = {
@@ -69,7 +70,7 @@ class Scenario:
 
     def is_source(self, struck: str) -> bool:
         """Whether a fault met a file that the command reads but does not own."""
-        return any(f"/work/{folder}" in struck for folder in self.sources)
+        return any(f"/{WORK}/{folder}" in struck for folder in self.sources)
 
     def may_fail_without_sentence(self, stderr: str) -> bool:
         """Whether the command has reported failures of its input in its own words."""
