@@ -12,7 +12,7 @@ import codecs
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,28 @@ def find_delimiter(text: str, is_known: Callable[[str], bool]) -> str:
         return sum(is_known(name.strip().strip('"')) for name in header.split(delimiter))
 
     return max((",", "\t", ";"), key=num_known)
+
+
+def json_objects(text: str, *, shape: str = "") -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSONL file with the numbers of their lines, from 1; empty lines do not count.
+
+    Args:
+        text: the content of the file.
+        shape: what a line should be, for the message about one that is another value.
+
+    Raises:
+        ValueError: if a line is not a JSON object; the message begins with the line's number.
+    """
+    for number, line in enumerate(split_lines(text), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = parse_json(line)
+        except ValueError as error:
+            raise ValueError(f"line {number} is not JSON ({error})") from error
+        if not isinstance(value, dict):
+            raise ValueError(f"line {number} is not a JSON object" + (f"; write {shape}" if shape else ""))
+        yield number, value
 
 
 def valid_text(text: str) -> str:

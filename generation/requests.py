@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..datasets import InputError
 from ..datasets.display import is_blank
-from ..datasets.text import decode_text, find_delimiter, parse_json, split_lines
+from ..datasets.text import decode_text, find_delimiter, json_objects, split_lines
 from .fields import MAX_SEED, READERS, WeightedText, parse_setting, read_settings
 
 if TYPE_CHECKING:
@@ -204,16 +204,7 @@ def _from_text(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _from_jsonl(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(split_lines(text), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = parse_json(line)
-        except ValueError as error:
-            raise ValueError(f"line {number} is not JSON ({error})") from error
-        if not isinstance(record, dict):
-            raise ValueError(f'line {number} is not a JSON object; write {{"prompt": …}}')
-        yield number, record
+    return json_objects(text, shape='{"prompt": …}')
 
 
 def _from_csv(text: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import InputError
 from ..names import NAMES, find_caption, find_column
 from ..places import resolve
-from ..text import decode_text, find_delimiter, parse_json, split_lines
+from ..text import decode_text, find_delimiter, json_objects
 from .columns import typed
 from .matching import FoldedNames
 
@@ -184,15 +184,7 @@ def _cells(text: str) -> Iterator[list[str]]:
 
 def _parse_jsonl(text: str) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(split_lines(text), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line)
-        except ValueError as error:
-            raise ValueError(f"line {number}: {error}") from error
-        if not isinstance(row, dict):
-            raise ValueError(f"line {number} is not a JSON object")
+    for _, row in json_objects(text):
         rows.append(row)
         if len(rows) == 1 and find_column(row, "file") is None:
             break  # not read further, because it is no table of images
