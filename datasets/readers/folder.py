@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from fsspec import AbstractFileSystem
 
 from ..errors import Reason
+from ..files import file_error
 from ..places import is_local, join
 from ..tables import Lookup
 from ..types import Entry, Failure, Place, Scan, Shard, Span
@@ -28,7 +29,11 @@ def find_files(filesystem: AbstractFileSystem, root: str) -> dict[str, int]:
 
     On this machine symbolic links to files and folders are followed, also those that lead out of the folder: the cache
     of Hugging Face holds nothing else. A link to a folder that it is in is left out. What is no regular file, a link
-    that leads nowhere included, is found with the size 0; reading it says what it is.
+    that leads nowhere included, is found with the size 0; reading it says what it is. A folder inside that cannot be
+    read is left out with a warning.
+
+    Raises:
+        FileError: if the folder itself cannot be read.
     """
     if is_local(filesystem):
         return dict(_walk(root, "", (), Counter()))
@@ -42,17 +47,20 @@ def find_files(filesystem: AbstractFileSystem, root: str) -> dict[str, int]:
 
 
 def _walk(root: str, folder: str, above: tuple[tuple[int, int], ...], visits: Counter) -> Iterator[tuple[str, int]]:
+    location = f"{root}/{folder}" if folder else root
     try:
-        status = os.stat(f"{root}/{folder}")
-        entries = sorted(os.scandir(f"{root}/{folder}"), key=lambda entry: entry.name)
+        status = os.stat(location)
+        entries = sorted(os.scandir(location), key=lambda entry: entry.name)
     except OSError as error:
-        log.warning("the folder %s cannot be read, and its files are left out: %s", f"{root}/{folder}", error)
+        if not folder:
+            raise file_error(error, root, "read") from error
+        log.warning("the folder %s cannot be read, and its files are left out: %s", location, error)
         return
     here = (status.st_dev, status.st_ino)
     visits[here] += 1
     if here in above or visits[here] > _MAX_PATHS:
         why = "leads back to a folder that it is in" if here in above else f"is the path number {visits[here]} to it"
-        log.warning("the link %s is not followed, because it %s", f"{root}/{folder}", why)
+        log.warning("the link %s is not followed, because it %s", location, why)
         return
     for entry in entries:
         path = f"{folder}/{entry.name}" if folder else entry.name

@@ -7,6 +7,7 @@ tombstones of another.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from .layout import DELETED, DUPLICATES, MANIFEST, MOVES, space_root
 from .manifest import Manifest, read_manifest
 from .tombstones import read_deleted
 
+_REPORT = "index.json"
+_MEASURED = ("build_seconds", "delivers")  # parts of a report
 # Name, inode, size and modification time of each file that jobs replace when they change a gallery.
 _Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -90,13 +93,24 @@ def gallery_version(root: Path) -> str:
     digest = hashlib.sha256()
     for name in _changing_files(root):
         if (root / name).exists():
-            digest.update(f"{name}\0{sha256((root / name).read_bytes())}\0".encode())
+            data = (root / name).read_bytes()
+            content = _without_measurements(data) if name.endswith(_REPORT) else data
+            digest.update(f"{name}\0{sha256(content)}\0".encode())
     return digest.hexdigest()[:16]
+
+
+def _without_measurements(report: bytes) -> bytes:
+    """An `index.json` without what differs each time the same index is built: seconds and milliseconds."""
+    try:
+        values = {name: value for name, value in json.loads(report).items() if name not in _MEASURED}
+    except (ValueError, AttributeError):  # damaged: opening the index says so
+        return report
+    return json.dumps(values, sort_keys=True).encode()
 
 
 def _changing_files(root: Path) -> list[str]:
     """The files that jobs replace whenever they change a gallery, relative to its folder."""
-    indexes = sorted(path.relative_to(root).as_posix() for path in root.glob("index/*/index.json"))
+    indexes = sorted(path.relative_to(root).as_posix() for path in root.glob(f"index/*/{_REPORT}"))
     return [MANIFEST, DELETED, DUPLICATES, MOVES, *indexes]
 
 

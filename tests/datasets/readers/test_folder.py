@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from pictures import jpeg
 from scanned import only, samples
 
 from diantu.datasets import Reason, SampleError, read_sample, scan
+from diantu.datasets.errors import FileError
+from diantu.datasets.readers.folder import find_files
 
 
 def test_a_folder_with_subfolders_and_sidecars(tmp_path: Path) -> None:
@@ -84,3 +87,9 @@ def test_links_that_multiply_are_cut(tmp_path: Path) -> None:
         for name in "abcd":
             (tmp_path / "blobs" / str(level) / name).symlink_to(f"../{level + 1}")
     assert len(only(tmp_path / "blobs" / "0").members) < 200
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_folder(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    with pytest.raises(FileError, match=r"gone cannot be read \(No such file or directory\)"):
+        find_files(LocalFileSystem(), str(gone))
