@@ -109,7 +109,9 @@ def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
             f"a part of the query has the weight {weight}; give one above 0, and what to search away from as negatives"
         )
     if kind == "text":
-        if not isinstance(value, str) or display.is_blank(value):
+        if not isinstance(value, str):
+            raise InputError(f"a {type(value).__name__} is not a text; for an image or a vector give a Query")
+        if display.is_blank(value):
             raise InputError("the text of the query is empty; say what to search for")
         text = valid_text(value)
         return QueryPart(kind=kind, value=text, weight=float(weight), label=text)

@@ -113,7 +113,10 @@ def _small_reference(reference: Reference) -> Image.Image | None:
 
 
 def _small_result(result: GenerationResult) -> Image.Image | None:
-    return None if result.path is None else _small(result.image())
+    try:
+        return None if result.path is None else _small(result.image())
+    except FileNotFoundError:
+        return None
 
 
 def _small(image: Image.Image) -> Image.Image:

@@ -11,14 +11,14 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
-from ...datasets import InputError
+from ...datasets import InputError, PixelsError
 from ...search import Gallery
 from ..copy.copywriting import Brief, Copywriter
 from ..references.choose import Choice, ReferenceCandidates, choose, find_candidates, query_of
 from ..requests import MAX_SEED, GenerationRequest, named
 from ..strategies.base import reference_range
 from ..strategies.settings import check_choice
-from ..strategies.spec import Strategy
+from ..strategies.spec import DraftError, Strategy
 from .planned import Planned
 
 NoReference: TypeAlias = Literal["skip", "text-to-image", "fail"]
@@ -91,7 +91,10 @@ def make_plan(
     asked = [_briefed(request, brief) for request, brief in zip(requests, briefs, strict=True)]
     candidates = find_candidates(gallery, asked, ks, max_punsafe=options.max_punsafe)
     expanded, of_pictures = _expanded(requests, asked, briefs, ks, candidates, options.seed)
-    choices = choose([candidate for candidate, _ in of_pictures], [k for _, k in of_pictures], rotate=options.rotate)
+    choices = choose(
+        [candidate for candidate, _ in of_pictures], [k for _, k in of_pictures], rotate=options.rotate,
+        unfit=strategy.unfit,
+    )  # fmt: skip
     plan = [
         _decided(picture, choice, candidate, max(strategy.num_references[0], min(k, 1)), options.no_reference)
         for picture, choice, (candidate, k) in zip(expanded, choices, of_pictures, strict=True)
@@ -219,8 +222,11 @@ def _in_batches(
         if not picture.status:
             is_lacking = lacks_reference(picture)
             made_by = without_reference or strategy if is_lacking else strategy
-            bucket = (is_lacking, _checked_bucket(picture, made_by))
-            picture = replace(picture, bucket=buckets.setdefault(bucket, len(buckets)))
+            try:
+                bucket = (is_lacking, _checked_bucket(picture, made_by))
+                picture = replace(picture, bucket=buckets.setdefault(bucket, len(buckets)))
+            except (DraftError, PixelsError) as error:
+                picture = replace(picture, status="failed", reason=str(error))
         numbered.append(picture)
     open_batches: dict[int, tuple[int, int]] = {}  # bucket → number and size of the batch that is not full yet
     num_batches = 0
@@ -236,11 +242,18 @@ def _in_batches(
 
 
 def _checked_bucket(picture: Planned, strategy: Strategy) -> Hashable:
-    """Checks a picture and returns its bucket, from the sizes of its references, without their pixels."""
+    """Checks a picture and returns its bucket, from the sizes of its references, without their pixels.
+
+    Raises:
+        DraftError: if its reference or mask cannot be used; or PixelsError.
+        InputError: if its request cannot be used.
+    """
     draft = picture.outline()
     try:
         strategy.check(draft)
         return strategy.bucket(draft)
+    except DraftError:
+        raise
     except InputError as error:
         named_there = picture.name in str(error)
         raise InputError(str(error) if named_there else f"the picture {picture.name}: {error}") from error

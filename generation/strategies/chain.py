@@ -35,6 +35,10 @@ class Chain:
         """Returns the descriptions of the strategies by name."""
         return {strategy.name: strategy.describe() for strategy in self._strategies}
 
+    def unfit(self, size: tuple[int, int]) -> str:
+        """See `Strategy`; only the first strategy gets the references."""
+        return self._strategies[0].unfit(size)
+
     def check(self, draft: Draft) -> None:
         """See `Strategy`. For the later strategies, the first reference stands in for the image that is not made yet.
 

@@ -11,6 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
+from ...datasets.errors import InputError
+
+
+class DraftError(InputError):
+    """One draft cannot be made, because of its reference or mask. Its picture fails, and the run goes on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Draft:
@@ -70,11 +76,19 @@ class Strategy(Protocol):
         """Returns all that decides the images, as JSON values for the manifest: settings, model, versions."""
         ...
 
+    def unfit(self, size: tuple[int, int]) -> str:
+        """Returns why an image of this width and height cannot be a reference; empty if it can.
+
+        A search then takes the next image.
+        """
+        ...
+
     def check(self, draft: Draft) -> None:
         """Checks a draft before the work begins.
 
         Raises:
             InputError: if the draft lacks something, or changes a setting that does not exist or is out of range.
+            DraftError: if its reference or mask cannot be used, which costs its picture only.
         """
         ...
 
@@ -87,5 +101,6 @@ class Strategy(Protocol):
 
         Raises:
             torch.OutOfMemoryError: if the batch is too large; the caller then halves it.
+            DraftError: if a draft cannot be made; the caller then halves the batch, and that picture fails.
         """
         ...

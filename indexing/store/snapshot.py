@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...datasets.files import sha256
+from ...datasets.files import read_bytes, reading, sha256
 from ..encoders.spec import EncoderSpec
 from .layout import DELETED, DUPLICATES, MANIFEST, MOVES, space_root
 from .manifest import Manifest, read_manifest
@@ -93,7 +93,7 @@ def gallery_version(root: Path) -> str:
     digest = hashlib.sha256()
     for name in _changing_files(root):
         if (root / name).exists():
-            data = (root / name).read_bytes()
+            data = read_bytes(root / name)
             content = _without_measurements(data) if name.endswith(_REPORT) else data
             digest.update(f"{name}\0{sha256(content)}\0".encode())
     return digest.hexdigest()[:16]
@@ -118,7 +118,8 @@ def _stamp_of(root: Path) -> _Stamp:
     stamps = []
     for name in _changing_files(root):
         try:
-            found = (root / name).stat()
+            with reading(root / name):
+                found = (root / name).stat()
         except FileNotFoundError:
             continue
         stamps.append((name, found.st_ino, found.st_size, found.st_mtime_ns))

@@ -36,7 +36,7 @@ def chosen(
 ) -> list[Choice]:
     ks = [k] * len(requests)
     candidates = find_candidates(gallery, requests, ks, max_punsafe=max_punsafe)
-    return choose(candidates, ks, rotate=rotate)
+    return choose(candidates, ks, rotate=rotate, unfit=lambda size: "")
 
 
 def rows(choices: Sequence[Choice]) -> list[list[int | None]]:
@@ -171,7 +171,7 @@ def test_a_candidate_without_pixels_is_replaced_by_the_next_best(tmp_path: Path)
     assert rows(chosen(gallery, [request("0"), request("0")])) == [[2], [2]]
     (tmp_path / "2.jpg").unlink()
     (gone,) = chosen(gallery, [request("0")])
-    assert "none of the 3 references found can be read: " in gone.reason
+    assert "none of the 3 references found can be used: " in gone.reason
     (named,) = chosen(gallery, [request("0", rows=[1])])
     assert "cannot be read as an image" in named.reason
 
