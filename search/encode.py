@@ -117,7 +117,10 @@ def _rows(vectors: Vectors, parts: Sequence[QueryPart]) -> np.ndarray:
 
 
 def _checked(vector: np.ndarray, spec: EncoderSpec) -> np.ndarray:
-    emb_D = np.asarray(vector, np.float32)
+    try:
+        emb_D = np.asarray(vector, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a {type(vector).__name__} is no vector; give an array of {spec.dim} numbers") from error
     if emb_D.shape != (spec.dim,):
         given = "×".join(map(str, emb_D.shape))
         raise InputError(

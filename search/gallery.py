@@ -271,7 +271,10 @@ class Gallery:
     def _checked(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Row ids that exist and are not deleted: `N` int64."""
         snapshot = self._version.snapshot
-        rows_N = np.asarray(rows, np.int64).reshape(-1)
+        try:
+            rows_N = np.asarray(rows, np.int64).reshape(-1)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"{rows!r} are no row ids; give whole numbers, as hits have them") from error
         outside_N = (rows_N < 0) | (rows_N >= snapshot.num_rows)
         if outside_N.any():
             row = rows_N[outside_N][0]

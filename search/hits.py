@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..datasets import InputError, decode, display
 from ..datasets.errors import PixelsError, SampleError
+from ..datasets.files import writing
 from ..datasets.names import free_name
 from ..datasets.values import jsonable
 from ..indexing.store.tables import metadata_table
@@ -82,7 +83,13 @@ class Hit:
             raise PixelsError(f"the bytes of {self.key} are not an image any more ({error})") from error
 
     def thumbnail(self, size: int, *, from_url: bool = False, private_hosts: bool = False) -> Image.Image:
-        """The image, at most `size` pixels wide and high; see `image`."""
+        """The image, at most `size` pixels wide and high; see `image`.
+
+        Raises:
+            InputError: if the size is less than one pixel.
+        """
+        if size < 1:
+            raise InputError(f"the size of a thumbnail is {size}; give at least 1 pixel")
         image = self.image(from_url=from_url, private_hosts=private_hosts)
         image.thumbnail((size, size), Image.Resampling.LANCZOS)
         return image
@@ -267,9 +274,13 @@ class Hits(Sequence[Hit]):
 
         Returns:
             The path.
+
+        Raises:
+            FileError: if the file cannot be written.
         """
-        table = self.to_arrow()
-        with Path(path).open("w", encoding="utf-8-sig", newline="") as file:  # Excel reads UTF-8 only with the mark
+        table, path = self.to_arrow(), Path(path)
+        # Excel reads UTF-8 only with the mark.
+        with writing(path), path.open("w", encoding="utf-8-sig", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(map(display.cell, table.column_names))
             for row in table.to_pylist():
@@ -277,7 +288,7 @@ class Hits(Sequence[Hit]):
                     display.cell(display.to_json(value) if isinstance(value, (list, dict)) else value)
                     for value in row.values()
                 )
-        return Path(path)
+        return path
 
     def sheet(self, path: str | Path) -> Path:
         """Writes a contact sheet: a self-contained page for `.html`, an image for `.png`.

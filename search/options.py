@@ -62,10 +62,10 @@ class Options:
     columns: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise InputError(f"k is {self.k}; give at least 1")
-        if self.offset < 0:
-            raise InputError(f"offset is {self.offset}; give the number of hits to skip, 0 or more")
+        if not (_is_whole(self.k) and self.k >= 1):
+            raise InputError(f"k is {self.k!r}; give a whole number of at least 1")
+        if not (_is_whole(self.offset) and self.offset >= 0):
+            raise InputError(f"offset is {self.offset!r}; give the number of hits to skip, 0 or more")
         if not 0 <= self.diversity <= 1:
             raise InputError(f"diversity is {self.diversity}; give 0 (by score alone) to 1 (as different as possible)")
         if self.missing not in MISSING:
@@ -93,3 +93,7 @@ class Options:
         if not self.arranges:
             return self.offset + self.k
         return self.window if self.window is not None else max(_WINDOW, _WINDOW_PER_K * self.k)
+
+
+def _is_whole(value: object) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool)

@@ -82,7 +82,7 @@ class Query:
         )
         for kind, one, several in given_parts:
             for given in [*([] if one is None else [one]), *several]:
-                value, weight = given if isinstance(given, tuple) else (given, 1.0)
+                value, weight = _weighted(given, 1.0)
                 yield _part(kind, value, weight)
 
 
@@ -104,9 +104,10 @@ class QueryPart:
 
 
 def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
-    if not np.isfinite(weight) or weight <= 0:
+    if not isinstance(weight, (int, float, np.number)) or not np.isfinite(weight) or weight <= 0:
         raise InputError(
-            f"a part of the query has the weight {weight}; give one above 0, and what to search away from as negatives"
+            f"a part of the query has the weight {weight!r}; give a number above 0, and what to search away from as "
+            "negatives"
         )
     if kind == "text":
         if not isinstance(value, str):
@@ -119,12 +120,20 @@ def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
         rgb_HWC, label = pixels_of(value)
         return QueryPart(kind=kind, value=rgb_HWC, weight=float(weight), label=label)
     if kind == "row":
+        if not hasattr(value, "__index__"):
+            raise InputError(f"{value!r} is no row of a gallery; give the row ids of hits, which are whole numbers")
         return QueryPart(kind=kind, value=int(value), weight=float(weight), label=f"row {int(value)}")
     return QueryPart(kind=kind, value=value, weight=float(weight), label=f"{np.size(value)} dimensions")
 
 
+def _weighted(given: Any, weight: float) -> tuple[Any, Any]:
+    if isinstance(given, tuple) and len(given) != 2:
+        raise InputError(f"a part of the query is a tuple of {len(given)} values; give a pair of value and weight")
+    return given if isinstance(given, tuple) else (given, weight)
+
+
 def _negative(given: Any) -> QueryPart:
-    value, weight = given if isinstance(given, tuple) else (given, NEGATIVE_WEIGHT)
+    value, weight = _weighted(given, NEGATIVE_WEIGHT)
     part = _part("text" if isinstance(value, str) else "image", value, weight)
     return QueryPart(kind=part.kind, value=part.value, weight=-part.weight, label=part.label)
 

@@ -8,7 +8,7 @@ another model (`adapter_config.json`); and they can describe a model that fits i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +56,34 @@ def check_weights(what: str, model_class: Any, config: Any, weights: str) -> Non
     Raises:
         InputError: if a file is a pickle of more than tensors, or the settings describe a larger model.
     """
-    import torch
-
-    for key, value in _pairs(config.to_dict()):
-        if key.endswith("layers") and isinstance(value, int) and value > _MOST_LAYERS:
-            raise InputError(f"{what} has {key} {value} in its config.json; at most {_MOST_LAYERS} are supported")
     files = _weight_files(weights)
     for path in files:
         if path.suffix != ".safetensors":
             _check_pickle(what, path)
+    check_size(what, config.to_dict(), files, lambda: model_class(config))
+
+
+def check_size(what: str, settings: Mapping[str, Any], files: Sequence[Path], build: Callable[[], Any]) -> None:
+    """Checks that a model is not larger than its weight files, before memory is reserved.
+
+    Args:
+        what: the model, for messages.
+        settings: of its config.json.
+        files: with its weights.
+        build: makes the model without weights; it is called where tensors take no memory.
+
+    Raises:
+        InputError: if the settings describe a larger model.
+    """
+    import torch
+
+    for key, value in _pairs(settings):
+        numbers = value if isinstance(value, list) else [value]
+        if "layers" in key and any(isinstance(number, int) and number > _MOST_LAYERS for number in numbers):
+            raise InputError(f"{what} has {key} {value} in its config.json; at most {_MOST_LAYERS} are supported")
     num_bytes = sum(path.stat().st_size for path in files)
     with torch.device("meta"):
-        described = sum(parameter.numel() for parameter in model_class(config).parameters())
+        described = sum(parameter.numel() for parameter in build().parameters())
     if described > num_bytes:  # no format that is supported stores a parameter in less than a byte
         raise InputError(
             f"{what} has {described} parameters by its config.json, and its weight files have {num_bytes} bytes; they "

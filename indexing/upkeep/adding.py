@@ -15,12 +15,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
 from ...datasets.decoding import ImageInput, pixels_of, read_file
-from ...datasets.errors import InputError, Reason, SampleError
+from ...datasets.errors import InputError, Reason
 from ...datasets.files import write_atomic
 from ...datasets.types import Failure, Shard
 from ..embed import BATCH_SIZE, embed
@@ -77,7 +78,8 @@ def add_images(
 
     Raises:
         InputError: if a key is no text, is given twice, or is that of an added image already; if metadata cannot be
-            stored; if the gallery was made with another encoder, or another job is writing to it.
+            stored; if something is no triple; if the gallery was made with another encoder, or another job is writing
+            to it.
     """
     root = Path(gallery)
     wanted = read_manifest(root).texts if texts is None and (root / MANIFEST).exists() else bool(texts)
@@ -167,7 +169,8 @@ def _chunks(
     taken: set[str] = set()
     records: list[dict[str, Any]] = []
     num_bytes = 0
-    for key, image, metadata in images:
+    for given in images:
+        key, image, metadata = _triple(given)
         if not isinstance(key, str) or not key:
             raise InputError(f"the key {key!r} cannot be used; give a text that is not empty")
         if key in taken:
@@ -182,10 +185,28 @@ def _chunks(
         yield records
 
 
+def _triple(given: Any) -> tuple[Any, Any, Mapping[str, Any] | None]:
+    if not isinstance(given, (tuple, list)) or len(given) != 3:
+        raise InputError(f"{_shown(given)} is no triple of key, image and metadata; give (key, image, None) at least")
+    metadata = given[2]
+    is_usable = metadata is None or isinstance(metadata, Mapping)
+    if not is_usable or not all(isinstance(name, str) and name for name in metadata or ()):
+        shown = f"the metadata of {_shown(given[0])} is {_shown(metadata)}"
+        raise InputError(f"{shown}; give a dictionary whose keys are names of columns, or None")
+    return given[0], given[1], metadata
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 100 else f"{shown[:99]}…"
+
+
 def _with_image(key: str, image: ImageInput) -> dict[str, Any]:
     try:
         return {_KEY: key, _IMAGE: _bytes_of(image)}
-    except (OSError, SampleError) as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError) and not isinstance(image, (np.ndarray, Image.Image)):
+            raise  # no kind of image: the program is wrong, not the data
         return {_KEY: key, _IMAGE: None, _MESSAGE: str(error)}
 
 
@@ -201,7 +222,8 @@ def _bytes_of(image: ImageInput) -> bytes:
 
 def _further(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     """Metadata beside the key and the image; a column with one of their names gets the prefix of a table's columns."""
-    return {f"table_{name}" if name in (_KEY, _IMAGE) else name: value for name, value in (metadata or {}).items()}
+    own = (_KEY, _IMAGE, _MESSAGE)
+    return {f"table_{name}" if name in own else name: value for name, value in (metadata or {}).items()}
 
 
 def _parquet_bytes(records: Sequence[Mapping[str, Any]], attempt: int) -> bytes:
@@ -215,6 +237,7 @@ def _parquet_bytes(records: Sequence[Mapping[str, Any]], attempt: int) -> bytes:
 
 
 def _array(name: str, values: Sequence[Any]) -> pa.Array:
+    values = [None if isinstance(value, Mapping) and not value else value for value in values]  # parquet has no {}
     try:
         return pa.array(values, {_KEY: pa.string(), _IMAGE: pa.large_binary(), _MESSAGE: pa.string()}.get(name))
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
