@@ -45,7 +45,11 @@ def check_components(folder: Path, options: ModelOptions) -> None:
     index = json.loads(read_bytes(folder / "model_index.json"))
     check_index(index, options)
     for component, value in index.items():
-        if isinstance(value, list) and (folder / component).is_dir():
+        if not isinstance(value, list) or value == [None, None]:
+            continue
+        if component.startswith("tokenizer") and not (folder / component).is_dir():
+            raise InputError(f"model {options.name!r} lacks the folder {component}; give a complete model")
+        if (folder / component).is_dir():
             is_auto = isinstance(value[1], str) and value[1].startswith("Auto")  # these look for the code that is named
             what = f"{component} of model {options.name!r}"
             check_settings(what, str(folder / component), may_be_quantized=True, may_name_code=not is_auto)

@@ -95,7 +95,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         "unet .* parameters by its config.json, and its weight files have",
     ),
     "weights as a pickle": (
-        lambda root: (root / UNET).rename(root / "unet/diffusion_pytorch_model.bin"), "unet .* no weights as safetensors",
+        lambda root: (root / UNET).rename(root / "unet/diffusion_pytorch_model.bin"), "unet .* no weights as safetens",
     ),
     "a million layers": (
         lambda root: edited(root, "text_encoder/config.json", num_hidden_layers=10**6), "num_hidden_layers 1000000",
@@ -103,6 +103,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "a schedule for no memory": (
         lambda root: edited(root, "scheduler/scheduler_config.json", num_train_timesteps=10**9), "num_train_timesteps",
     ),
+    "a part that is missing": (lambda root: shutil.rmtree(root / "tokenizer"), "lacks the folder tokenizer"),
     "a pipe": (lambda root: os.mkfifo(root / "stray.json"), "is not a regular file"),
     "a deep index": (lambda root: (root / "model_index.json").write_text("[" * 100_000), "cannot be read"),
 }  # fmt: skip
