@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.errors import InputError
+from ...datasets.files import read_bytes
 
 _SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer_config.json")
 _IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
@@ -40,7 +41,7 @@ def check_settings(what: str, weights: str, *, may_be_quantized: bool = False, m
         )
     for file in _SETTINGS:
         if path := model_file(weights, file):
-            for key, value in _pairs(json.loads(path.read_bytes())):
+            for key, value in _pairs(json.loads(read_bytes(path))):
                 if not (key == "quantization_config" and may_be_quantized):
                     _check_setting(what, file, key, value)
                 if key == "auto_map" and not may_name_code:
@@ -144,7 +145,7 @@ def _weight_files(weights: str) -> list[Path]:
         if path := model_file(weights, name):
             return [path]
         if index := model_file(weights, f"{name}.index.json"):
-            names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+            names = sorted(set(json.loads(read_bytes(index))["weight_map"].values()))
             return [path for each in names if (path := model_file(weights, each))]
     return []
 

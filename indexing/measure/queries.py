@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ...datasets.errors import InputError
+from ...datasets.files import open_regular
 from ...datasets.text import decode_text, parse_json, split_lines
 from ..encoders.spec import ImageEncoder, TextEncoder
 from ..index.effort import QueryKind
@@ -149,7 +150,7 @@ def read_queries(path: Path, fields: Sequence[str]) -> list[dict[str, str]]:
     """
     shape = "{" + ", ".join(f'"{name}": …' for name in fields) + "}"
     try:
-        lines = [parse_json(line) for line in split_lines(decode_text(path.read_bytes())) if line.strip()]
+        lines = [parse_json(line) for line in _lines(path) if line.strip()]
         queries = [{name: str(line[name]) for name in fields} for line in lines]
     except (OSError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
@@ -159,12 +160,17 @@ def read_queries(path: Path, fields: Sequence[str]) -> list[dict[str, str]]:
     return queries
 
 
+def _lines(path: Path) -> list[str]:
+    with open_regular(path) as file:
+        return split_lines(decode_text(file.read()))
+
+
 def _read_texts(path: Path) -> list[str]:
     """Reads texts from JSONL with a field `text`, or from one text per line."""
     if path.suffix == ".jsonl":
         return [query["text"] for query in read_queries(path, ("text",))]
     try:
-        texts = [line.strip() for line in split_lines(decode_text(path.read_bytes())) if line.strip()]
+        texts = [line.strip() for line in _lines(path) if line.strip()]
     except OSError as error:
         raise InputError(
             f"the queries {path} cannot be read ({error}); give one text per line, .jsonl or .npy"
