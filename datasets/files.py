@@ -33,6 +33,7 @@ _REMEDIES = {
 }
 # Errors that say something about the file itself: it is missing, or a library met impossible content.
 _OF_CONTENT = (None, errno.ENOENT, errno.EINVAL)
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _OTHERWISE = "check the path and the disk"
 
 
@@ -72,7 +73,9 @@ def file_error(error: OSError, path: str | os.PathLike[str] | None, done: str) -
         path: the file that was worked on. A file that the error names comes first, without its temporary ending.
         done: what cannot be done: `read`, `written`, `locked`, or `used` where that is not known.
     """
-    named = error.filename if isinstance(error.filename, str) else path
+    # A copy names both files, the source first; a full or read-only disk is that of the other one.
+    files = (error.filename2, error.filename) if error.errno in _OF_WRITING else (error.filename,)
+    named = next((file for file in files if isinstance(file, str)), path)
     name = os.fspath(named).removesuffix(TEMPORARY) if named is not None else "a file"
     if path is not None and Path(name) not in Path(path).parents and Path(name).parent != Path(path).parent:
         done = "used"  # an error about another file, which may be one that is read

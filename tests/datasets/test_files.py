@@ -16,6 +16,7 @@ import pytest
 from diantu.datasets.errors import FileError
 from diantu.datasets.files import (
     exclusive,
+    file_error,
     finish_replacing,
     read_bytes,
     reading,
@@ -162,3 +163,8 @@ def test_a_pipe_in_the_place_of_a_lock_is_refused_without_waiting(tmp_path: Path
     os.mkfifo(tmp_path / "a.lock")
     with pytest.raises(FileError, match=r"a\.lock cannot be written"), exclusive(tmp_path, "a.lock"):
         pass
+
+
+def test_a_copy_to_a_full_disk_names_the_file_that_is_written() -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", "/gallery/a.npy", None, "/full/a.npy.tmp")
+    assert str(file_error(error, Path("/full/a.npy"), "written")).startswith("/full/a.npy cannot be written (No space")
