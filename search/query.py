@@ -106,7 +106,7 @@ class QueryPart:
 def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
     if not isinstance(weight, (int, float, np.number)) or not np.isfinite(weight) or weight <= 0:
         raise InputError(
-            f"a part of the query has the weight {weight!r}; give a number above 0, and what to search away from as "
+            f"a part of the query has the weight {weight!r}; give one above 0, and what to search away from as "
             "negatives"
         )
     if kind == "text":
