@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, TypeAlias, get_args
 
 from ...datasets import InputError, PixelsError
@@ -18,7 +19,7 @@ from ..references.choose import Choice, ReferenceCandidates, choose, find_candid
 from ..requests import MAX_SEED, GenerationRequest, named
 from ..strategies.base import reference_range
 from ..strategies.settings import check_choice
-from ..strategies.spec import DraftError, Strategy
+from ..strategies.spec import DraftError, Strategy, unfit
 from .planned import Planned
 
 NoReference: TypeAlias = Literal["skip", "text-to-image", "fail"]
@@ -93,7 +94,7 @@ def make_plan(
     expanded, of_pictures = _expanded(requests, asked, briefs, ks, candidates, options.seed)
     choices = choose(
         [candidate for candidate, _ in of_pictures], [k for _, k in of_pictures], rotate=options.rotate,
-        unfit=strategy.unfit,
+        unfit=partial(unfit, strategy),
     )  # fmt: skip
     plan = [
         _decided(picture, choice, candidate, max(strategy.num_references[0], min(k, 1)), options.no_reference)

@@ -32,7 +32,7 @@ STRATEGIES = {
     "stylize": ".stylize:Stylize",
     "overlay": ".poster.overlay:Overlay",
 }
-_METHODS = ("describe", "unfit", "check", "bucket", "make")
+_METHODS = ("describe", "check", "bucket", "make")
 
 
 @cache

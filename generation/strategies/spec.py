@@ -76,13 +76,6 @@ class Strategy(Protocol):
         """Returns all that decides the images, as JSON values for the manifest: settings, model, versions."""
         ...
 
-    def unfit(self, size: tuple[int, int]) -> str:
-        """Returns why an image of this width and height cannot be a reference; empty if it can.
-
-        A search then takes the next image.
-        """
-        ...
-
     def check(self, draft: Draft) -> None:
         """Checks a draft before the work begins.
 
@@ -104,3 +97,12 @@ class Strategy(Protocol):
             DraftError: if a draft cannot be made; the caller then halves the batch, and that picture fails.
         """
         ...
+
+
+def unfit(strategy: Strategy, size: tuple[int, int]) -> str:
+    """Returns why an image of this width and height cannot be a reference of a strategy; empty if it can.
+
+    A search then takes the next image. A strategy says so in a method `unfit(size)`; one without it takes all sizes.
+    """
+    answer = getattr(strategy, "unfit", None)
+    return answer(size) if answer is not None else ""
