@@ -113,6 +113,11 @@ def json_objects(text: str, *, shape: str = "") -> Iterator[tuple[int, dict[str,
         yield number, value
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be encoded as UTF-8; the name of a file may be bytes that are not (surrogates in Python)."""
+    return text == text.encode("utf-8", "ignore").decode("utf-8")
+
+
 def valid_text(text: str) -> str:
     """A text that can be encoded as UTF-8: half surrogate pairs and NUL characters become U+FFFD."""
     try:

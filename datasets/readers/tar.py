@@ -254,10 +254,10 @@ def _apply_pax(data: bytes, extension: _Extension) -> None:
         extension.problem = "has an extended header that is damaged"
         return
     extension.is_sparse = any(key.startswith(b"GNU.sparse.") for key in records)
-    extension.name = records.get(b"GNU.sparse.name", records.get(b"path", extension.name))
+    extension.name = records.get(b"GNU.sparse.name", records.get(b"path") or extension.name)
     extension.target = records.get(b"linkpath", extension.target)
     size = records.get(b"size")
-    if size is not None:
+    if size:  # without a value, what the member's own header says counts
         if size.isdigit() and len(size) < 20:
             extension.size = int(size)
         else:
