@@ -114,6 +114,9 @@ def walk(source: Source) -> Iterator[Member | Gap]:
     while True:
         start = source.position
         block = source.read(BLOCK)
+        if (len(block) < BLOCK or block == _ZEROS) and extension != _Extension():
+            yield _without_member(start, extension)
+            extension = _Extension()  # it must not describe a member behind the end mark
         if len(block) < BLOCK:
             yield from _end(source, start, block, is_behind_end)
             return
@@ -160,6 +163,11 @@ def _end(source: Source, start: int, rest: bytes, is_behind_end: bool) -> Iterat
         yield Gap(offset=start, detail=_lost(source, start, where))
     elif not is_behind_end:
         yield Gap(offset=start, detail=f"the tar ends without its end mark at byte {start}")
+
+
+def _without_member(start: int, extension: _Extension) -> Gap:
+    name = decode_name(extension.name or b"")
+    return Gap(offset=start, name=name, detail=f"the member that an extended header names ({name}) is missing")
 
 
 def _lost(source: Source, start: int, where: str) -> str:
