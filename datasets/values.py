@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 from .text import valid_text
 
 _TOO_DEEP = "nested too deeply"
-_SCALARS = (bool, int, float, str, Decimal, date, time, timedelta)  # a datetime is a date
+# The types of values without parts.
+SCALARS = (bool, int, float, str, Decimal, date, time, timedelta)  # a datetime is a date
 # What Python and Arrow raise for a value that they cannot represent: a year 20 000, say.
 _NOT_REPRESENTABLE = (pa.ArrowException, ValueError, OverflowError)
 _Types: TypeAlias = tuple[Callable[[pa.DataType], bool], ...]
@@ -43,9 +44,9 @@ def plain(value: Any) -> Any:
         return value if value.is_finite() else None
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(timezone.utc)
-    if value is None or isinstance(value, _SCALARS):
+    if value is None or isinstance(value, SCALARS):
         return value
-    if isinstance(value, (list, tuple)) and all(item is None or isinstance(item, _SCALARS) for item in value):
+    if isinstance(value, (list, tuple)) and all(item is None or isinstance(item, SCALARS) for item in value):
         return [plain(item) for item in value]
     return None if isinstance(value, (bytes, bytearray)) else as_text(value)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..datasets import InputError
+from ..datasets import InputError, arguments
 from ..datasets.conditions import WHERE_SECONDS, Missing
 from ..indexing.encoders import ImageEncoder
 from ..indexing.encoders.spec import EncoderSpec
@@ -20,7 +20,7 @@ from ..indexing.index.effort import Effort
 from ..indexing.index.opened import faiss_threads
 from ..indexing.store.duplicates import Duplicates
 from .answer import Answer
-from .encode import Encoders
+from .encode import Encoders, row_ids
 from .hits import Hits
 from .options import Options, SearchOptions
 from .query import ImageQuery, Query, pixels_of
@@ -220,8 +220,7 @@ class Gallery:
         Raises:
             InputError: as `search`.
         """
-        if isinstance(queries, (str, Query)):
-            raise InputError("search_many takes a list of queries; give search_many([…]), or use search")
+        queries = list(arguments.items("queries", queries))
         asked = [query if isinstance(query, Query) else Query(text=query) for query in queries]
         return self._answered(asked, Options(**options)) if asked else []
 
@@ -237,8 +236,11 @@ class Gallery:
             InputError: if a row is not one of the gallery's or is deleted, or there is no such column.
         """
         version = self._version
-        names = None if columns is None else [name for column in columns for name in version.columns.spellings(column)]
-        return version.metadata.rows(self._checked(rows), names)
+        if columns is not None:
+            columns = [
+                name for column in arguments.texts("columns", columns) for name in version.columns.spellings(column)
+            ]
+        return version.metadata.rows(self._checked(rows), columns)
 
     def vectors(self, rows: Sequence[int] | np.ndarray, *, space: str | None = None) -> np.ndarray:
         """The vectors of some rows, in the order given: `emb_ND` float32 of unit length; zeros for a row without one.
@@ -266,19 +268,14 @@ class Gallery:
         Raises:
             InputError: if an image cannot be read, or the encoder of the space cannot be loaded.
         """
-        return self._encoders.encode_images(self._version.space(space).spec, [pixels_of(image)[0] for image in images])
+        return self._encoders.encode_images(
+            self._version.space(space).spec, [pixels_of(image)[0] for image in arguments.items("images", images)]
+        )
 
     def _checked(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Row ids that exist and are not deleted: `N` int64."""
         snapshot = self._version.snapshot
-        try:
-            rows_N = np.asarray(rows, np.int64).reshape(-1)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(f"{rows!r} are no row ids; give whole numbers, as hits have them") from error
-        outside_N = (rows_N < 0) | (rows_N >= snapshot.num_rows)
-        if outside_N.any():
-            row = rows_N[outside_N][0]
-            raise InputError(f"row {row} is not one of the gallery's rows, which are 0 to {snapshot.num_rows - 1}")
+        rows_N = row_ids(rows, snapshot.num_rows)
         if (deleted := np.intersect1d(rows_N, snapshot.deleted)).size:
             raise InputError(f"row {deleted[0]} was deleted from the gallery; name another one")
         return rows_N

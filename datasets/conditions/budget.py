@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..arguments import number
 from ..errors import InputError
 from .messages import BudgetError
 
@@ -27,7 +28,7 @@ class Budget:
         Raises:
             InputError: if it is not a positive number of seconds.
         """
-        if not 0 < seconds <= _MOST_SECONDS:
+        if not 0 < number("where_timeout", seconds) <= _MOST_SECONDS:
             raise InputError(
                 f"the where timeout is {seconds:g}; give seconds, more than 0, for example {WHERE_SECONDS:g}"
             )

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from ..encodings import common_encoding, is_ambiguous
 from ..errors import SampleError
 from ..places import is_local, resolve
-from ..text import common_encoding, is_ambiguous
 from ..types import Entry, Shard, Span
 
 log = logging.getLogger(__name__)

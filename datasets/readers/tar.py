@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from ..text import decode_name
+from ..encodings import decode_name
 from .streams import Source
 
 BLOCK = 512

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from ..encodings import decode_text
 from ..errors import InputError
 from ..names import NAMES, find_caption, find_column
 from ..places import resolve
-from ..text import decode_text, find_delimiter, json_objects
+from ..text import find_delimiter, json_objects
 from .columns import typed
 from .matching import FoldedNames
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ...datasets.encodings import decode_text
 from ...datasets.errors import InputError
-from ...datasets.files import open_regular
-from ...datasets.text import decode_text, parse_json, split_lines
+from ...datasets.text import parse_json, split_lines
 from ..encoders.spec import ImageEncoder, TextEncoder
 from ..index.effort import QueryKind
 from ..store.layout import text_vectors_path

@@ -224,9 +224,9 @@ def _are_exact(footer: pq.FileMetaData, position: int) -> bool:
 
 
 def _type_of(fields: Sequence[_Field]) -> pa.DataType:
-    """The type of a column over all parts; text where no part has a value."""
+    """The type of a column over all parts; null, which SQL compares with any type, where no part has a value."""
     if not fields:
-        return pa.string()
+        return pa.null()
     kind = common_type((field.type for field in fields), ints_are_floats=all(field.is_exact for field in fields))
     return pa.list_(pa.string()) if kind == pa.list_(pa.null()) else kind
 

@@ -118,9 +118,8 @@ def _stamp_of(root: Path) -> _Stamp:
     stamps = []
     for name in _changing_files(root):
         try:
-            with reading(root / name):
-                found = (root / name).stat()
-        except FileNotFoundError:
+            found = (root / name).stat()
+        except (FileNotFoundError, NotADirectoryError):
             continue
         stamps.append((name, found.st_ino, found.st_size, found.st_mtime_ns))
     return tuple(stamps)

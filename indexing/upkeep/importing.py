@@ -351,7 +351,9 @@ def _whole(value: Any) -> int | None:
         number = int(value) if isinstance(value, (int, str, float, Decimal)) else None
     except (ValueError, OverflowError):
         return None
-    return number if number is not None and 0 <= number < _MOST_PIXELS and number == float(value) else None
+    if number is None or not 0 <= number < _MOST_PIXELS:
+        return None
+    return number if (str(number) == value.strip() if isinstance(value, str) else number == value) else None
 
 
 def _stem(image_path: str | None) -> str | None:

@@ -25,6 +25,10 @@ from diantu.search import Gallery
 RED, GREEN, BLUE = ((200, 20, 20), (20, 200, 20), (20, 20, 200))
 
 
+ENDLESS: list = []
+ENDLESS.append(ENDLESS)
+
+
 def plain(colour: tuple[int, int, int]) -> Image.Image:
     return Image.new("RGB", (40, 30), colour)
 
@@ -54,6 +58,23 @@ def test_every_form_is_found_with_its_metadata_and_pixels(root: Path) -> None:
     (hit,) = gallery.search("red", k=1, where="price > 1")
     assert (hit.key, hit.caption, hit.metadata["price"]) == ("r", "red", 1.5)
     assert gallery.search("green", k=1).to_dicts()[0]["table_key"] == "own"
+
+
+def test_metadata_of_any_type_is_stored(tmp_path: Path) -> None:
+    day = datetime.date(2024, 2, 29)
+    values = {
+        "whole": (np.int64(5), 5), "half": (np.float32(0.5), 0.5), "day": (np.datetime64(day), day),
+        "list": (np.array([1, 2]), [1, 2]), "long": (10**30, str(10**30)), "empty": ({}, "{}"),
+        "nested": ({"a": [np.int8(1), day]}, '{"a": [1, "2024-02-29"]}'), "nan": (float("nan"), None),
+        "\ud83d": ("a\0b", "a\ufffdb"),
+    }  # fmt: skip
+    given = {name: value for name, (value, _) in values.items()}
+    add_images(tmp_path / "g", [("a", jpeg(1), given), ("b", jpeg(2), {"whole": "five"})], Histogram())
+    (first, second) = Gallery.open(tmp_path / "g").rows([0, 1])
+    assert (first.pop("whole"), second["whole"]) == ("5", "five")
+    assert {name: first[name] for name in ("half", "day", "list", "long", "empty", "nested", "nan", "\ufffd")} == {
+        name.replace("\ud83d", "\ufffd"): stored for name, (_, stored) in values.items() if name != "whole"
+    }
 
 
 def test_the_same_call_again_adds_nothing(root: Path, tmp_path: Path) -> None:
@@ -102,7 +123,13 @@ def test_what_is_no_image_is_listed(tmp_path: Path) -> None:
         ([("r", jpeg(2), None)], "'r' was added to .* before; delete it first"),
         ([("", jpeg(2), None)], "key '' cannot be used"),
         ([(7, jpeg(2), None)], "key 7 cannot be used"),
-        ([("x", jpeg(1), {"n": 1}), ("y", jpeg(2), {"n": "one"})], "column 'n' cannot be stored"),
+        ([("x", jpeg(1), {"n": b"one"})], "column 'n' cannot be stored, because b'one' is of type bytes"),
+        ([("x", jpeg(1), {"n": [object]})], "column 'n' cannot be stored"),
+        ([("x", jpeg(1), {"n": ENDLESS})], "a value is nested more than 20 deep"),
+        ([("x", jpeg(1), {5: 1})], "the name of a metadata column is 5; give a text"),
+        ([("x", jpeg(1), "n")], "the metadata 'n' is no mapping"),
+        ([("x", jpeg(1))], "give a triple of its key"),
+        ({"x": jpeg(1)}, "images takes a list"),
         ([("x", 5, None)], "a int is not an image"),
         ([("x", jpeg(1))], "no triple of key, image and metadata"),
         ({"x": jpeg(1)}, "'x' is no triple"),

@@ -65,6 +65,7 @@ def imported(root: Path, table: pa.Table) -> list[dict[str, Any]]:
         ({"metadata": [{"licence": "CC0", "width": 384}]}, {"licence": "CC0", "width": 384}),
         ({"metadata": ['{"length": 220, "caption": "json"}'], "caption": ["own"]},
          {"table_length": 220, "caption": "own", "table_caption": "json"}),
+        ({"width": ["384"], "height": ["1_000"]}, {"width": 384, "table_height": "1_000"}),
         ({"metadata": ["[1, 2]"]}, {"metadata": "[1, 2]"}),
         ({"metadata": ["{ no JSON"]}, {"metadata": "{ no JSON"}),
         ({"score": [3], "shard": ["s"], "Brightness": [7]}, {"table_score": 3, "table_shard": "s",
