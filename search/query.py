@@ -117,7 +117,8 @@ def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
     weight = arguments.number("the weight of a part of the query", weight)
     if not 0 < weight < np.inf:
         raise InputError(
-            f"a part of the query has the weight {weight:g}; give one above 0, and what to search away from as negatives"
+            f"a part of the query has the weight {weight:g}; give one above 0, and give what to search away from as "
+            "negatives"
         )
     if kind == "text":
         if display.is_blank(arguments.text("a text of the query", value)):

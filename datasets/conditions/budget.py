@@ -28,7 +28,7 @@ class Budget:
         Raises:
             InputError: if it is not a positive number of seconds.
         """
-        if not 0 < number("where_timeout", seconds) <= _MOST_SECONDS:
+        if not 0 < number("the where timeout", seconds) <= _MOST_SECONDS:
             raise InputError(
                 f"the where timeout is {seconds:g}; give seconds, more than 0, for example {WHERE_SECONDS:g}"
             )

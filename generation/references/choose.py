@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ...datasets import InputError
-from ...datasets.conditions import locked_duckdb, understood
+from ...datasets.conditions import WHERE_SECONDS, locked_duckdb, understood
 from ...datasets.names import CREDITS
 from ...indexing.encoders.spec import says_nothing
 from ...search import Gallery, Query
@@ -49,7 +49,12 @@ class Choice:
 
 
 def find_candidates(
-    gallery: Gallery | None, requests: Sequence[GenerationRequest], ks: Sequence[int], *, max_punsafe: float | None
+    gallery: Gallery | None,
+    requests: Sequence[GenerationRequest],
+    ks: Sequence[int],
+    *,
+    max_punsafe: float | None,
+    where_timeout: float = WHERE_SECONDS,
 ) -> list[ReferenceCandidates]:
     """Returns the candidates for the references of each request; searches all requests together.
 
@@ -61,6 +66,7 @@ def find_candidates(
         requests: what is asked for.
         ks: references per picture, for each request; for 0, nothing is searched.
         max_punsafe: the limit; None for no limit.
+        where_timeout: seconds that a condition may take for each million rows.
 
     Raises:
         InputError: if there is no gallery, or it cannot answer a request.
@@ -78,7 +84,7 @@ def find_candidates(
         where, diversity, min_zscore, min_score, pool = key
         searched = _needed(gallery)
         options = {
-            "where": _condition(searched, where, max_punsafe), "diversity": diversity,
+            "where": _condition(searched, where, max_punsafe), "where_timeout": where_timeout, "diversity": diversity,
             "fold_duplicates": searched.duplicates is not None, "columns": _columns(searched),
         }  # fmt: skip
         limits = {"min_zscore": min_zscore, "min_score": min_score}

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Literal, TypeAlias, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, TypeAlias, get_args
 
-from ...datasets import InputError, PixelsError
+from ...datasets import InputError
+from ...datasets.conditions import WHERE_SECONDS, Budget
 from ...search import Gallery
 from ..copy.copywriting import Brief, Copywriter
 from ..references.choose import Choice, ReferenceCandidates, choose, find_candidates, query_of
@@ -40,6 +40,7 @@ class RunOptions:
             `text-to-image` makes it from the prompt alone, `fail` refuses the run before it begins.
         max_punsafe: rows with a higher `punsafe` are not used as references, if the gallery has that column; None for
             no limit.
+        where_timeout: seconds that a request's condition may take for each million rows; it changes no picture.
 
     Raises:
         InputError: if a value is not allowed.
@@ -50,6 +51,7 @@ class RunOptions:
     rotate: float = 0.1
     no_reference: NoReference = "skip"
     max_punsafe: float | None = 0.5
+    where_timeout: float = WHERE_SECONDS
 
     def __post_init__(self) -> None:
         check_choice("no_reference", self.no_reference, get_args(NoReference))
@@ -61,6 +63,11 @@ class RunOptions:
             raise InputError(f"rotate is {self.rotate}; give 0 (always the best reference) to 1")
         if self.max_punsafe is not None and not 0 <= self.max_punsafe <= 1:
             raise InputError(f"max_punsafe is {self.max_punsafe}; give 0 to 1, or none for no limit")
+        Budget(self.where_timeout)
+
+    def to_json(self) -> dict[str, Any]:
+        """What decides about the pictures, as JSON values: a run goes on only with the same."""
+        return {name: value for name, value in asdict(self).items() if name != "where_timeout"}
 
 
 def make_plan(
@@ -90,7 +97,9 @@ def make_plan(
     ks = [_num_references(name, request, strategy) for name, request in named(requests)]
     briefs = [copywriter.brief(it.prompt) if copywriter and it.prompt else None for it in requests]
     asked = [_briefed(request, brief) for request, brief in zip(requests, briefs, strict=True)]
-    candidates = find_candidates(gallery, asked, ks, max_punsafe=options.max_punsafe)
+    candidates = find_candidates(
+        gallery, asked, ks, max_punsafe=options.max_punsafe, where_timeout=options.where_timeout
+    )
     expanded, of_pictures = _expanded(requests, asked, briefs, ks, candidates, options.seed)
     choices = choose(
         [candidate for candidate, _ in of_pictures], [k for _, k in of_pictures], rotate=options.rotate,

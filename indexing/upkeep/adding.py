@@ -261,7 +261,8 @@ def _of_python(name: str, value: Any, depth: int = 0) -> Any:
     if isinstance(value, (list, tuple)):
         return [_of_python(name, item, depth + 1) for item in value]
     try:
-        array = pa.array([str(value) if isinstance(value, UUID) else value])
+        given = [str(value) if isinstance(value, UUID) else value]
+        array = pa.array(np.array(given) if isinstance(value, np.generic) else given)
         if not holds_bytes(array.type):
             return plain_column(array)[0]
     except (pa.ArrowException, TypeError, ValueError, OverflowError):

@@ -13,7 +13,7 @@ from pictures import encoded, picture
 from planted import plant
 
 from diantu.datasets import InputError
-from diantu.generation import GenerationRequest
+from diantu.generation import GenerationRequest, RunOptions
 from diantu.generation.references.choose import Choice, choose, find_candidates
 from diantu.indexing.build.job import build_index
 from diantu.indexing.store.snapshot import gallery_version
@@ -60,6 +60,17 @@ def test_a_reference_has_score_credits_and_size(gallery: Gallery) -> None:
     assert (reference.licence, reference.author, reference.source) == ("CC0-1.0", "A. B.", "https://example.org/a.jpg")
     assert reference.size == reference.image().size == (40, 30)
     assert not [value for value in reference.credits().values() if str(gallery.path.parent) in str(value)]
+
+
+def test_conditions_have_a_budget(gallery: Gallery) -> None:
+    asked = [request("41", where="key = '4'")]
+    (found,) = find_candidates(gallery, asked, [1], max_punsafe=None, where_timeout=60)
+    assert [reference.row for reference in found.found] == [4]
+    with pytest.raises(InputError, match="the where timeout is 0; give seconds"):
+        find_candidates(gallery, asked, [1], max_punsafe=None, where_timeout=0)
+    with pytest.raises(InputError, match="the where timeout is -1"):
+        RunOptions(where_timeout=-1)
+    assert RunOptions(where_timeout=60).to_json() == RunOptions().to_json()  # a run goes on with another one
 
 
 def test_rotation_uses_several_references_within_its_limit(gallery: Gallery) -> None:
