@@ -240,22 +240,20 @@ class Hits(Sequence[Hit]):
 
         A column of the metadata that has one of these names is `table_<name>` here.
         """
-        own = pa.table(
-            {
-                "rank": pa.array([hit.rank for hit in self.hits], pa.int64()),
-                "row": pa.array([hit.row for hit in self.hits], pa.int64()),
-                "score": pa.array([hit.score for hit in self.hits], pa.float32()),
-                "zscore": pa.array([hit.zscore for hit in self.hits], pa.float32()),
-                "folded": pa.array([hit.folded for hit in self.hits], pa.int64()),
-            }
-        )
+        columns: dict[str, pa.Array | pa.ChunkedArray] = {
+            "rank": pa.array([hit.rank for hit in self.hits], pa.int64()),
+            "row": pa.array([hit.row for hit in self.hits], pa.int64()),
+            "score": pa.array([hit.score for hit in self.hits], pa.float32()),
+            "zscore": pa.array([hit.zscore for hit in self.hits], pa.float32()),
+            "folded": pa.array([hit.folded for hit in self.hits], pa.int64()),
+        }
         records = [_named(hit.metadata.items()) for hit in self.hits]
         present = {name.lower() for record in records for name in record}
         metadata = metadata_table(records)
-        for name in metadata.column_names:
+        for name, column in zip(metadata.column_names, metadata.columns, strict=True):
             if name.lower() in present:
-                own = own.append_column(name, metadata[name])
-        return own
+                columns[name] = column
+        return pa.table(columns)
 
     def to_pandas(self) -> pd.DataFrame:
         """The same as a pandas table.

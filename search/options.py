@@ -14,7 +14,7 @@ from ..indexing.store.filters import MISSING
 # The default window of a search that reorders hits: at least this many rows, and this many per hit.
 _WINDOW, _WINDOW_PER_K = 100, 10
 _WHOLE_NUMBERS = ("k", "offset", "window")
-_NUMBERS = ("diversity", "aesthetic", "min_score", "min_zscore", "where_timeout")
+_NUMBERS = ("diversity", "aesthetic", "min_score", "min_zscore")
 _TEXTS = ("where", "missing", "space", "rerank", "sort_by")
 _OPTIONAL = frozenset({"window", "min_score", "min_zscore", "where", "space", "rerank", "sort_by"})
 

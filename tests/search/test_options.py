@@ -34,7 +34,7 @@ def test_the_three_lists_agree() -> None:
           for value in ("0.5", True, float("nan"), 1j)),
         *((name, value, "give a text") for name in ("where", "space", "rerank", "sort_by", "missing")
           for value in (5, b"x", ["x"])),
-        ("where_timeout", "5", "give a number"),
+        ("where_timeout", "5", "give seconds, more than 0"),
         ("where_timeout", -1, "give seconds, more than 0"),
         ("columns", "key", "columns takes a list"),
         ("columns", [5], "one of columns is 5; give a text"),

@@ -70,6 +70,7 @@ class _Watch:
     def __init__(self) -> None:
         self._before = self.own = _resident(os.getpid(), "VmRSS")
         self.child = 0.0
+        self._command = Path("/proc/self/cmdline").read_bytes()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look)
 
@@ -79,6 +80,8 @@ class _Watch:
             for task in Path("/proc/self/task").iterdir():
                 with suppress(FileNotFoundError):  # the thread has ended
                     for pid in (task / "children").read_text().split():
+                        if Path(f"/proc/{pid}/cmdline").read_bytes() == self._command:
+                            continue  # it was forked, and is about to become another program
                         self.child = max(self.child, _resident(int(pid), "VmHWM"))
 
     @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ def test_any_columns_can_be_imported_and_filtered(tmp_path: Path) -> None:
         rows = imported(root, table)
         for name, column in columns:
             for row, value in zip(rows, column.values or [], strict=column.values is not None):
-                held = {as_text(held).strip() for held in row.values()}
+                lists = [each for each in row.values() if isinstance(each, list)]  # captions: their items are texts
+                held = {as_text(held).strip() for held in [*row.values(), *chain.from_iterable(lists)]}
                 items = value if isinstance(value, list) else [value]
                 if name == "metadata" and isinstance(value, str) and value.startswith("{"):
                     items = list(json.loads(value).values())  # an object's fields become columns
