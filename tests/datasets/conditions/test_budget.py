@@ -78,7 +78,7 @@ class _Watch:
         while not self._stop.wait(0.01):
             self.own = max(self.own, _resident(os.getpid(), "VmRSS"))
             for task in Path("/proc/self/task").iterdir():
-                with suppress(FileNotFoundError):  # the thread has ended
+                with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
                     for pid in (task / "children").read_text().split():
                         if Path(f"/proc/{pid}/cmdline").read_bytes() == self._command:
                             continue  # it was forked, and is about to become another program
