@@ -199,7 +199,13 @@ def _scalars(array: pa.Array) -> list[Any]:
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         array, zone = array.cast(pa.timestamp(kind.unit, "UTC")).cast(pa.timestamp(kind.unit)), "+00:00"
     texts = array.cast(pa.string()).to_pylist()
-    return [None if text is None else text.replace(" ", "T") + zone for text in texts]
+    numbers = array.view(pa.int32() if pa.types.is_date32(kind) else pa.int64()).to_pylist()
+    unit = "days" if pa.types.is_date32(kind) else getattr(kind, "unit", "ms")
+    return [
+        # Arrow has years up to 32767.
+        f"{number} {unit} since 1970" if text and text.startswith("<") else text and text.replace(" ", "T") + zone
+        for text, number in zip(texts, numbers, strict=True)
+    ]
 
 
 def common_kind(values: Sequence[Any]) -> set[type]:
