@@ -31,7 +31,9 @@ def _rows(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if annotation.get("caption") is not None:
             captions.setdefault(_id(annotation.get("image_id")), []).append(annotation["caption"])
     given = data.get("licenses")
-    licences = {_id(each.get("id")): each.get("name") for each in given if _is_object(each)} if _is_list(given) else {}
+    licences = {
+        _id(each.get("id")): each.get("name") for each in filter(_is_object, given if isinstance(given, list) else [])
+    }
     for image in filter(_is_object, data["images"]):
         fields = {name: value for name, value in image.items() if name not in ("id", "caption")}
         if (licence := licences.get(_id(image.get("license")))) is not None:
@@ -47,7 +49,3 @@ def _id(value: Any) -> Any:
 
 def _is_object(value: Any) -> bool:
     return isinstance(value, dict)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
