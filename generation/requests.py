@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from ..datasets import InputError
 from ..datasets.display import is_blank
 from ..datasets.encodings import decode_text
+from ..datasets.files import open_regular
 from ..datasets.text import find_delimiter, json_objects, split_lines
 from .fields import MAX_SEED, READERS, WeightedText, parse_setting, read_settings
 

@@ -9,9 +9,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
-from ...datasets import InputError
+from ...datasets import InputError, PixelsError
 from ...datasets.conditions import WHERE_SECONDS, Budget
 from ...search import Gallery
 from ..copy.copywriting import Brief, Copywriter

@@ -17,6 +17,7 @@ import numpy as np
 from ...datasets.display import is_blank
 from ...datasets.encodings import decode_text
 from ...datasets.errors import InputError
+from ...datasets.files import open_regular
 from ...datasets.text import json_objects, split_lines
 from ...datasets.values import as_text
 from ..encoders.spec import ImageEncoder, TextEncoder
@@ -152,7 +153,7 @@ def read_queries(path: Path, fields: Sequence[str]) -> list[dict[str, str]]:
     """
     shape = "{" + ", ".join(f'"{name}": …' for name in fields) + "}"
     try:
-        lines = list(json_objects(decode_text(path.read_bytes()), shape=shape))
+        lines = list(json_objects("\n".join(_lines(path)), shape=shape))
     except (OSError, ValueError) as error:
         raise InputError(f"the queries {path} cannot be read ({error}); each line: {shape}") from error
     queries = [{name: as_text(line.get(name)) for name in fields} for _, line in lines]

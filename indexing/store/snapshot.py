@@ -118,8 +118,9 @@ def _stamp_of(root: Path) -> _Stamp:
     stamps = []
     for name in _changing_files(root):
         try:
-            found = (root / name).stat()
-        except (FileNotFoundError, NotADirectoryError):
+            with reading(root / name):
+                found = (root / name).stat()
+        except FileNotFoundError:
             continue
         stamps.append((name, found.st_ino, found.st_size, found.st_mtime_ns))
     return tuple(stamps)

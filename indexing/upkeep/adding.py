@@ -176,12 +176,7 @@ def _chunks(
     records: list[dict[str, Any]] = []
     num_bytes = 0
     for given in arguments.items("images", images):
-        if not isinstance(given, (tuple, list)) or len(given) != 3:
-            raise InputError(
-                f"an image is given as {arguments.shown(given)}; give a triple of its key, the image, and its metadata "
-                "or None"
-            )
-        key, image, metadata = given
+        key, image, metadata = _triple(given)
         if not isinstance(key, str) or not key:
             raise InputError(f"the key {key!r} cannot be used; give a text that is not empty")
         if key in taken:
@@ -198,26 +193,23 @@ def _chunks(
 
 def _triple(given: Any) -> tuple[Any, Any, Mapping[str, Any] | None]:
     if not isinstance(given, (tuple, list)) or len(given) != 3:
-        raise InputError(f"{_shown(given)} is no triple of key, image and metadata; give (key, image, None) at least")
+        raise InputError(
+            f"{arguments.shown(given)} is no triple of key, image and metadata; give (key, image, None) at least"
+        )
     metadata = given[2]
     is_usable = metadata is None or isinstance(metadata, Mapping)
     if not is_usable or not all(isinstance(name, str) and name for name in metadata or ()):
-        shown = f"the metadata of {_shown(given[0])} is {_shown(metadata)}"
+        shown = f"the metadata of {arguments.shown(given[0])} is {arguments.shown(metadata)}"
         raise InputError(f"{shown}; give a dictionary whose keys are names of columns, or None")
     return given[0], given[1], metadata
-
-
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 100 else f"{shown[:99]}…"
 
 
 def _with_image(key: str, image: ImageInput) -> dict[str, Any]:
     try:
         return {_KEY: key, _IMAGE: _bytes_of(image)}
-    except (OSError, SampleError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError) and not isinstance(image, (np.ndarray, Image.Image)):
+            raise  # no kind of image: the program is wrong, not the data
         return {_KEY: key, _IMAGE: None, _MESSAGE: str(error)}
 
 
@@ -233,14 +225,10 @@ def _bytes_of(image: ImageInput) -> bytes:
 
 def _further(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     """Metadata beside the key and the image; a column with one of their names gets the prefix of a table's columns."""
-    if metadata is not None and not isinstance(metadata, Mapping):
-        raise InputError(
-            f"the metadata {arguments.shown(metadata)} is no mapping; give None, or a value for each column"
-        )
     further = {}
     for name, value in (metadata or {}).items():
-        name = valid_text(arguments.text("the name of a metadata column", name))
-        further[f"table_{name}" if name in (_KEY, _IMAGE) else name] = plain(_of_python(name, value))
+        name = valid_text(name)
+        further[f"table_{name}" if name in (_KEY, _IMAGE, _MESSAGE) else name] = plain(_of_python(name, value))
     return further
 
 

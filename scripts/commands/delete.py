@@ -8,6 +8,7 @@ from pathlib import Path
 from ...datasets.conditions import WHERE_SECONDS
 from ...datasets.encodings import decode_text
 from ...datasets.errors import InputError
+from ...datasets.files import open_regular
 from ...datasets.text import split_lines
 from .common import has_duplicates
 
