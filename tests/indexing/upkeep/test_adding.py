@@ -132,7 +132,6 @@ def test_what_is_no_image_is_listed(tmp_path: Path) -> None:
         ({"x": jpeg(1)}, "images takes a list"),
         ([("x", 5, None)], "a int is not an image"),
         ([("x", jpeg(1))], "no triple of key, image and metadata"),
-        ({"x": jpeg(1)}, "images takes a list"),
         ([("x", jpeg(1), ["red"])], r"metadata of 'x' is \['red'\]; give a dictionary"),
         ([("x", jpeg(1), {1: 2})], r"metadata of 'x' is \{1: 2\}; give a dictionary"),
     ],
