@@ -149,12 +149,6 @@ def _numbers(vector: Any) -> np.ndarray:
         ) from error
 
 
-def _weighted(given: Any, weight: float) -> tuple[Any, Any]:
-    if isinstance(given, tuple) and len(given) != 2:
-        raise InputError(f"a part of the query is a tuple of {len(given)} values; give a pair of value and weight")
-    return given if isinstance(given, tuple) else (given, weight)
-
-
 def _negative(given: Any) -> QueryPart:
     value, weight = _weighted(given, NEGATIVE_WEIGHT)
     part = _part("text" if isinstance(value, str) else "image", value, weight)
