@@ -5,6 +5,7 @@ Shapes: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import pickle
@@ -44,6 +45,9 @@ _PREFETCH = 2
 
 # Some chunks are in memory at once. Only those of shards that are read from front to back hold the images' bytes.
 _MAX_CHUNK_BYTES = 256 << 20
+
+# After a larger image, its memory is given back: otherwise the heap of a worker keeps the sum of several.
+_LARGE_BYTES = 64 << 20
 
 Preprocessor = Callable[[np.ndarray], np.ndarray]  # `rgb_HWC` → `pixels_CHW`, both uint8
 
@@ -259,9 +263,20 @@ class _Decoder(Dataset[Batch]):
             pixels = [preprocess(image.rgb_HWC) for preprocess in self._preprocess]
         except (SampleError, ShardError) as error:
             return error
-        return _Decoded(
+        decoded = _Decoded(
             record=_record(shard, sample, image.rgb_HWC), pixels=pixels, notes=(*sample.notes, *image.notes)
         )
+        if image.rgb_HWC.nbytes > _LARGE_BYTES:
+            del sample, image
+            _return_memory()
+        return decoded
+
+
+def _return_memory() -> None:
+    """Gives the free memory of the heap back to the system, where the C library can do that (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
