@@ -31,9 +31,8 @@ class Budget:
         """
         is_number = isinstance(seconds, Real) and not isinstance(seconds, bool)
         if not (is_number and 0 < seconds <= _MOST_SECONDS):
-            raise InputError(
-                f"the where timeout is {shown(seconds)}; give seconds, more than 0, for example {WHERE_SECONDS:g}"
-            )
+            given = f"{seconds:g}" if is_number else shown(seconds)
+            raise InputError(f"the where timeout is {given}; give seconds, more than 0, for example {WHERE_SECONDS:g}")
         self.seconds = seconds
         self.left = seconds
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from diantu.datasets import InputError, photos
 from diantu.indexing.encoders import load_encoder
-from diantu.search import Gallery, Hits
+from diantu.search import Gallery, Hits, Query
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +115,9 @@ def test_many_threads_share_one_gallery(demo: Path) -> None:
         ({"query": "a", "k": "5"}, "k is '5'"),
         ({"query": "a", "k": 2.5}, r"k is 2\.5"),
         ({"query": picture()}, "a text of the query is .*; give a text"),
-        ({"rows": ["a"]}, "a row of the query is 'a'"),
-        ({"texts": [("a", "b")]}, "is 'b'; give a number"),
-        ({"texts": [("a", 1, 2)]}, "a tuple of 3 values"),
+        ({"query": Query(rows=["a"])}, "a row of the query is 'a'"),
+        ({"query": Query(texts=[("a", "b")])}, "is 'b'; give a number"),
+        ({"query": Query(texts=[("a", 1, 2)])}, "a tuple of 3 values"),
         ({"vector": "abc"}, "not an array of numbers"),
         ({"vector": np.ones(511)}, "511"),
         ({"vector": np.ones((1, 512))}, "1×512"),
