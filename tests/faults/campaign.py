@@ -159,8 +159,8 @@ class _Prepared:
         started = time.perf_counter()
         with watched(self._work, self._address) as watch:
             job = self._jobs.start(*self.scenario.arguments(self._work), watched_by=watch.address)
+            self.code = job.wait()
         self.seconds = time.perf_counter() - started
-        self.code = job.wait()
         assert self.code == self.scenario.code, job.stderr()
         self.whole = contents(self._work)
         return watch.counts

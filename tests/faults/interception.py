@@ -159,6 +159,8 @@ class Watch:
 
     def __exit__(self, *exc_info: object) -> None:
         """Returns when the process and all its children have ended."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # no longer waits for a process that was killed before it called
         self._thread.join()
         self._socket.close()
         os.unlink(self.address)
@@ -170,7 +172,10 @@ class Watch:
                 os.kill(process, signum)
 
     def _serve(self) -> None:
-        connection, _ = self._socket.accept()
+        try:
+            connection, _ = self._socket.accept()
+        except OSError:
+            return
         with connection:
             (listener,) = socket.recv_fds(connection, 1, 1)[1]
         waiting = select.poll()
