@@ -15,6 +15,7 @@ import numpy as np
 from ..datasets import InputError
 from ..indexing.index.effort import QueryKind, Strategy
 from ..indexing.index.within import Within
+from ..indexing.store.vectors import are_usable
 from .encode import Encoders
 from .explain import Explain, with_strategy
 from .hits import Asked, Hit, Hits
@@ -41,7 +42,7 @@ class Answer:
         self._version = version
         self._encoders = encoders
         self._options = options
-        self._space = version.space(options.space)
+        self._space = version.space(options.space, options.over)
         self._space.index.efforts.recall(options.effort)  # raises for an unknown effort
         self._rerank = None if options.rerank is None else version.space(options.rerank)
         if options.fold_duplicates and version.duplicates is None:
@@ -170,8 +171,7 @@ class Answer:
         In their place, or where nothing is left, a search may return −1.
         """
         is_row_K = rows_K >= 0
-        lengths = np.linalg.norm(self._space.index.vectors.rows(rows_K[is_row_K]), axis=1)
-        is_row_K[is_row_K] = np.isfinite(lengths) & (lengths > 0)
+        is_row_K[is_row_K] = are_usable(self._space.index.vectors.rows(rows_K[is_row_K]))
         return is_row_K
 
     def _arranged(self, parts: _Parts, scores_M: np.ndarray, rows_M: np.ndarray) -> _Scored:
@@ -211,7 +211,8 @@ class Answer:
             vectors = self._space.index.vectors
             return lambda scores_K, rows_K: calibration.zscores(scores_K, vectors.rows(rows_K))
         if self._options.min_zscore is not None:
-            why = f"{kind} queries" if self._space is self._version.main else "further spaces"
+            further = "captions" if self._options.over == "captions" else "further spaces"
+            why = f"{kind} queries" if self._space is self._version.main else further
             raise InputError(f"zscores of {why} are not known here (diantu index measures them); use min_score")
         return None
 
@@ -237,6 +238,8 @@ class Answer:
         options = self._options
         ms = {stage: round(1000 * seconds / num_queries, 3) for stage, seconds in self._seconds.items()}
         explain = Explain(space=self._space.spec.name, effort=options.effort, strategy="exact", ms=ms)
+        if options.over == "captions":
+            explain["over"] = options.over
         if within is not None and options.where is not None:
             explain["where"], explain["missing"] = options.where, options.missing
             explain["rows"], explain["share"] = within.num_rows, round(within.share, 6)

@@ -19,6 +19,7 @@ from ..indexing.encoders.spec import EncoderSpec
 from ..indexing.index.effort import Effort
 from ..indexing.index.opened import faiss_threads
 from ..indexing.store.duplicates import Duplicates
+from ..indexing.store.snapshot import OVER, Over
 from .answer import Answer
 from .encode import Encoders
 from .hits import Hits
@@ -103,6 +104,11 @@ class Gallery:
         return [spec.name for spec in self._version.snapshot.manifest.encoders]
 
     @property
+    def over(self) -> list[Over]:
+        """What a search can compare a query with: images, and captions where the gallery has vectors of them."""
+        return [*OVER] if self._version.snapshot.manifest.texts else ["images"]
+
+    @property
     def columns(self) -> list[str]:
         """The columns of the metadata, and other names for them that a condition can use."""
         return self._version.columns.names
@@ -160,6 +166,7 @@ class Gallery:
         where_timeout: float = WHERE_SECONDS,
         effort: Effort = "balanced",
         space: str | None = None,
+        over: Over = "images",
         rerank: str | None = None,
         diversity: float = 0.0,
         fold_duplicates: bool = False,
@@ -186,6 +193,8 @@ class Gallery:
                 tuned for several; see `diantu index`.
             space: search the vectors of another encoder that the gallery has, by its name or a part of it, such as
                 `dinov2`.
+            over: compare the query with the `images`, or with their `captions` where the gallery has vectors of them
+                (`diantu embed --texts captions`); a row without one is never found.
             rerank: search by the query's texts (by the whole query if it has none), then sort the nearest rows by their
                 similarity to its images, rows and vectors in this other space.
             diversity: 0 to 1: prefer rows that differ from the rows before them (maximal marginal relevance).
@@ -204,7 +213,7 @@ class Gallery:
         """
         options = Options(
             k=k, offset=offset, where=where, missing=missing, where_timeout=where_timeout, effort=effort, space=space,
-            rerank=rerank, diversity=diversity, fold_duplicates=fold_duplicates, min_score=min_score,
+            over=over, rerank=rerank, diversity=diversity, fold_duplicates=fold_duplicates, min_score=min_score,
             min_zscore=min_zscore, sort_by=sort_by, aesthetic=aesthetic, window=window, columns=columns,
         )  # fmt: skip
         if isinstance(query, Query):
@@ -240,17 +249,20 @@ class Gallery:
         names = None if columns is None else [name for column in columns for name in version.columns.spellings(column)]
         return version.metadata.rows(self._checked(rows), names)
 
-    def vectors(self, rows: Sequence[int] | np.ndarray, *, space: str | None = None) -> np.ndarray:
+    def vectors(
+        self, rows: Sequence[int] | np.ndarray, *, space: str | None = None, over: Over = "images"
+    ) -> np.ndarray:
         """The vectors of some rows, in the order given: `emb_ND` float32 of unit length; zeros for a row without one.
 
         Args:
             rows: row ids.
             space: the encoder, by its name or a part of it; by default the main one.
+            over: whether of the images or of their captions.
 
         Raises:
-            InputError: if a row is not one of the gallery's or is deleted, or there is no such space.
+            InputError: if a row is not one of the gallery's or is deleted, or there are no such vectors.
         """
-        return self._version.space(space).index.vectors.rows(self._checked(rows))
+        return self._version.space(space, over).index.vectors.rows(self._checked(rows))
 
     def encode_texts(self, texts: Sequence[str], *, space: str | None = None) -> np.ndarray:
         """Encodes texts as queries of this gallery: `emb_BD` float32 of unit length.
