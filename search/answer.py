@@ -61,18 +61,7 @@ class Answer:
         """
         self._load(queries)
         started = time.perf_counter()
-        with self._timed("encode"):
-            sought = [self._sought(parts) for parts in queries]
-            emb_QD = self._encoders.encode(sought, self._space.spec, self._space.index.vectors)
-        with self._timed("filter"):
-            within = self._within()
-        with self._timed("search"):
-            kinds: list[QueryKind] = [_kind(parts) for parts in sought]
-            first, strategies = self._searched(emb_QD, kinds, within, self._first_depth)
-            ranked = [
-                self._ranked(query, emb_D, kind, within, first[i])
-                for i, (query, emb_D, kind) in enumerate(zip(queries, emb_QD, kinds, strict=True))
-            ]
+        kinds, within, ranked, strategies = self._nearest(queries)
         with self._timed("metadata"):
             records = self._version.metadata.rows(np.concatenate([rows for _, rows in ranked]), self._columns)
         took_ms = 1000 * (time.perf_counter() - started) / len(queries)
@@ -91,6 +80,29 @@ class Answer:
                 )
             )
         return answers
+
+    def nearest(self, queries: Sequence[_Parts]) -> list[_Scored]:
+        """The scores and rows of each query's hits, without their metadata; raises as `hits` does."""
+        self._load(queries)
+        return self._nearest(queries)[2]
+
+    def _nearest(
+        self, queries: Sequence[_Parts]
+    ) -> tuple[list[QueryKind], Within | None, list[_Scored], list[Strategy]]:
+        """The kind of each query, the filter, and of each query its scores and rows and how they were found."""
+        with self._timed("encode"):
+            sought = [self._sought(parts) for parts in queries]
+            emb_QD = self._encoders.encode(sought, self._space.spec, self._space.index.vectors)
+        with self._timed("filter"):
+            within = self._within()
+        with self._timed("search"):
+            kinds: list[QueryKind] = [_kind(parts) for parts in sought]
+            first, strategies = self._searched(emb_QD, kinds, within, self._first_depth)
+            ranked = [
+                self._ranked(query, emb_D, kind, within, first[i])
+                for i, (query, emb_D, kind) in enumerate(zip(queries, emb_QD, kinds, strict=True))
+            ]
+        return kinds, within, ranked, strategies
 
     @property
     def _first_depth(self) -> int:

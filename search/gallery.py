@@ -6,7 +6,7 @@ Shapes: N rows, B batch, D dimension; H, W, C of an image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,11 +14,14 @@ import numpy as np
 
 from ..datasets import InputError
 from ..datasets.conditions import WHERE_SECONDS, Missing
+from ..datasets.errors import RowError
 from ..indexing.encoders import ImageEncoder
 from ..indexing.encoders.spec import EncoderSpec
 from ..indexing.index.effort import Effort
 from ..indexing.index.opened import faiss_threads
 from ..indexing.store.duplicates import Duplicates
+from ..indexing.store.facets import SECONDS as FACET_SECONDS
+from ..indexing.store.facets import Facets, find_facets
 from ..indexing.store.snapshot import OVER, Over
 from .answer import Answer
 from .encode import Encoders
@@ -234,6 +237,34 @@ class Gallery:
         asked = [query if isinstance(query, Query) else Query(text=query) for query in queries]
         return self._answered(asked, Options(**options)) if asked else []
 
+    def nearest(self, query: Question, **options: Unpack[SearchOptions]) -> tuple[np.ndarray, np.ndarray]:
+        """The scores and rows that `search` would find, without metadata: for thousands of results.
+
+        Args:
+            query: a text, or a `Query`.
+            options: those of `search`.
+
+        Returns:
+            `scores_K` float32 and `rows_K` int64.
+
+        Raises:
+            InputError: as `search`.
+        """
+        asked = query if isinstance(query, Query) else Query(text=query)
+        with self._searching():
+            return Answer(self._version, self._encoders, Options(**options)).nearest([asked.parts()])[0]
+
+    def facets(self, *, seconds: float = FACET_SECONDS) -> Facets:
+        """What the columns of the metadata hold: ranges, values with counts, licences. All metadata is read.
+
+        Args:
+            seconds: when this time is over, the facets describe the rows that were read by then.
+
+        Raises:
+            InputError: if metadata is damaged.
+        """
+        return find_facets(self._version.columns, self._version.snapshot.deleted, seconds=seconds)
+
     def rows(self, rows: Sequence[int] | np.ndarray, *, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """The metadata of some rows, in the order given.
 
@@ -243,7 +274,8 @@ class Gallery:
                 row whose part has no such column lacks it.
 
         Raises:
-            InputError: if a row is not one of the gallery's or is deleted, or there is no such column.
+            RowError: if a row is not one of the gallery's or is deleted.
+            InputError: if there is no such column.
         """
         version = self._version
         names = None if columns is None else [name for column in columns for name in version.columns.spellings(column)]
@@ -260,7 +292,8 @@ class Gallery:
             over: whether of the images or of their captions.
 
         Raises:
-            InputError: if a row is not one of the gallery's or is deleted, or there are no such vectors.
+            RowError: if a row is not one of the gallery's or is deleted.
+            InputError: if there are no such vectors.
         """
         return self._version.space(space, over).index.vectors.rows(self._checked(rows))
 
@@ -287,12 +320,15 @@ class Gallery:
         outside_N = (rows_N < 0) | (rows_N >= snapshot.num_rows)
         if outside_N.any():
             row = rows_N[outside_N][0]
-            raise InputError(f"row {row} is not one of the gallery's rows, which are 0 to {snapshot.num_rows - 1}")
+            raise RowError(f"row {row} is not one of the gallery's rows, which are 0 to {snapshot.num_rows - 1}")
         if (deleted := np.intersect1d(rows_N, snapshot.deleted)).size:
-            raise InputError(f"row {deleted[0]} was deleted from the gallery; name another one")
+            raise RowError(f"row {deleted[0]} was deleted from the gallery; name another one", was_deleted=True)
         return rows_N
 
     def _answered(self, queries: Sequence[Query], options: Options) -> list[Hits]:
         answer = Answer(self._version, self._encoders, options)
-        with nullcontext() if self._threads is None else faiss_threads(self._threads):
+        with self._searching():
             return answer.hits([query.parts() for query in queries])
+
+    def _searching(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._threads is None else faiss_threads(self._threads)
