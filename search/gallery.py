@@ -19,6 +19,7 @@ from ..indexing.encoders.spec import EncoderSpec
 from ..indexing.index.effort import Effort
 from ..indexing.index.opened import faiss_threads
 from ..indexing.store.duplicates import Duplicates
+from ..indexing.store.snapshot import Snapshot
 from .answer import Answer
 from .encode import Encoders
 from .hits import Hits
@@ -96,6 +97,11 @@ class Gallery:
     def spec(self) -> EncoderSpec:
         """The encoder that the gallery was made with."""
         return self._version.snapshot.spec
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The folder, the manifest and the deleted rows that it reads."""
+        return self._version.snapshot
 
     @property
     def spaces(self) -> list[str]:
