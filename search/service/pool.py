@@ -1,8 +1,9 @@
-"""A bounded pool of threads: what does not fit into its queue is refused at once, and nobody waits beyond a deadline."""
+"""A bounded pool of threads: what does not fit into its queue is refused, and nobody waits beyond a deadline."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -43,8 +44,8 @@ class Pool:
             seconds: how long to wait; by default the pool's deadline.
 
         Raises:
-            ProblemError: 429 if too many wait already; 504 if it takes too long. A function that has begun is not stopped:
-                it keeps its thread until it ends.
+            ProblemError: 429 if too many wait already; 504 if it takes too long. A function that has begun is not
+                stopped: it keeps its thread until it ends.
         """
         if self._unfinished >= self._most:
             raise ProblemError(
@@ -62,9 +63,7 @@ class Pool:
         except asyncio.TimeoutError:
             if future.done() and not future.cancelled() and (error := future.exception()) is not None:
                 raise error from None  # the function's own
-            raise ProblemError(
-                504, f"the request took longer than {seconds:g} s; ask for less, or try again later"
-            ) from None
+            raise ProblemError(504, f"it took longer than {seconds:.3g} s; ask for less, or try again later") from None
 
     def close(self) -> None:
         """Lets what runs finish, drops what waits."""
@@ -72,10 +71,8 @@ class Pool:
 
     def _finish(self, loop: asyncio.AbstractEventLoop, future: Future[T]) -> None:
         """Counts down in the loop's own thread, so that the count needs no lock."""
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
             loop.call_soon_threadsafe(self._count_down)
-        except RuntimeError:  # the loop has ended meanwhile
-            pass
 
     def _count_down(self) -> None:
         self._unfinished -= 1
