@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from ...indexing.encoders import ImageEncoder
 from . import documentation, problems
+from .batching import SharedEncoders
 from .context import Context
 from .guard import Guard
 from .metrics import Metrics
@@ -38,13 +39,16 @@ def create_app(settings: Settings, encoders: Mapping[str, ImageEncoder] | None =
         InputError: if a gallery cannot be opened.
     """
     metrics = Metrics()
+    pool = Pool(settings.threads, settings.queue, settings.deadline)
+    metrics.watch(lambda: pool.num_waiting, lambda: pool.num_running)
+    shared = SharedEncoders(lambda: pool.num_running, metrics.batch.observe)
     context = Context(
         settings=settings,
-        galleries=Galleries(settings, encoders or {}),
-        pool=Pool(settings.threads, settings.queue, settings.deadline),
+        galleries=Galleries(settings, encoders or {}, shared),
+        shared=shared,
+        pool=pool,
         metrics=metrics,
     )
-    metrics.watch(lambda: context.pool.num_waiting, lambda: context.pool.num_running)
     app = FastAPI(
         title="diantu",
         version=version("diantu"),
@@ -88,6 +92,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         context.pool.close()
+        context.shared.close()
 
 
 async def _follow(context: Context, name: str) -> None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...datasets import display
+from ...datasets import InputError, SampleError, display
+from ...datasets.decoding import decode_guarded
+from .batching import SharedEncoders
 from .metrics import Metrics
 from .pool import Pool
 from .served import Galleries, Opened
 from .settings import Settings
 
 T = TypeVar("T")
+_MOST_DECODED = 4  # images that are decoded at the same time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +31,10 @@ class Context:
 
     settings: Settings
     galleries: Galleries
+    shared: SharedEncoders
     pool: Pool
     metrics: Metrics
+    decoding: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_MOST_DECODED))
 
     def opened(self, name: str | None) -> Opened:
         """A served gallery as it is now; None is the first. Use one value for all of a request.
@@ -36,6 +43,18 @@ class Context:
             ProblemError: 404 if no such gallery is served.
         """
         return self.galleries.opened(name)
+
+    def decoded(self, data: bytes) -> np.ndarray:
+        """Decodes an image of a request: `rgb_HWC` uint8. A few at a time, because an image may take much memory.
+
+        Raises:
+            InputError: if it cannot be decoded, or is too large.
+        """
+        with self.decoding, self.metrics.decode.time():
+            try:
+                return decode_guarded(data, seconds=self.settings.deadline).rgb_HWC
+            except SampleError as error:
+                raise InputError(f"the given bytes cannot be read: {error}") from error
 
     async def run(self, request: Request, function: Callable[..., T], *arguments: object) -> T:
         """Calls a function in the pool, within what is left of the request's deadline.

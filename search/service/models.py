@@ -255,7 +255,7 @@ class EmbeddingOut(Out):
 
 
 class UsageOut(Out):
-    """What was encoded."""
+    """What was encoded, in characters: encoders count tokens in different ways."""
 
     prompt_tokens: int
     total_tokens: int

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
@@ -14,23 +13,17 @@ import numpy as np
 from starlette.requests import Request
 
 from ...datasets import InputError
+from ...datasets.errors import PixelsError
 from ..fetch import fetch
 from ..pixels import read_pixels
 from ..query import Query
 from . import models
+from .bodies import Uploads
 from .context import Context
 from .problems import ProblemError
 from .served import Opened
 
 _OWN_PATH = re.compile(r"/v1/rows/(\d{1,19})/(?:image|thumbnail)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uploads:
-    """The files of a form, as encoded images."""
-
-    images: Sequence[bytes] = field(default=())
-    negative_images: Sequence[bytes] = field(default=())
 
 
 def query_of(terms: models.Terms, uploads: Uploads, opened: Opened, context: Context, host: str) -> Query:
@@ -48,11 +41,11 @@ def query_of(terms: models.Terms, uploads: Uploads, opened: Opened, context: Con
         ProblemError: if a URL is not allowed, or leads to a row that is gone.
     """
 
-    def image(text: str) -> bytes:
-        return image_bytes(text, opened, context, host)
+    def image(text: str) -> np.ndarray:
+        return context.decoded(image_bytes(text, opened, context, host))
 
     rows: list[Any] = [_pair(term, "row") for term in terms.rows]
-    images: list[Any] = list(uploads.images)
+    images: list[Any] = [context.decoded(data) for data in uploads.images]
     for term in [*([] if terms.image is None else [terms.image]), *terms.images]:
         text, weight = (term, 1.0) if isinstance(term, str) else (term.image, term.weight)
         if (own := _own_row(text, host)) is not None and own.gallery in (None, opened.name):
@@ -74,7 +67,7 @@ def query_of(terms: models.Terms, uploads: Uploads, opened: Opened, context: Con
             for term in terms.vectors
         ],
         rows=rows,
-        negatives=[*negatives, *uploads.negative_images],
+        negatives=[*negatives, *(context.decoded(data) for data in uploads.negative_images)],
     )
 
 
@@ -82,10 +75,16 @@ def image_bytes(text: str, opened: Opened, context: Context, host: str) -> bytes
     """The bytes of an image that a request gives as text: base64, a `data:` URL, or a URL.
 
     Raises:
-        InputError: if it is none of that.
+        InputError: if it is none of that, or cannot be read.
         ProblemError: if a URL is not allowed, or leads to a row that is gone.
-        PixelsError: if it cannot be downloaded.
     """
+    try:
+        return _image_bytes(text, opened, context, host)
+    except PixelsError as error:
+        raise InputError(str(error)) from error
+
+
+def _image_bytes(text: str, opened: Opened, context: Context, host: str) -> bytes:
     if (own := _own_row(text, host)) is not None:
         other = opened if own.gallery in (None, opened.name) else context.opened(own.gallery)
         _refuse_other_part(own, other)

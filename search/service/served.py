@@ -9,6 +9,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from ...datasets import DiantuError, InputError
 from ...indexing.encoders import ImageEncoder, TextEncoder
 from ...indexing.store.records import read_part
 from ...indexing.store.snapshot import Snapshot, gallery_version
+from ..encode import EncoderLoader
 from ..gallery import Gallery
+from .batching import SharedEncoders
 from .problems import ProblemError
 from .settings import Settings
 
@@ -37,8 +40,10 @@ class Opened:
         version: 16 hex digits that change when the gallery does.
     """
 
-    def __init__(self, name: str, path: Path, encoder: str | ImageEncoder | None, settings: Settings) -> None:
-        """Opens what the folder has now.
+    def __init__(
+        self, name: str, path: Path, encoder: str | ImageEncoder | None, device: str, loader: EncoderLoader
+    ) -> None:
+        """Opens what the folder has now; the arguments are those of `Gallery.open`.
 
         Raises:
             InputError: if there is no gallery, or it is damaged.
@@ -46,7 +51,7 @@ class Opened:
         self.name = name
         for _ in range(_TRIES):
             self.version = gallery_version(path)
-            self.gallery = Gallery.open(path, encoder=encoder, device=settings.device, threads=1)
+            self.gallery = Gallery.open(path, encoder=encoder, device=device, threads=1, loader=loader)
             if self.is_current:
                 break
         self._firsts = np.cumsum([0, *(rows for _, rows in self.snapshot.manifest.parts)])
@@ -104,15 +109,18 @@ class Served:
         is_ready: whether its model is loaded and one search is done.
     """
 
-    def __init__(self, name: str, path: Path, encoder: str | ImageEncoder | None, settings: Settings) -> None:
+    def __init__(self, name: str, open_now: Callable[[], Opened]) -> None:
         """Opens the gallery.
 
+        Args:
+            name: the name that it is served under.
+            open_now: opens what its folder has at that moment.
+
         Raises:
-            InputError: if there is none, or it is damaged.
+            InputError: if there is no gallery, or it is damaged.
         """
         self.name = name
-        self.path = path
-        self._open: Callable[[], Opened] = lambda: Opened(name, path, encoder, settings)
+        self._open = open_now
         self.opened = self._open()
         self.problem: str | None = "its model is being loaded"
         self.is_ready = False
@@ -157,12 +165,13 @@ class Served:
 class Galleries(Mapping[str, Served]):
     """The galleries of a service, by their names."""
 
-    def __init__(self, settings: Settings, encoders: Mapping[str, ImageEncoder]) -> None:
+    def __init__(self, settings: Settings, encoders: Mapping[str, ImageEncoder], shared: SharedEncoders) -> None:
         """Opens them.
 
         Args:
             settings: names and folders.
             encoders: encoders that are loaded already, by the names of galleries.
+            shared: loads all others.
 
         Raises:
             InputError: if one cannot be opened.
@@ -170,9 +179,11 @@ class Galleries(Mapping[str, Served]):
         for name in (*encoders, *settings.encoders):
             if name not in settings.galleries:
                 raise InputError(f"an encoder is given for the gallery {name!r}, which is not served")
-        given: dict[str, str | ImageEncoder] = {**settings.encoders, **encoders}
+        given: dict[str, str | ImageEncoder] = {**settings.encoders}
+        given |= {name: shared.batched(encoder) for name, encoder in encoders.items()}
         self._served = {
-            name: Served(name, path, given.get(name), settings) for name, path in settings.galleries.items()
+            name: Served(name, partial(Opened, name, path, given.get(name), settings.device, shared))
+            for name, path in settings.galleries.items()
         }
 
     def __getitem__(self, name: str) -> Served:

@@ -10,30 +10,46 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...hits import Hits
-from ..bodies import read_json
+from ..bodies import Uploads, read_json, read_json_or_form
 from ..context import Context, context_of, json_bytes
 from ..documentation import body, problems
 from ..models import BatchRequest, BatchResponse, Options, SearchRequest, SearchResponse
 from ..problems import ProblemError
-from ..queries import Uploads, host_of, query_of
+from ..queries import host_of, query_of
 from ..served import Opened
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
 _PROBLEMS = problems(403, 404, 408, 410, 415, 429, 503, 504)
+_FILES = {"type": "array", "items": {"type": "string", "format": "binary"}}
+_FORM = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "properties": {
+                "request": {"$ref": "#/components/schemas/SearchRequest"},
+                "image": {"type": "string", "format": "binary"},
+                "images": _FILES,
+                "negative_images": _FILES,
+            },
+            "additionalProperties": False,
+        },
+        "encoding": {"request": {"contentType": "application/json"}},
+    }
+}
 # Fields of a request that are not options of `Gallery.search`.
 _NOT_OPTIONS = {"gallery", "queries", "with_vectors"}
 
 
-@router.post("/search", response_model=SearchResponse, openapi_extra=body(SearchRequest), responses=_PROBLEMS)
+@router.post("/search", response_model=SearchResponse, openapi_extra=body(SearchRequest, _FORM), responses=_PROBLEMS)
 async def search(request: Request) -> Response:
     """The rows of a gallery that are most similar to a text, an image, a vector, rows, or a mix of them."""
     context = context_of(request)
-    asked = await read_json(request, SearchRequest)
+    asked, uploads = await read_json_or_form(request, SearchRequest)
     opened = context.opened(asked.gallery)
 
     def answer() -> bytes:
-        query = query_of(asked, Uploads(), opened, context, host_of(request))
+        query = query_of(asked, uploads, opened, context, host_of(request))
         hits = opened.gallery.search(query, **options_of(asked, context))
         context.metrics.observe_search(hits.explain["ms"])
         return json_bytes(answer_of(hits, opened, asked))
