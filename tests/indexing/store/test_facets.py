@@ -40,7 +40,7 @@ def column(found: Facets, name: str) -> dict[str, Any]:
     [
         ([3, None, -7, 1 << 62], {"type": "integer", "kind": "range", "missing": 1, "min": -7, "max": 1 << 62}),
         ([0.5, 2, None, None], {"type": "number", "kind": "range", "missing": 2, "min": 0.5, "max": 2.0}),
-        ([Decimal("1.1"), Decimal("9.99")], {"type": "decimal", "kind": "range", "missing": 0, "min": 1.1, "max": 9.99}),
+        ([Decimal("1.1"), Decimal(9)], {"type": "decimal", "kind": "range", "missing": 0, "min": 1.1, "max": 9.0}),
         (
             [date(2024, 2, 29), date(1999, 1, 1)],
             {"type": "date", "kind": "range", "missing": 0, "min": "1999-01-01", "max": "2024-02-29"},
