@@ -21,7 +21,7 @@ from ..indexing.index.effort import Effort
 from ..indexing.index.opened import faiss_threads
 from ..indexing.store.duplicates import Duplicates
 from ..indexing.store.facets import SECONDS as FACET_SECONDS
-from ..indexing.store.facets import Facets, find_facets
+from ..indexing.store.facets import Facets, find_facets, sql_type
 from ..indexing.store.snapshot import OVER, Over, Snapshot
 from .answer import Answer
 from .encode import EncoderLoader, Encoders
@@ -124,6 +124,17 @@ class Gallery:
     def columns(self) -> list[str]:
         """The columns of the metadata, and other names for them that a condition can use."""
         return self._version.columns.names
+
+    @property
+    def column_types(self) -> dict[str, str]:
+        """The columns of the metadata without other names for them, each with its type as SQL calls it."""
+        return {name: sql_type(kind) for name, kind in self._version.columns.types.items()}
+
+    @property
+    def has_zscores(self) -> bool:
+        """Whether hits have zscores: `diantu index` has measured what texts or images score at random."""
+        version = self._version
+        return any(version.calibration(version.main, kind) is not None for kind in ("text", "image"))
 
     @property
     def duplicates(self) -> Duplicates | None:

@@ -33,10 +33,13 @@ _OTHER = frozenset({"offset", "length", "phash", "duplicate_of"})
 # Texts that say where a row is, and texts that differ from row to row: counting their values is a waste.
 _TEXTS = frozenset({"key", "shard", "image_path", "caption", "url"})
 _Is: TypeAlias = Callable[[pa.DataType], bool]
-_TYPES: tuple[tuple[_Is, str], ...] = (
-    (pa.types.is_boolean, "boolean"), (pa.types.is_integer, "integer"), (pa.types.is_floating, "number"),
-    (pa.types.is_decimal, "decimal"), (pa.types.is_date, "date"), (pa.types.is_timestamp, "timestamp"),
-    (pa.types.is_time, "time"), (pa.types.is_duration, "duration"), (pa.types.is_list, "list"),
+_SQL_TYPES: tuple[tuple[_Is, str], ...] = (
+    (pa.types.is_boolean, "BOOLEAN"), (pa.types.is_uint64, "UBIGINT"), (pa.types.is_integer, "BIGINT"),
+    (pa.types.is_floating, "DOUBLE"), (pa.types.is_date, "DATE"), (pa.types.is_time, "TIME"),
+    (pa.types.is_duration, "INTERVAL"),
+)  # fmt: skip
+_IN_RANGES: tuple[_Is, ...] = (
+    pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_date, pa.types.is_timestamp,
 )  # fmt: skip
 
 
@@ -46,9 +49,10 @@ class Facet:
 
     Attributes:
         name: the column as it is written.
-        type: boolean, integer, number, decimal, date, timestamp, time, duration, list or text.
-        kind: `range` (numbers, dates and times), `category` (texts that repeat), `flag`, `color` (names of
-            `datasets.features.COLOR_NAMES`), `list`, `text` (other texts), `other` (numbers that no one filters by).
+        type: as SQL calls it, such as `BIGINT`, `DOUBLE`, `VARCHAR` or `VARCHAR[]`.
+        kind: `range` (numbers, dates and timestamps), `category` (texts that repeat), `flag`, `color` (names of
+            `datasets.features.COLOR_NAMES`), `list`, `text` (other texts), `other` (numbers that no one filters by,
+            times of day, durations).
         missing: rows without a value.
         least: the smallest value, for `range`; None where there is no value.
         most: the largest value.
@@ -65,11 +69,14 @@ class Facet:
     values: tuple[tuple[Any, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The facet as JSON values: dates and times in ISO 8601, durations in seconds."""
+        """The facet as JSON values: dates and timestamps in ISO 8601."""
         facet: dict[str, Any] = {"name": self.name, "type": self.type, "kind": self.kind, "missing": self.missing}
         if self.kind == "range":
             facet |= {"min": jsonable(self.least), "max": jsonable(self.most)}
-        if self.kind in ("category", "color", "flag"):
+        if self.kind == "flag":
+            counts = dict(self.values)
+            facet |= {"true": counts.get(True, 0), "false": counts.get(False, 0)}
+        if self.kind in ("category", "color"):
             facet["values"] = [{"value": value, "count": count} for value, count in self.values]
         return facet
 
@@ -125,9 +132,15 @@ def find_facets(columns: Columns, deleted: np.ndarray, *, seconds: float = SECON
     )
 
 
-def type_name(kind: pa.DataType) -> str:
-    """The type of a column in a word; see `Facet.type`."""
-    return next((name for is_type, name in _TYPES if is_type(kind)), "text")
+def sql_type(kind: pa.DataType) -> str:
+    """The type of a column as SQL calls it."""
+    if pa.types.is_list(kind):
+        return f"{sql_type(kind.value_type)}[]"
+    if pa.types.is_decimal(kind):
+        return f"DECIMAL({kind.precision},{kind.scale})"
+    if pa.types.is_timestamp(kind):
+        return "TIMESTAMP" if kind.tz is None else "TIMESTAMP WITH TIME ZONE"
+    return next((name for is_type, name in _SQL_TYPES if is_type(kind)), "VARCHAR")
 
 
 @dataclass(slots=True)
@@ -148,9 +161,8 @@ class _Tally:
 
     def widen(self, column: pa.ChunkedArray) -> None:
         """Counts values that have an order."""
-        kind = column.type
-        ends = pc.min_max(column.cast(pa.int64()) if pa.types.is_duration(kind) else column)  # durations have no order
-        found = [*self.bounds, *(ends[end].cast(kind).as_py() for end in ("min", "max"))]
+        ends = pc.min_max(column)
+        found = [*self.bounds, ends["min"].as_py(), ends["max"].as_py()]
         self.bounds = [min(found), max(found)]
 
     def count(self, column: pa.ChunkedArray) -> None:
@@ -166,9 +178,11 @@ class _Tally:
 
 
 def _counter(name: str, kind: pa.DataType) -> Callable[[_Tally, pa.ChunkedArray], None] | None:
-    if name in _OTHER or name in _TEXTS or pa.types.is_list(kind):
+    if name in _OTHER or name in _TEXTS:
         return None
-    return _Tally.count if pa.types.is_string(kind) or pa.types.is_boolean(kind) else _Tally.widen
+    if pa.types.is_string(kind) or pa.types.is_boolean(kind):
+        return _Tally.count
+    return _Tally.widen if any(is_type(kind) for is_type in _IN_RANGES) else None
 
 
 def _count(counts: Counter[Any], column: pa.ChunkedArray) -> None:
@@ -192,7 +206,7 @@ def _facet(name: str, kind: pa.DataType, tally: _Tally, num_rows: int) -> Facet:
     least, most = tally.bounds or (None, None)
     return Facet(
         name=name,
-        type=type_name(kind),
+        type=sql_type(kind),
         kind=found,
         missing=num_rows - tally.present,
         least=least,
@@ -211,7 +225,7 @@ def _kind(name: str, kind: pa.DataType, tally: _Tally) -> Kind:
     if name in _COLORS:
         return "color"
     if not pa.types.is_string(kind):
-        return "range"
+        return "range" if any(is_type(kind) for is_type in _IN_RANGES) else "other"
     num_values = len(tally.counts) if tally.counts is not None and name not in _TEXTS else 0
     repeats = 0 < num_values < tally.present and num_values <= max(_FEW, tally.present // 2)
     return "category" if repeats or (num_values and name.lower() in NAMES["licence"]) else "text"

@@ -38,45 +38,46 @@ def column(found: Facets, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ([3, None, -7, 1 << 62], {"type": "integer", "kind": "range", "missing": 1, "min": -7, "max": 1 << 62}),
-        ([0.5, 2, None, None], {"type": "number", "kind": "range", "missing": 2, "min": 0.5, "max": 2.0}),
-        ([Decimal("1.1"), Decimal(9)], {"type": "decimal", "kind": "range", "missing": 0, "min": 1.1, "max": 9.0}),
+        ([3, None, -7, 1 << 62], {"type": "BIGINT", "kind": "range", "missing": 1, "min": -7, "max": 1 << 62}),
+        ([0.5, 2, None, None], {"type": "DOUBLE", "kind": "range", "missing": 2, "min": 0.5, "max": 2.0}),
+        ([Decimal("1.1"), Decimal(9)], {"type": "DECIMAL(2,1)", "kind": "range", "missing": 0, "min": 1.1, "max": 9.0}),
         (
             [date(2024, 2, 29), date(1999, 1, 1)],
-            {"type": "date", "kind": "range", "missing": 0, "min": "1999-01-01", "max": "2024-02-29"},
+            {"type": "DATE", "kind": "range", "missing": 0, "min": "1999-01-01", "max": "2024-02-29"},
         ),
         (
             [datetime(2024, 1, 1, 12, tzinfo=timezone.utc), None],
             {
-                "type": "timestamp", "kind": "range", "missing": 1,
+                "type": "TIMESTAMP WITH TIME ZONE", "kind": "range", "missing": 1,
                 "min": "2024-01-01T12:00:00+00:00", "max": "2024-01-01T12:00:00+00:00",
             },
         ),
-        ([time(9, 30), time(8)], {"type": "time", "kind": "range", "missing": 0, "min": "08:00:00", "max": "09:30:00"}),
         (
-            [timedelta(seconds=90), timedelta(seconds=3)],
-            {"type": "duration", "kind": "range", "missing": 0, "min": 3.0, "max": 90.0},
+            [datetime(2024, 1, 1, 12), None],
+            {
+                "type": "TIMESTAMP", "kind": "range", "missing": 1,
+                "min": "2024-01-01T12:00:00", "max": "2024-01-01T12:00:00",
+            },
         ),
+        ([time(9, 30), None], {"type": "TIME", "kind": "other", "missing": 1}),
+        ([timedelta(seconds=90), timedelta(seconds=3)], {"type": "INTERVAL", "kind": "other", "missing": 0}),
         (
             [True, False, None, True],
-            {
-                "type": "boolean", "kind": "flag", "missing": 1,
-                "values": [{"value": True, "count": 2}, {"value": False, "count": 1}],
-            },
+            {"type": "BOOLEAN", "kind": "flag", "missing": 1, "true": 2, "false": 1},
         ),
         (
             ["猫", "dog", "猫", None, "<script>"],
             {
-                "type": "text", "kind": "category", "missing": 1,
+                "type": "VARCHAR", "kind": "category", "missing": 1,
                 "values": [
                     {"value": "猫", "count": 2}, {"value": "<script>", "count": 1}, {"value": "dog", "count": 1},
                 ],
             },
         ),
-        (["a", "b", "c"], {"type": "text", "kind": "text", "missing": 0}),
-        (["x" * 201] * 4, {"type": "text", "kind": "text", "missing": 0}),
-        ([["a", "b"], None], {"type": "list", "kind": "list", "missing": 1}),
-        ([None, None], {"type": "text", "kind": "text", "missing": 2}),
+        (["a", "b", "c"], {"type": "VARCHAR", "kind": "text", "missing": 0}),
+        (["x" * 201] * 4, {"type": "VARCHAR", "kind": "text", "missing": 0}),
+        ([["a", "b"], None], {"type": "VARCHAR[]", "kind": "list", "missing": 1}),
+        ([None, None], {"type": "VARCHAR", "kind": "text", "missing": 2}),
     ],
 )  # fmt: skip
 def test_kinds_of_columns(tmp_path: Path, values: list[Any], expected: dict[str, Any]) -> None:
@@ -99,10 +100,10 @@ def test_parts_count_together_and_deleted_rows_do_not_count(tmp_path: Path) -> N
     )
     found = facets(tmp_path / "g", *parts)
     assert found.num_rows == 5
-    assert column(found, "year") == {"type": "number", "kind": "range", "missing": 1, "min": 1800.0, "max": 2020.0}
+    assert column(found, "year") == {"type": "DOUBLE", "kind": "range", "missing": 1, "min": 1800.0, "max": 2020.0}
     assert column(found, "mixed")["values"][:2] == [{"value": "7", "count": 2}, {"value": "x", "count": 2}]
     assert column(found, "only") == {
-        "type": "text",
+        "type": "VARCHAR",
         "kind": "category",
         "missing": 3,
         "values": [{"value": "a", "count": 2}],
@@ -110,22 +111,22 @@ def test_parts_count_together_and_deleted_rows_do_not_count(tmp_path: Path) -> N
     delete(tmp_path / "g", keys=["0-1", "1-2"])
     found = Gallery.open(tmp_path / "g").facets()
     assert found.num_rows == 3
-    assert column(found, "year") == {"type": "number", "kind": "range", "missing": 1, "min": 1990.0, "max": 2005.5}
+    assert column(found, "year") == {"type": "DOUBLE", "kind": "range", "missing": 1, "min": 1990.0, "max": 2005.5}
     assert column(found, "mixed")["values"] == [{"value": "x", "count": 2}, {"value": "7", "count": 1}]
 
 
 @pytest.mark.parametrize("name", ['a "quoted" name', "a\nb", "日本", "SELECT", "a.b", "x; DROP", " ", "'", "<b>"])
 def test_columns_may_have_any_name(tmp_path: Path, name: str) -> None:
     found = facets(tmp_path / "g", [{name: 1}, {name: 2}])
-    assert column(found, name) == {"type": "integer", "kind": "range", "missing": 0, "min": 1, "max": 2}
+    assert column(found, name) == {"type": "BIGINT", "kind": "range", "missing": 0, "min": 1, "max": 2}
 
 
 def test_nan_of_older_galleries_is_missing(tmp_path: Path) -> None:
     nan, inf = float("nan"), float("inf")
     found = facets(tmp_path / "g", [{"x": nan}, {"x": 3.0}, {"x": inf}, {"x": None}, {"x": -1.0}])
-    assert column(found, "x") == {"type": "number", "kind": "range", "missing": 3, "min": -1.0, "max": 3.0}
+    assert column(found, "x") == {"type": "DOUBLE", "kind": "range", "missing": 3, "min": -1.0, "max": 3.0}
     assert column(facets(tmp_path / "h", [{"x": nan}]), "x") == {
-        "type": "number", "kind": "range", "missing": 1, "min": None, "max": None,
+        "type": "DOUBLE", "kind": "range", "missing": 1, "min": None, "max": None,
     }  # fmt: skip
 
 
@@ -141,13 +142,13 @@ def test_own_columns_are_named_for_what_they_are(tmp_path: Path) -> None:
     rows = [{"dominant_color": color, "phash": 1 << 63, "width": width} for color, width in (("red", 5), ("blue", 6))]
     found = facets(tmp_path / "g", rows)
     assert column(found, "dominant_color") == {
-        "type": "text", "kind": "color", "missing": 0,
+        "type": "VARCHAR", "kind": "color", "missing": 0,
         "values": [{"value": "blue", "count": 1}, {"value": "red", "count": 1}],
     }  # fmt: skip
-    assert column(found, "phash") == {"type": "integer", "kind": "other", "missing": 0}
-    assert column(found, "width") == {"type": "integer", "kind": "range", "missing": 0, "min": 5, "max": 6}
-    assert column(found, "key") == {"type": "text", "kind": "text", "missing": 0}
-    assert column(found, "aspect") == {"type": "number", "kind": "range", "missing": 2, "min": None, "max": None}
+    assert column(found, "phash") == {"type": "UBIGINT", "kind": "other", "missing": 0}
+    assert column(found, "width") == {"type": "BIGINT", "kind": "range", "missing": 0, "min": 5, "max": 6}
+    assert column(found, "key") == {"type": "VARCHAR", "kind": "text", "missing": 0}
+    assert column(found, "aspect") == {"type": "DOUBLE", "kind": "range", "missing": 2, "min": None, "max": None}
 
 
 def test_time_is_bounded(tmp_path: Path) -> None:
@@ -159,7 +160,7 @@ def test_time_is_bounded(tmp_path: Path) -> None:
 def test_an_empty_gallery_has_columns_without_values(tmp_path: Path) -> None:
     found = Gallery.open(write_gallery(tmp_path / "g", [])).facets()
     assert (found.num_rows, found.licences) == (0, ())
-    assert column(found, "width") == {"type": "integer", "kind": "range", "missing": 0, "min": None, "max": None}
+    assert column(found, "width") == {"type": "BIGINT", "kind": "range", "missing": 0, "min": None, "max": None}
 
 
 def test_damaged_metadata_is_told(tmp_path: Path) -> None:
@@ -179,4 +180,4 @@ def test_columns_of_imports(tmp_path: Path) -> None:
     import_vectors(tmp_path / "theirs", tmp_path / "g", SPEC)
     found = Gallery.open(tmp_path / "g").facets()
     assert column(found, "NSFW")["values"] == [{"value": "UNLIKELY", "count": 2}, {"value": "UNSURE", "count": 1}]
-    assert column(found, "similarity") == {"type": "number", "kind": "range", "missing": 1, "min": 0.2, "max": 0.3}
+    assert column(found, "similarity") == {"type": "DOUBLE", "kind": "range", "missing": 1, "min": 0.2, "max": 0.3}
