@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from services import client_of, picture, write_images
+from pictured import client_of, picture, write_images
 from starlette.testclient import TestClient
 
 from diantu.indexing.upkeep.deletion import delete

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from galleries import DIM, FURTHER, SPEC, keyed, write_gallery
-from services import client_of
+from pictured import client_of
 from starlette.testclient import TestClient
 from zygote import wait_until
 

@@ -1,4 +1,4 @@
-"""A service in this process, over galleries whose images have any bytes."""
+"""Galleries whose images have any bytes, and a service over them in this process."""
 
 from __future__ import annotations
 
@@ -8,37 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from galleries import DIM, SPEC, write_gallery
+from galleries import write_gallery
 from PIL import Image
+from services import LOCAL, encoder_of
 from starlette.testclient import TestClient
 
 from diantu.search.service.app import create_app
 from diantu.search.service.settings import Settings
 
 
-class Looks:
-    """An encoder for tests: an image's vector is its mean colour, a text's vector follows from its letters."""
-
-    spec = SPEC
-
-    def preprocess(self, rgb_HWC: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(rgb_HWC.mean(axis=(0, 1)).astype(np.uint8)[:, None, None], (3, 2, 2)).copy()
-
-    def encode_images(self, pixels_BCHW: Any) -> np.ndarray:
-        emb_BD = np.zeros((len(pixels_BCHW), DIM), np.float32)
-        emb_BD[:, :3] = np.asarray(pixels_BCHW, np.float32).mean(axis=(2, 3)) + 1
-        return emb_BD / np.linalg.norm(emb_BD, axis=1, keepdims=True)
-
-    def encode_texts(self, texts: list[str]) -> np.ndarray:
-        emb_BD = np.stack([np.random.default_rng(sum(text.encode())).standard_normal(DIM) for text in texts])
-        return (emb_BD / np.linalg.norm(emb_BD, axis=1, keepdims=True)).astype(np.float32)
-
-
 def client_of(root: Path, **settings: Any) -> TestClient:
     """A client of a service over one gallery, `g`."""
-    app = create_app(Settings(galleries={"g": root}, **settings), {"g": Looks()})
-    return TestClient(app, "http://127.0.0.1:8000")
+    app = create_app(Settings(galleries={"g": root}, **settings), {"g": encoder_of(root)})
+    return TestClient(app, LOCAL)
 
 
 def picture(color: str | tuple[int, int, int] = "red", size: tuple[int, int] = (64, 48), kind: str = "JPEG") -> bytes:
