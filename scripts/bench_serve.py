@@ -39,7 +39,7 @@ _K = 12
 _CLIENTS = 16
 _ROUNDS = 10  # turns of the service and the process
 _TIMES, _MORE_MS, _GAIN, _PEER_TIMES = 2.0, 3.0, 2.5, 5.0
-_WORDS = "red blue old castle sea night photograph of a the panda bamboo bridge city people winter forest train".split()
+_WORDS = ("red", "blue", "old", "castle", "sea", "night", "photograph", "of", "a", "the", "panda", "bamboo", "bridge")
 
 
 def run(
@@ -67,10 +67,6 @@ def run(
         build_index(bench.gallery, None, request=IndexRequest(target_recall=0.95, tune_queries=bench.tuning))
     with _serving(bench.gallery) as url:
         lines = [*_overhead(bench, url, queries), _batching(url, texts, seed)]
-        if peer is not None:
-            from .bench.clip_retrieval import serving as peer_serving
-
-            lines.append(_against(bench, url, peer_serving(Path(peer), bench), queries))
     if json_:
         print_json({"rows": rows, "lines": [asdict(line) for line in lines]})
     else:
@@ -83,7 +79,8 @@ def _serving(gallery: Path) -> Iterator[str]:
     """A service in a process of its own: its URL."""
     command = [sys.executable, "-m", f"{__package__}.bench.service", str(gallery)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         url = process.stdout.readline().strip()
         if not url:
             raise RuntimeError("the service has not started")

@@ -62,7 +62,7 @@ class RandomClip:
 
 def main(gallery: Path) -> None:
     """Serves until standard input ends."""
-    from ...search.service.server import serve
+    from ...search.service.server import Server
     from ...search.service.settings import Settings
 
     def wait() -> None:
@@ -71,11 +71,8 @@ def main(gallery: Path) -> None:
 
     threading.Thread(target=wait, daemon=True).start()
     encoder = RandomClip(read_manifest(gallery).spec)
-    serve(
-        Settings(galleries={"bench": gallery}, port=0),
-        {"bench": encoder},
-        on_start=lambda url: print(url, flush=True),
-    )
+    settings = Settings(galleries={"bench": gallery}, port=0)
+    Server(settings, {"bench": encoder}, on_start=lambda url: print(url, flush=True)).run()
 
 
 if __name__ == "__main__":
