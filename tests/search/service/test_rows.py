@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from galleries import keyed, unit, write_gallery
-from PIL import Image
 from pictured import client_of, picture, write_images
+from PIL import Image
 from starlette.testclient import TestClient
 
 from diantu.indexing.upkeep.compaction import compact
