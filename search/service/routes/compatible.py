@@ -59,6 +59,8 @@ async def metadata(request: Request) -> Response:
     """The metadata of rows; that of a row which was deleted is empty."""
     context = context_of(request)
     asked = parsed(await request.body(), IdsRequest)
+    if not asked.ids:
+        return json_response([])
     opened = context.opened(asked.indice_name)
 
     def answer() -> bytes:

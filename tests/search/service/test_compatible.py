@@ -124,7 +124,8 @@ def test_text_comes_before_image_before_url_before_vector(client: TestClient) ->
         "row 99999 is not"
     )
     assert knn(client, text=None, image=None, image_url=None, embedding_input=vector) == by_vector
-    assert knn(client, text=None, embedding_input=[1000 * value for value in vector]) == by_vector
+    longer = knn(client, text=None, embedding_input=[1000 * value for value in vector])
+    assert [result["id"] for result in longer] == [result["id"] for result in by_vector]
 
 
 def test_captions_are_searched_for_the_modality_text(client: TestClient) -> None:
