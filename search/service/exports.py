@@ -116,6 +116,9 @@ class _Sink:
     def flush(self) -> None:
         """Nothing is held back."""
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def taken(self) -> bytes:
         """What was written since the last call."""
         pieces, self._pieces = self._pieces, []

@@ -124,7 +124,7 @@ def test_thumbnails_fit_and_are_never_enlarged(client: TestClient, row: int, ask
 
 @pytest.mark.parametrize("size", ["31", "2049", "-1", "x", "1e2"])
 def test_sizes_of_thumbnails_are_bounded(client: TestClient, size: str) -> None:
-    assert problem(client.get(f"/v1/rows/0/thumbnail?size={size}"), 400).startswith("size: ")
+    assert problem(client.get(f"/v1/rows/0/thumbnail?size={size}"), 400).startswith("size is ")
 
 
 def test_a_torn_image_has_no_thumbnail(client: TestClient) -> None:
