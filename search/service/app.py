@@ -85,6 +85,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Loads the models and follows changes of the galleries while the service runs."""
     context: Context = app.state.context
     tasks = [asyncio.create_task(_follow(context, name)) for name in context.galleries]
+    tasks.append(asyncio.create_task(asyncio.to_thread(app.openapi)))  # it takes longer than a request should wait
     try:
         yield
     finally:
