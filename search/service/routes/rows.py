@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ....datasets.decoding import media_type
+from ....datasets.decoding.formats import MEDIA_TYPES, media_type
 from ...hits import metadata_json
 from ..bodies import read_json
 from ..context import context_of, json_bytes
@@ -35,7 +35,10 @@ _PROBLEMS = problems(404, 410, 429, 503, 504)
 _IMAGE = {"schema": {"type": "string", "format": "binary"}}
 _NOT_MODIFIED = {304: {"description": "The image that the client has is the present one"}}
 _ANY_IMAGE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The image", "content": {"image/*": _IMAGE, "application/octet-stream": _IMAGE}}
+    200: {
+        "description": "The image",
+        "content": dict.fromkeys([*(kind for kind, _ in MEDIA_TYPES.values()), "application/octet-stream"], _IMAGE),
+    }
 }
 _JPEG: dict[int | str, dict[str, Any]] = {200: {"description": "The thumbnail", "content": {"image/jpeg": _IMAGE}}}
 _FOREVER, _ASK_AGAIN = "private, max-age=31536000, immutable", "no-cache"
