@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import webbrowser
 from dataclasses import replace
 from pathlib import Path
@@ -82,7 +83,7 @@ def _serve(gallery: Path, encoder: ImageEncoder, port: int) -> None:
     def open_page(url: str) -> None:
         announce(url)
         if _has_display():
-            webbrowser.open(url)
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()  # it may wait for the browser
 
     settings = Settings(galleries={"demo": gallery}, port=port)
     try:

@@ -144,7 +144,7 @@ def _refuse_other_part(own: _OwnRow, opened: Opened) -> None:
 
 def _pair(term: Any, name: str) -> Any:
     """A term as `Query` takes it: alone, or with its weight."""
-    return (getattr(term, name), term.weight) if isinstance(term, models.In) else term
+    return (getattr(term, name), term.weight) if hasattr(term, name) else term
 
 
 def host_of(request: Request) -> str:
