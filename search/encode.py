@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..datasets import InputError, RowError, arguments
+from ..datasets import InputError, arguments
 from ..indexing.encoders import ImageEncoder, TextEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec, says_nothing
 from ..indexing.store.manifest import refuse_other
@@ -129,12 +129,11 @@ def _rows(vectors: Vectors, parts: Sequence[QueryPart]) -> np.ndarray:
     return emb_BD
 
 
-def row_ids(rows: object, num_rows: int) -> np.ndarray:
-    """Row ids of a gallery: `N` int64.
+def row_ids(rows: object, num_rows: int, *, outside: type[InputError] = InputError) -> np.ndarray:
+    """Row ids of a gallery: `N` int64. One that is not the gallery's is the error `outside`.
 
     Raises:
-        InputError: if one is not a whole number.
-        RowError: if one is not one of the gallery's.
+        InputError: if one is not a whole number, or not one of the gallery's.
     """
     try:
         rows_N = np.asarray(rows).reshape(-1)
@@ -144,7 +143,7 @@ def row_ids(rows: object, num_rows: int) -> np.ndarray:
         raise InputError(f"the rows {arguments.shown(rows)} are not row ids; give whole numbers, 0 to {num_rows - 1}")
     if (outside_N := (rows_N < 0) | (rows_N >= num_rows)).any():
         row = rows_N[outside_N][0]
-        raise RowError(f"row {row} is not one of the gallery's rows, which are 0 to {num_rows - 1}")
+        raise outside(f"row {row} is not one of the gallery's rows, which are 0 to {num_rows - 1}")
     return rows_N.astype(np.int64)
 
 

@@ -357,7 +357,7 @@ class Gallery:
     def _checked(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Row ids that exist and are not deleted: `N` int64."""
         snapshot = self._version.snapshot
-        rows_N = row_ids(rows, snapshot.num_rows)
+        rows_N = row_ids(rows, snapshot.num_rows, outside=RowError)
         before_N, up_to_N = (np.searchsorted(snapshot.deleted, rows_N, side) for side in ("left", "right"))
         if (is_deleted_N := before_N < up_to_N).any():
             row = rows_N[is_deleted_N].min()
