@@ -73,7 +73,7 @@ def main(gallery: Path) -> None:
 
     threading.Thread(target=wait, daemon=True).start()
     encoder = RandomClip(read_manifest(gallery).spec)
-    settings = Settings(galleries={"bench": gallery}, port=0)
+    settings = Settings(galleries={"bench": gallery}, port=0, deadline=600)
     Server(settings, {"bench": encoder}, on_start=lambda url: print(url, flush=True)).run()
 
 
