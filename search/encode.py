@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -19,14 +20,25 @@ from ..indexing.store.vectors import Vectors
 from .query import QueryPart
 
 
+class EncoderLoader(Protocol):
+    """Loads an encoder by its name, as `load_encoder` does. Another one may share encoders, or wrap them."""
+
+    def __call__(self, name: str, *, device: str = "auto", named_by: Path | None = None) -> ImageEncoder:
+        """See `load_encoder`."""
+        ...
+
+
 class Encoders:
     """The encoders of a gallery's spaces, each loaded when it is first needed. Threads may share it."""
 
-    def __init__(self, root: Path, given: Mapping[str, str | ImageEncoder], device: str) -> None:
+    def __init__(
+        self, root: Path, given: Mapping[str, str | ImageEncoder], device: str, loader: EncoderLoader = load_encoder
+    ) -> None:
         """`given`: encoders, or other names to load them by, by the fingerprint of their space."""
         self._root = root
         self._given = given
         self._device = device
+        self._loader = loader
         self._loaded: dict[str, ImageEncoder] = {}
         self._loading = threading.Lock()
 
@@ -40,12 +52,16 @@ class Encoders:
             if spec.fingerprint not in self._loaded:
                 given = self._given.get(spec.fingerprint)
                 if given is None:
-                    encoder = load_encoder(spec.name, device=self._device, named_by=self._root)
+                    encoder = self._loader(spec.name, device=self._device, named_by=self._root)
                 else:
-                    encoder = load_encoder(given, device=self._device) if isinstance(given, str) else given
+                    encoder = self._loader(given, device=self._device) if isinstance(given, str) else given
                 refuse_other(spec, encoder.spec, self._root)
                 self._loaded[spec.fingerprint] = encoder
             return self._loaded[spec.fingerprint]
+
+    def loaded(self, spec: EncoderSpec) -> ImageEncoder | None:
+        """The encoder of a space, if it is loaded."""
+        return self._loaded.get(spec.fingerprint)
 
     def encode(self, queries: Sequence[Sequence[QueryPart]], spec: EncoderSpec, vectors: Vectors) -> np.ndarray:
         """The parts of each query to its vector: `emb_QD` float32 of unit length.
@@ -113,8 +129,8 @@ def _rows(vectors: Vectors, parts: Sequence[QueryPart]) -> np.ndarray:
     return emb_BD
 
 
-def row_ids(rows: object, num_rows: int) -> np.ndarray:
-    """Row ids of a gallery: `N` int64.
+def row_ids(rows: object, num_rows: int, *, outside: type[InputError] = InputError) -> np.ndarray:
+    """Row ids of a gallery: `N` int64. One that is not the gallery's is the error `outside`.
 
     Raises:
         InputError: if one is not a whole number, or not one of the gallery's.
@@ -127,7 +143,7 @@ def row_ids(rows: object, num_rows: int) -> np.ndarray:
         raise InputError(f"the rows {arguments.shown(rows)} are not row ids; give whole numbers, 0 to {num_rows - 1}")
     if (outside_N := (rows_N < 0) | (rows_N >= num_rows)).any():
         row = rows_N[outside_N][0]
-        raise InputError(f"row {row} is not one of the gallery's rows, which are 0 to {num_rows - 1}")
+        raise outside(f"row {row} is not one of the gallery's rows, which are 0 to {num_rows - 1}")
     return rows_N.astype(np.int64)
 
 

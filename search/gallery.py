@@ -6,22 +6,25 @@ Shapes: N rows, B batch, D dimension; H, W, C of an image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..datasets import InputError, arguments
+from ..datasets import InputError, RowError, arguments
 from ..datasets.conditions import WHERE_SECONDS, Missing
-from ..indexing.encoders import ImageEncoder
+from ..indexing.encoders import ImageEncoder, TextEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec
 from ..indexing.index.effort import Effort
 from ..indexing.index.opened import faiss_threads
 from ..indexing.store.duplicates import Duplicates
+from ..indexing.store.facets import SECONDS as FACET_SECONDS
+from ..indexing.store.facets import Facets, find_facets, sql_type
+from ..indexing.store.snapshot import OVER, Over, Snapshot
 from .answer import Answer
-from .encode import Encoders, row_ids
-from .hits import Hits
+from .encode import EncoderLoader, Encoders, row_ids
+from .hits import Hits, Nearest
 from .options import Options, SearchOptions
 from .query import ImageQuery, Query, pixels_of
 from .version import Version
@@ -54,12 +57,13 @@ class Gallery:
         encoder: str | ImageEncoder | None = None,
         device: str = "auto",
         threads: int | None = None,
+        loader: EncoderLoader = load_encoder,
     ) -> None:
         """Opens a gallery; see `Gallery.open`."""
         self.path = Path(path)
         self._version = Version(self.path)
         given = {} if encoder is None else {self._version.snapshot.spec.fingerprint: encoder}
-        self._encoders = Encoders(self.path, given, device)
+        self._encoders = Encoders(self.path, given, device, loader)
         self._threads = threads
 
     @classmethod
@@ -70,6 +74,7 @@ class Gallery:
         encoder: str | ImageEncoder | None = None,
         device: str = "auto",
         threads: int | None = None,
+        loader: EncoderLoader = load_encoder,
     ) -> Gallery:
         """Opens a gallery. Its encoder is loaded when the first text or image is searched for.
 
@@ -83,11 +88,13 @@ class Gallery:
             device: where a loaded encoder runs; `auto` is the first GPU, else the CPU.
             threads: threads of FAISS for one search; by default one per CPU core. A server that answers many requests
                 at a time should give 1.
+            loader: loads encoders by their names; give another one to share encoders between galleries, or to wrap
+                them.
 
         Raises:
             InputError: if there is no gallery.
         """
-        return cls(path, encoder=encoder, device=device, threads=threads)
+        return cls(path, encoder=encoder, device=device, threads=threads, loader=loader)
 
     def __len__(self) -> int:
         return self._version.snapshot.num_alive
@@ -98,14 +105,48 @@ class Gallery:
         return self._version.snapshot.spec
 
     @property
+    def snapshot(self) -> Snapshot:
+        """The folder, the manifest and the deleted rows that it reads."""
+        return self._version.snapshot
+
+    @property
     def spaces(self) -> list[str]:
         """The names of all encoders whose vectors the rows have, the main one first."""
         return [spec.name for spec in self._version.snapshot.manifest.encoders]
 
     @property
+    def over(self) -> list[Over]:
+        """What a search can compare a query with: images, and captions where the gallery has vectors of them."""
+        return [*OVER] if self._version.snapshot.manifest.texts else ["images"]
+
+    def has_texts(self, space: str | None = None) -> bool:
+        """Whether texts can be searched for in a space. Its encoder knows; before it is loaded, this is a guess.
+
+        Args:
+            space: the encoder, by its name or a part of it; by default the main one.
+
+        Raises:
+            InputError: if there is no such space.
+        """
+        spec = self._version.space(space).spec
+        encoder = self._encoders.loaded(spec)
+        return spec is self.spec or spec.text_context > 0 if encoder is None else isinstance(encoder, TextEncoder)
+
+    @property
     def columns(self) -> list[str]:
         """The columns of the metadata, and other names for them that a condition can use."""
         return self._version.columns.names
+
+    @property
+    def column_types(self) -> dict[str, str]:
+        """The columns of the metadata without other names for them, each with its type as SQL calls it."""
+        return {name: sql_type(kind) for name, kind in self._version.columns.types.items()}
+
+    @property
+    def has_zscores(self) -> bool:
+        """Whether hits have zscores: `diantu index` has measured what texts or images score at random."""
+        version = self._version
+        return any(version.calibration(version.main, kind) is not None for kind in ("text", "image"))
 
     @property
     def duplicates(self) -> Duplicates | None:
@@ -160,6 +201,7 @@ class Gallery:
         where_timeout: float = WHERE_SECONDS,
         effort: Effort = "balanced",
         space: str | None = None,
+        over: Over = "images",
         rerank: str | None = None,
         diversity: float = 0.0,
         fold_duplicates: bool = False,
@@ -186,6 +228,8 @@ class Gallery:
                 tuned for several; see `diantu index`.
             space: search the vectors of another encoder that the gallery has, by its name or a part of it, such as
                 `dinov2`.
+            over: compare the query with the `images`, or with their `captions` where the gallery has vectors of them
+                (`diantu embed --texts captions`); a row without one is never found.
             rerank: search by the query's texts (by the whole query if it has none), then sort the nearest rows by their
                 similarity to its images, rows and vectors in this other space.
             diversity: 0 to 1: prefer rows that differ from the rows before them (maximal marginal relevance).
@@ -204,7 +248,7 @@ class Gallery:
         """
         options = Options(
             k=k, offset=offset, where=where, missing=missing, where_timeout=where_timeout, effort=effort, space=space,
-            rerank=rerank, diversity=diversity, fold_duplicates=fold_duplicates, min_score=min_score,
+            over=over, rerank=rerank, diversity=diversity, fold_duplicates=fold_duplicates, min_score=min_score,
             min_zscore=min_zscore, sort_by=sort_by, aesthetic=aesthetic, window=window, columns=columns,
         )  # fmt: skip
         if isinstance(query, Query):
@@ -224,6 +268,31 @@ class Gallery:
         asked = [query if isinstance(query, Query) else Query(text=query) for query in queries]
         return self._answered(asked, Options(**options)) if asked else []
 
+    def nearest(self, query: Question, **options: Unpack[SearchOptions]) -> Nearest:
+        """The rows and scores that `search` would find, without metadata: for thousands of results.
+
+        Args:
+            query: a text, or a `Query`.
+            options: those of `search`.
+
+        Raises:
+            InputError: as `search`.
+        """
+        asked = query if isinstance(query, Query) else Query(text=query)
+        with self._searching():
+            return Answer(self._version, self._encoders, Options(**options)).nearest(asked.parts())
+
+    def facets(self, *, seconds: float = FACET_SECONDS) -> Facets:
+        """What the columns of the metadata hold: ranges, values with counts, licences. All metadata is read.
+
+        Args:
+            seconds: when this time is over, the facets describe the rows that were read by then.
+
+        Raises:
+            InputError: if metadata is damaged.
+        """
+        return find_facets(self._version.columns, self._version.snapshot.deleted, seconds=seconds)
+
     def rows(self, rows: Sequence[int] | np.ndarray, *, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """The metadata of some rows, in the order given.
 
@@ -233,7 +302,8 @@ class Gallery:
                 row whose part has no such column lacks it.
 
         Raises:
-            InputError: if a row is not one of the gallery's or is deleted, or there is no such column.
+            RowError: if a row is not one of the gallery's or is deleted.
+            InputError: if there is no such column.
         """
         version = self._version
         if columns is not None:
@@ -242,17 +312,21 @@ class Gallery:
             ]
         return version.metadata.rows(self._checked(rows), columns)
 
-    def vectors(self, rows: Sequence[int] | np.ndarray, *, space: str | None = None) -> np.ndarray:
+    def vectors(
+        self, rows: Sequence[int] | np.ndarray, *, space: str | None = None, over: Over = "images"
+    ) -> np.ndarray:
         """The vectors of some rows, in the order given: `emb_ND` float32 of unit length; zeros for a row without one.
 
         Args:
             rows: row ids.
             space: the encoder, by its name or a part of it; by default the main one.
+            over: whether of the images or of their captions.
 
         Raises:
-            InputError: if a row is not one of the gallery's or is deleted, or there is no such space.
+            RowError: if a row is not one of the gallery's or is deleted.
+            InputError: if there are no such vectors.
         """
-        return self._version.space(space).index.vectors.rows(self._checked(rows))
+        return self._version.space(space, over).index.vectors.rows(self._checked(rows))
 
     def encode_texts(self, texts: Sequence[str], *, space: str | None = None) -> np.ndarray:
         """Encodes texts as queries of this gallery: `emb_BD` float32 of unit length.
@@ -272,15 +346,28 @@ class Gallery:
             self._version.space(space).spec, [pixels_of(image)[0] for image in arguments.items("images", images)]
         )
 
+    def check_rows(self, rows: Sequence[int] | np.ndarray) -> None:
+        """Checks row ids without reading anything.
+
+        Raises:
+            RowError: if a row is not one of the gallery's or is deleted.
+        """
+        self._checked(rows)
+
     def _checked(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Row ids that exist and are not deleted: `N` int64."""
         snapshot = self._version.snapshot
-        rows_N = row_ids(rows, snapshot.num_rows)
-        if (deleted := np.intersect1d(rows_N, snapshot.deleted)).size:
-            raise InputError(f"row {deleted[0]} was deleted from the gallery; name another one")
+        rows_N = row_ids(rows, snapshot.num_rows, outside=RowError)
+        before_N, up_to_N = (np.searchsorted(snapshot.deleted, rows_N, side) for side in ("left", "right"))
+        if (is_deleted_N := before_N < up_to_N).any():
+            row = rows_N[is_deleted_N].min()
+            raise RowError(f"row {row} was deleted from the gallery; name another one", was_deleted=True)
         return rows_N
 
     def _answered(self, queries: Sequence[Query], options: Options) -> list[Hits]:
         answer = Answer(self._version, self._encoders, options)
-        with nullcontext() if self._threads is None else faiss_threads(self._threads):
+        with self._searching():
             return answer.hits([query.parts() for query in queries])
+
+    def _searching(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._threads is None else faiss_threads(self._threads)
