@@ -14,7 +14,6 @@ export function startMenu({ canSignOut }) {
       byId("menu").hidePopover();
       showKeys();
     }),
-    el("a", { class: "item", href: "docs", text: t("api") }),
     canSignOut && item(t("signOut"), async () => {
       await api.signOut().catch(() => {});
       location.reload();

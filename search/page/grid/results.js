@@ -41,6 +41,15 @@ export class Results {
     return page[index % PAGE] ?? null;
   }
 
+  /** The index of a row among the pages that are kept; null where it is not. */
+  indexOf(row) {
+    for (const [number, page] of this.pages) {
+      const place = page.findIndex((hit) => hit.row === row);
+      if (place >= 0) return number * PAGE + place;
+    }
+    return null;
+  }
+
   /** Asks for the next page. A page that failed is asked for again by the next call. */
   async more() {
     if (this.done || this.running.size) return;
