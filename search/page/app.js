@@ -55,6 +55,7 @@ const detail = startDetail({
   hitOf: (row) => searches.hitOf(row),
   step: (row, by) => searches.step(row, by),
   closed: (row) => searches.focus(row),
+  pick, isPicked,
 });
 
 byId("grid").addEventListener("click", (event) => {
@@ -66,7 +67,16 @@ byId("grid").addEventListener("click", (event) => {
   if (event.metaKey || event.ctrlKey || event.button) return; // the browser opens the link elsewhere
   event.preventDefault();
   if (event.shiftKey) return pickAt(index, true);
+  if (numPicked() && matchMedia("(hover: none)").matches) return pickAt(index);
   openAt(index);
+});
+
+/** On a screen that is touched, a long press selects; while something is selected, a tap selects, too. */
+byId("grid").addEventListener("contextmenu", (event) => {
+  const tile = event.target.closest(".tile[data-row]");
+  if (!tile || !matchMedia("(hover: none)").matches) return;
+  event.preventDefault();
+  pickAt(Number(tile.dataset.index));
 });
 
 function openAt(index) {

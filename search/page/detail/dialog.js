@@ -12,7 +12,7 @@ import { credits, table } from "./metadata.js";
 
 const SIZE = 768, LARGE = 2048; // of thumbnails: shown at once; where the browser does not know the original's format
 
-/** @param {{gallery: () => string, hitOf: (row: number) => object|null, step: (row: number, by: number) => Promise<number|null>, closed: (row: number) => void}} page */
+/** @param {{gallery: () => string, hitOf: (row: number) => object|null, step: (row: number, by: number) => Promise<number|null>, closed: (row: number) => void, pick: (hit: object) => void, isPicked: (row: number) => boolean}} page */
 export function startDetail(page) {
   const dialog = byId("detail");
   let shown = null; // {gallery, row}
@@ -59,14 +59,14 @@ async function show(dialog, page, row) {
     el("button", { type: "button", class: "close", "aria-label": t("close"), title: t("close"), on: { click: () => leave({ row: null }) } }, icon("close")),
   );
   fillStage(stage, gallery, hit);
-  fillSide(side, gallery, hit, null);
+  fillSide(side, page, hit, null);
   if (!dialog.open) dialog.showModal();
   dialog.querySelector(".close").focus({ preventScroll: true });
   try {
     const full = await api.row(gallery, row);
     if (now().row !== row) return;
     if (!hit.part) fillStage(stage, gallery, { ...hit, ...full });
-    fillSide(side, gallery, { ...hit, ...full }, full.metadata);
+    fillSide(side, page, { ...hit, ...full }, full.metadata);
   } catch (error) {
     if (now().row === row) side.append(el("p", { class: "problem", role: "alert", text: error.message }));
   }
@@ -96,7 +96,8 @@ function fillStage(stage, gallery, hit) {
   stage.replaceChildren(small, large);
 }
 
-function fillSide(side, gallery, hit, metadata) {
+function fillSide(side, page, hit, metadata) {
+  const gallery = page.gallery();
   const caption = hit.caption || hit.key || t("rowNumber", { row: hit.row });
   const known = metadata ?? hit.metadata ?? {};
   const facts = [
@@ -119,8 +120,9 @@ function fillSide(side, gallery, hit, metadata) {
       basket,
       action("like", t("like"), like(false)),
       (now().text || now().terms.length > 0) && action("minus", t("unlike"), like(true)),
-      action("download", t("original"), () => original(gallery, hit)),
-      action("link", t("copyLink"), () => copyLink(hit.row)),
+      selector(page, hit),
+      small("download", t("original"), () => original(gallery, hit)),
+      small("link", t("copyLink"), copyLink),
     ),
     ...(metadata ? [credits(metadata), ...table(metadata)] : [el("div", { class: "lines", "aria-hidden": "true" }, ...Array.from({ length: 7 }, () => el("i", {})))]),
     hit.key && el("p", { class: "key" }, el("code", { text: hit.key, dir: "auto" }), el("span", { text: t("rowNumber", { row: hit.row }) })),
@@ -128,6 +130,19 @@ function fillSide(side, gallery, hit, metadata) {
 }
 
 const action = (drawing, label, act) => el("button", { type: "button", class: "action", on: { click: act } }, icon(drawing), el("span", { text: label }));
+
+const small = (drawing, label, act) => el("button", { type: "button", class: "action round", "aria-label": label, title: label, on: { click: act } }, icon(drawing));
+
+/** A button that marks the row among the hits. */
+function selector(page, hit) {
+  const label = () => button.setAttribute("aria-pressed", String(page.isPicked(hit.row)));
+  const button = small("check", t("pick"), () => {
+    page.pick(hit);
+    label();
+  });
+  label();
+  return button;
+}
 
 async function original(gallery, hit) {
   try {

@@ -5,7 +5,7 @@ import { colorName, columnName, number, t } from "../base/i18n.js";
 import { SWATCHES } from "../filters/colors.js";
 
 const CREDITS = { licence: ["licence", "license"], author: ["author", "artist", "creator"], source: ["source", "url", "image_url"] };
-const FILE = ["shard", "offset", "length", "image_path", "phash"];
+const FILE = ["shard", "offset", "length", "image_path", "phash", "table_width", "table_height"];
 const ABOVE = ["key", "caption", "width", "height"]; // the dialog shows them elsewhere
 
 const empty = (value) => value === null || value === undefined || value === "" || (Array.isArray(value) && value.length === 0);
@@ -37,7 +37,7 @@ function shown(name, value) {
   if (name === "dominant_color" && value in SWATCHES) {
     return el("span", { class: "color" }, el("i", { style: { background: SWATCHES[value] } }), colorName(value));
   }
-  if (typeof value === "number") return el("span", { text: number(value, 4) });
+  if (typeof value === "number") return el("span", { text: number(value, 3) });
   if (typeof value === "boolean") return el("span", { text: t(value ? "yes" : "no") });
   if (Array.isArray(value) && value.every((item) => typeof item !== "object")) return el("span", { text: value.join(" · "), dir: "auto" });
   if (typeof value === "object") return el("code", { text: JSON.stringify(value, null, 1) });

@@ -17,7 +17,8 @@ export function showSummary(state, gallery, results, again) {
   const { explain, took_ms: milliseconds } = results.first;
   const rows = explain.rows ?? gallery.rows;
   const parts = [];
-  if (isQuery(state)) parts.push(t("nearestOf", { count: rows }), t("took", { ms: number(milliseconds, milliseconds < 10 ? 1 : 0) }));
+  if (results.count === 0) parts.length = 0; // the message below says it
+  else if (isQuery(state)) parts.push(t("nearestOf", { count: rows }), t("took", { ms: number(milliseconds, milliseconds < 10 ? 1 : 0) }));
   else if (isFiltered(state)) parts.push(t("matching", { count: rows }));
   const nodes = parts.flatMap((text, place) => [place > 0 && el("span", { class: "dot", text: "·", "aria-hidden": "true" }), el("span", { text })]).filter(Boolean);
   if (results.changed) nodes.push(el("button", { type: "button", class: "text", text: t("changed"), on: { click: again } }));
