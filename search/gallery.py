@@ -15,7 +15,7 @@ import numpy as np
 from ..datasets import InputError
 from ..datasets.conditions import WHERE_SECONDS, Missing
 from ..datasets.errors import RowError
-from ..indexing.encoders import ImageEncoder, load_encoder
+from ..indexing.encoders import ImageEncoder, TextEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec
 from ..indexing.index.effort import Effort
 from ..indexing.index.opened import faiss_threads
@@ -119,6 +119,19 @@ class Gallery:
     def over(self) -> list[Over]:
         """What a search can compare a query with: images, and captions where the gallery has vectors of them."""
         return [*OVER] if self._version.snapshot.manifest.texts else ["images"]
+
+    def has_texts(self, space: str | None = None) -> bool:
+        """Whether texts can be searched for in a space. Its encoder knows; before it is loaded, this is a guess.
+
+        Args:
+            space: the encoder, by its name or a part of it; by default the main one.
+
+        Raises:
+            InputError: if there is no such space.
+        """
+        spec = self._version.space(space).spec
+        encoder = self._encoders.loaded(spec)
+        return spec is self.spec or spec.text_context > 0 if encoder is None else isinstance(encoder, TextEncoder)
 
     @property
     def columns(self) -> list[str]:
@@ -333,6 +346,14 @@ class Gallery:
         """
         return self._encoders.encode_images(self._version.space(space).spec, [pixels_of(image)[0] for image in images])
 
+    def check_rows(self, rows: Sequence[int] | np.ndarray) -> None:
+        """Checks row ids without reading anything.
+
+        Raises:
+            RowError: if a row is not one of the gallery's or is deleted.
+        """
+        self._checked(rows)
+
     def _checked(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Row ids that exist and are not deleted: `N` int64."""
         snapshot = self._version.snapshot
@@ -341,8 +362,11 @@ class Gallery:
         if outside_N.any():
             row = rows_N[outside_N][0]
             raise RowError(f"row {row} is not one of the gallery's rows, which are 0 to {snapshot.num_rows - 1}")
-        if (deleted := np.intersect1d(rows_N, snapshot.deleted)).size:
-            raise RowError(f"row {deleted[0]} was deleted from the gallery; name another one", was_deleted=True)
+        places_N = np.searchsorted(snapshot.deleted, rows_N)
+        is_deleted_N = np.take(np.append(snapshot.deleted, -1), places_N) == rows_N
+        if is_deleted_N.any():
+            row = rows_N[is_deleted_N].min()
+            raise RowError(f"row {row} was deleted from the gallery; name another one", was_deleted=True)
         return rows_N
 
     def _answered(self, queries: Sequence[Query], options: Options) -> list[Hits]:
