@@ -25,7 +25,7 @@ from ..indexing.store.facets import Facets, find_facets, sql_type
 from ..indexing.store.snapshot import OVER, Over, Snapshot
 from .answer import Answer
 from .encode import EncoderLoader, Encoders
-from .hits import Hits
+from .hits import Hits, Nearest
 from .options import Options, SearchOptions
 from .query import ImageQuery, Query, pixels_of
 from .version import Version
@@ -270,22 +270,19 @@ class Gallery:
         asked = [query if isinstance(query, Query) else Query(text=query) for query in queries]
         return self._answered(asked, Options(**options)) if asked else []
 
-    def nearest(self, query: Question, **options: Unpack[SearchOptions]) -> tuple[np.ndarray, np.ndarray]:
-        """The scores and rows that `search` would find, without metadata: for thousands of results.
+    def nearest(self, query: Question, **options: Unpack[SearchOptions]) -> Nearest:
+        """The rows and scores that `search` would find, without metadata: for thousands of results.
 
         Args:
             query: a text, or a `Query`.
             options: those of `search`.
-
-        Returns:
-            `scores_K` float32 and `rows_K` int64.
 
         Raises:
             InputError: as `search`.
         """
         asked = query if isinstance(query, Query) else Query(text=query)
         with self._searching():
-            return Answer(self._version, self._encoders, Options(**options)).nearest([asked.parts()])[0]
+            return Answer(self._version, self._encoders, Options(**options)).nearest(asked.parts())
 
     def facets(self, *, seconds: float = FACET_SECONDS) -> Facets:
         """What the columns of the metadata hold: ranges, values with counts, licences. All metadata is read.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO, overload
 
+import numpy as np
 import pyarrow as pa
 from PIL import Image
 
@@ -193,6 +194,21 @@ class Asked:
         if len(self.parts) <= 1:
             return {self.kind: self.label}
         return {"parts": [{part.kind: part.label, "weight": part.weight} for part in self.parts]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Nearest:
+    """The hits of one query without their metadata.
+
+    Attributes:
+        rows_K: row ids, int64, best first.
+        scores_K: float32.
+        explain: how the rows were found; see `Explain`.
+    """
+
+    rows_K: np.ndarray
+    scores_K: np.ndarray
+    explain: Explain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

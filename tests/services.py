@@ -1,73 +1,86 @@
-"""A service in this process, over galleries whose images have any bytes."""
+"""Services over small galleries: in this process, or with a socket of their own."""
 
 from __future__ import annotations
 
-import io
-import tarfile
-from collections.abc import Mapping
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from galleries import DIM, SPEC, write_gallery
-from PIL import Image
-from starlette.testclient import TestClient
+from fastapi.testclient import TestClient
+from planted import plant, unit
 
+from diantu.indexing.encoders import EncoderSpec, ImageEncoder
+from diantu.indexing.store.manifest import read_manifest
 from diantu.search.service.app import create_app
+from diantu.search.service.server import Server
 from diantu.search.service.settings import Settings
 
+DIM = 8
+LOCAL = "http://127.0.0.1"
 
-class Looks:
-    """An encoder for tests: an image's vector is its mean colour, a text's vector follows from its letters."""
 
-    spec = SPEC
+class Colours:
+    """An encoder without a model: a text's vector comes from its characters, an image's from its mean colour."""
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        self.spec = spec
 
     def preprocess(self, rgb_HWC: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(rgb_HWC.mean(axis=(0, 1)).astype(np.uint8)[:, None, None], (3, 2, 2)).copy()
+        return np.broadcast_to(rgb_HWC.mean((0, 1))[:, None, None], (3, 8, 8)).astype(np.uint8)
 
     def encode_images(self, pixels_BCHW: Any) -> np.ndarray:
-        emb_BD = np.zeros((len(pixels_BCHW), DIM), np.float32)
-        emb_BD[:, :3] = np.asarray(pixels_BCHW, np.float32).mean(axis=(2, 3)) + 1
-        return emb_BD / np.linalg.norm(emb_BD, axis=1, keepdims=True)
+        emb_BD = np.ones((len(pixels_BCHW), self.spec.dim), np.float32)
+        emb_BD[:, :3] = np.asarray(pixels_BCHW).mean((2, 3)) / 64
+        return unit(emb_BD).astype(np.float32)
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
-        emb_BD = np.stack([np.random.default_rng(sum(text.encode())).standard_normal(DIM) for text in texts])
-        return (emb_BD / np.linalg.norm(emb_BD, axis=1, keepdims=True)).astype(np.float32)
+        seeds = [sum(text.encode()) for text in texts]
+        vectors = [np.random.default_rng(seed).standard_normal(self.spec.dim) for seed in seeds]
+        return unit(np.stack(vectors)).astype(np.float32)
 
 
-def client_of(root: Path, **settings: Any) -> TestClient:
-    """A client of a service over one gallery, `g`."""
-    app = create_app(Settings(galleries={"g": root}, **settings), {"g": Looks()})
-    return TestClient(app, "http://127.0.0.1:8000")
+def planted(folder: Path, num_rows: int = 60, num_parts: int = 3) -> Path:
+    """A gallery of random vectors with some metadata; NaN, Chinese, dates and missing values are among it."""
+    records = [
+        {
+            "caption": f"猫 {row}" if row % 2 else None,
+            "width": 100 + row,
+            "punsafe": None if row % 5 == 0 else row / 100,
+            "category": ("cat", "dog", "熊猫")[row % 3],
+        }
+        for row in range(num_rows)
+    ]
+    return plant(folder, unit(np.random.default_rng(3).standard_normal((num_rows, DIM))), records, num_parts)
 
 
-def picture(color: str | tuple[int, int, int] = "red", size: tuple[int, int] = (64, 48), kind: str = "JPEG") -> bytes:
-    """The bytes of an image of one colour."""
-    buffer = io.BytesIO()
-    Image.new("RGB", size, color).save(buffer, kind)
-    return buffer.getvalue()
+def encoder_of(root: Path) -> ImageEncoder:
+    """An encoder that fits a planted gallery."""
+    return Colours(read_manifest(root).spec)
 
 
-def write_images(root: Path, images: Mapping[str, bytes], **fields: Any) -> Path:
-    """A gallery of one tar with these members, in whose rows nothing was ever decoded.
+@contextlib.contextmanager
+def client(root: Path, encoder: ImageEncoder | None = None, **settings: Any) -> Iterator[TestClient]:
+    """A service over one gallery, called in this process; `settings` are those of `Settings`."""
+    encoders: Mapping[str, ImageEncoder] = {"g": encoder or encoder_of(root)}
+    app = create_app(Settings(galleries={"g": root}, **settings), encoders)
+    with TestClient(app, base_url=LOCAL, raise_server_exceptions=False) as calling:
+        yield calling
 
-    Args:
-        root: a new folder, for `shard.tar` and the gallery `g`.
-        images: the bytes of each row, by its key.
-        fields: fields that every row has.
 
-    Returns:
-        The gallery's folder.
-    """
-    root.mkdir(parents=True, exist_ok=True)
-    records = []
-    with tarfile.open(root / "shard.tar", "w") as tar:
-        for place, (key, data) in enumerate(images.items()):
-            member = tarfile.TarInfo(f"{place}.jpg")
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-            records.append({"key": key, "caption": f"caption of {key}", "image_path": member.name, **fields})
-    with tarfile.open(root / "shard.tar") as tar:
-        for record, member in zip(records, tar, strict=True):
-            record |= {"shard": str(root / "shard.tar"), "offset": member.offset_data, "length": member.size}
-    return write_gallery(root / "g", [records])
+@contextlib.contextmanager
+def running(root: Path, encoder: ImageEncoder | None = None, **settings: Any) -> Iterator[str]:
+    """A service over one gallery on a free port of this machine: its URL."""
+    encoders: Mapping[str, ImageEncoder] = {"g": encoder or encoder_of(root)}
+    started = threading.Event()
+    server = Server(Settings(galleries={"g": root}, port=0, **settings), encoders, on_start=lambda url: started.set())
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert started.wait(60)
+        yield server.url
+    finally:
+        server.stop()
+        thread.join()

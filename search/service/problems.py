@@ -5,6 +5,7 @@ from __future__ import annotations
 import http
 import logging
 from collections.abc import Mapping
+from urllib.parse import quote
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
@@ -100,7 +101,7 @@ def _lower(text: str) -> str:
 
 
 def _answer(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    return problem_response(status, " ".join(detail.split()), instance=request.url.path, headers=headers)
+    return problem_response(status, " ".join(detail.split()), instance=quote(request.scope["path"]), headers=headers)
 
 
 def _of_diantu(request: Request, error: Exception) -> Response:
@@ -112,7 +113,7 @@ def _of_diantu(request: Request, error: Exception) -> Response:
         return _answer(request, 404, str(error))
     if isinstance(error, InputError):
         return _answer(request, 400, str(error))
-    log.error("%s %s: %s", request.method, request.url.path, error)
+    log.error("%s %s: %s", request.method, request.scope["path"], error)
     return _answer(request, 503 if isinstance(error, FileError) else 500, str(error))
 
 
@@ -125,15 +126,15 @@ def _of_router(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     detail = str(error.detail)
     if error.status_code == 404 and detail == "Not Found":
-        detail = f"there is nothing at {request.url.path}; /openapi.json lists what the service has"
+        detail = f"there is nothing at {request.scope['path']}; /openapi.json lists what the service has"
     if error.status_code == 405:
         allowed = (error.headers or {}).get("allow") or (error.headers or {}).get("Allow", "")
-        detail = f"{request.method} is not possible at {request.url.path}; use {allowed or 'another method'}"
+        detail = f"{request.method} is not possible at {request.scope['path']}; use {allowed or 'another method'}"
     return _answer(request, error.status_code, detail, error.headers)
 
 
 def _of_memory(request: Request, error: Exception) -> Response:
-    log.error("%s %s: out of memory", request.method, request.url.path)
+    log.error("%s %s: out of memory", request.method, request.scope["path"])
     return _answer(request, 503, "there is not enough memory for this request; ask for less, or try again later")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from ..bodies import read_json
 from ..context import context_of
@@ -41,6 +43,20 @@ async def export(request: Request) -> Response:
     if not context.exports.acquire(blocking=False):
         raise ProblemError(429, "too many exports run already; try again in 5 s", {"Retry-After": "5"})
     chunks = chosen.write(context, opened, rows)
-    weakref.finalize(chunks, context.exports.release)  # whether it is read to the end or the client goes away
     headers = attachment(f"{opened.name}.{asked.format}")
-    return StreamingResponse(chunks, headers=headers, media_type=chosen.media_type)
+    return _Export(chunks, context.exports.release, headers=headers, media_type=chosen.media_type)
+
+
+class _Export(StreamingResponse):
+    """A file that is written while it is sent."""
+
+    def __init__(self, chunks: Iterator[bytes], on_end: Callable[[], None], **options: Any) -> None:
+        """`on_end` is called when it is sent, or the client has gone away."""
+        super().__init__(chunks, **options)
+        self._on_end = on_end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._on_end()

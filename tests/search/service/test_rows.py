@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from galleries import keyed, unit, write_gallery
 from PIL import Image
-from services import client_of, picture, write_images
+from pictured import client_of, picture, write_images
 from starlette.testclient import TestClient
 
 from diantu.indexing.upkeep.compaction import compact
