@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http
 import logging
-from collections.abc import Mapping
-from urllib.parse import quote
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -18,10 +19,13 @@ from ...datasets.errors import FileError, PixelsError, RowError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from pydantic_core import ErrorDetails
 
 log = logging.getLogger(__name__)
 
+_SHOWN = 60  # characters of a value, or items of a list, that a sentence shows
+# What is around the rule itself in a message of pydantic's.
+_RULE = re.compile(r"^(Value error, )?\w+ should | after validation, not \d+")
+_OBJECT = re.compile(r"a valid dictionary or instance of \w+")
 MEDIA_TYPE = "application/problem+json"
 # Status → the kind in a problem's type, `urn:diantu:<kind>`, and its title.
 KINDS = {
@@ -83,21 +87,48 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _of_bug)
 
 
-def sentence(errors: list[ErrorDetails] | list[Any]) -> str:
-    """What pydantic complains about, in one sentence about the first field that is wrong."""
-    first = errors[0]
-    place = ".".join(str(each) for each in first["loc"] if each not in ("body", "query", "path", "header"))
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
+def sentence(errors: Sequence[Any], value: object = None) -> str:
+    """What pydantic complains about, in one sentence about the first place that is wrong.
+
+    Args:
+        errors: as `ValidationError.errors` lists them, with their input.
+        value: what was validated. Without it, names of pydantic's own may be among the names of fields.
+    """
+    # A union has an error for each alternative; the one that goes deepest is what the user meant.
+    place = max((_place(error, value) for error in errors), key=lambda place: place.count("."))
+    here = [error for error in errors if _place(error, value) == place]
+    unknown = next((error for error in here if error["type"] == "extra_forbidden"), None)
+    if unknown is not None:
         return f"there is no field {place!r} in this request; see /openapi.json for its fields"
-    if first["type"] == "missing":
-        return f"the field {place!r} is missing" if place else "the request has no body"
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{place}: {_lower(message)}{more}" if place else _lower(message) + more
+    if here[0]["type"] == "missing":
+        return f"the field {place!r} is missing; see /openapi.json for the fields" if place else "there is no body"
+    allowed = dict.fromkeys(_OBJECT.sub("an object", _RULE.sub("", error["msg"])) for error in here)
+    given = display.one_line(_shortened(here[0]["input"]))
+    return f"{place or 'the request'} is {given}; it should {' or '.join(allowed)}"
 
 
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _place(error: Any, value: object) -> str:
+    """Where an error is, without the names that pydantic gives to the alternatives of a union."""
+    found = []
+    for name in error["loc"]:
+        if isinstance(value, dict) and (name in value or (error["type"] == "missing" and name == error["loc"][-1])):
+            found.append(str(name))
+            value = value.get(name)
+        elif isinstance(value, list) and isinstance(name, int) and name < len(value):
+            found.append(str(name))
+            value = value[name]
+        elif value is None and name not in ("body", "query", "path", "header"):
+            found.append(str(name))
+    return ".".join(found)
+
+
+def _shortened(value: object) -> str:
+    if isinstance(value, (dict, list)) and len(value) > _SHOWN:
+        return f"a {'list' if isinstance(value, list) else 'object'} of {len(value)}"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 1 << 64:
+        return "a number of many digits"  # Python refuses to print some of them
+    text = display.to_json(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _answer(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
