@@ -8,15 +8,16 @@ import { NO_QUERY, term } from "../state/state.js";
 import { keepPicture } from "./pictures.js";
 
 const PAUSE = 250; // milliseconds without a key before the text is searched for
+const REST = 2500; // milliseconds without a search after which the text is a step of the history of its own
 
 export function startBar() {
   const text = byId("text"), file = byId("file");
-  let typing = false; // whether the last step of the history is the text that is being typed now
+  let typing = -Infinity; // when the text that is being typed was last searched for; it is one step of the history
   let composing = false; // an input method shows letters that are not yet the text
   const search = () => {
     if (text.value === now().text) return;
-    go({ text: text.value, row: null }, { replace: typing });
-    typing = true;
+    go({ text: text.value, row: null }, { replace: performance.now() - typing < REST });
+    typing = performance.now();
   };
   const soon = debounce(PAUSE, search);
   text.addEventListener("compositionstart", () => (composing = true));
@@ -28,13 +29,13 @@ export function startBar() {
   text.addEventListener("blur", () => {
     soon.cancel();
     search();
-    typing = false;
+    typing = -Infinity;
   });
   byId("ask").addEventListener("submit", (event) => {
     event.preventDefault();
     soon.cancel();
     search();
-    typing = false;
+    typing = -Infinity;
     if (matchMedia("(pointer: coarse)").matches) text.blur(); // the keyboard covers the hits
   });
   byId("clear").addEventListener("click", () => {
