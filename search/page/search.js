@@ -123,7 +123,7 @@ export class Searches {
   }
 
   #extended(results) {
-    if (results === this.results) this.page.changed(results, null);
+    if (results === this.results && !this.pending) this.page.changed(results, null);
   }
 
   #keepPlace() {

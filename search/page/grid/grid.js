@@ -63,9 +63,7 @@ export class Grid {
   /** Scrolls so that an image is where `place` said. The page must have been loaded. */
   goTo({ index, below }) {
     const top = this.rows.tops[this.rows.of(index)] - below;
-    this.base = Math.max(0, Math.floor((top - STRETCH / 2) / (STRETCH / 4)) * (STRETCH / 4));
-    if (this.rows.total <= STRETCH) this.base = 0;
-    this.#size();
+    this.#reach(top);
     scrollBy({ top: this.root.getBoundingClientRect().top + top - this.base, behavior: "instant" });
     this.render();
   }
@@ -174,11 +172,21 @@ export class Grid {
   }
 
   #shift(by) {
-    this.base += by;
+    this.#rebase(this.base + by);
+    scrollBy({ top: -by, behavior: "instant" });
+  }
+
+  /** Moves the stretch so that it has a height of the list in it. */
+  #reach(y) {
+    if (y >= this.base && y + innerHeight <= this.base + STRETCH) return;
+    this.#rebase(Math.max(0, Math.min(y - STRETCH / 2, this.rows.total - STRETCH)));
+  }
+
+  #rebase(base) {
+    this.base = base;
     for (const tile of this.tiles.values()) tile.remove();
     this.tiles.clear();
     this.#size();
-    scrollBy({ top: -by, behavior: "instant" });
   }
 
   #size() {
@@ -244,6 +252,7 @@ export class Grid {
   }
 
   #reveal(row) {
+    this.#reach(this.rows.tops[row]);
     const top = this.rows.tops[row] - this.base + this.root.getBoundingClientRect().top;
     const bottom = top + this.rows.heights[row];
     const margin = document.getElementById("bar")?.offsetHeight ?? 0;

@@ -69,13 +69,13 @@ def test_slider_of_a_range(castles: Browsing, gallery: Gallery) -> None:
 
 def test_text_column_and_raw_condition(castles: Browsing, gallery: Gallery) -> None:
     castles.page.click("#filters details[data-name=more] summary")
-    castles.page.get_by_label("Author", exact=True).fill("O'")
+    castles.page.get_by_role("textbox", name="Author").fill("O'")
     castles.page.keyboard.press("Tab")
     castles.until(lambda: "has.author" in castles.page.url, "the filter is in the address")
     castles.page.click(".filter-chip")
     castles.shows(found(gallery))
     castles.page.click("#filters details[data-name=condition] summary")
-    castles.page.get_by_label("Condition", exact=True).fill("width > 300 AND category = 'animal'")
+    castles.page.get_by_role("textbox", name="Condition").fill("width > 300 AND category = 'animal'")
     castles.page.keyboard.press("Enter")
     castles.shows(found(gallery, where="width > 300 AND category = 'animal'"))
 
@@ -94,7 +94,7 @@ def test_only_real_matches(browse: Browse, gallery: Gallery) -> None:
     expected = found(gallery, min_zscore=3, k=60)
     browsing.shows(expected[:8])
     browsing.page.click("#filters-button")
-    slider = browsing.page.get_by_label("Only real matches")
+    slider = browsing.page.get_by_role("slider", name="Only real matches")
     slider.focus()
     slider.press("ArrowLeft")
     browsing.until(lambda: browsing.asked[-1].get("min_zscore") == 2.5, "the slider sets the zscore")
@@ -124,7 +124,9 @@ def test_near_duplicates_spaces_captions_flags_and_strange_columns(browse: Brows
 
     find_duplicates(strangers)
     gallery = Gallery.open(strangers, encoder=Looks())  # type: ignore[arg-type]
-    browsing = browse("?g=strangers&and=row:1")
+    browsing = browse()
+    browsing.expected = ("404",)  # one image cannot be read
+    browsing.open("?g=strangers&and=row:1")
     browsing.rows()
     browsing.page.click("#filters-button")
     fold = browsing.page.get_by_label("Fold near-duplicates")
