@@ -51,10 +51,11 @@ _TYPE = """(text) => new Promise((resolve) => {
 })"""
 # Scrolls as a hand does, 40 pixels a frame and more, until so many hits were in view.
 _SCROLL = """(count) => new Promise((resolve) => {
-  const tasks = [], moved = [];
+  const tasks = [];
   let most = 0, frames = 0, shift = 0;
-  new PerformanceObserver((list) => tasks.push(...list.getEntries().map((task) => task.duration))).observe({ type: "longtask" });
-  new PerformanceObserver((list) => { for (const one of list.getEntries()) shift += one.value; }).observe({ type: "layout-shift" });
+  const observe = (type, take) => new PerformanceObserver((list) => list.getEntries().forEach(take)).observe({ type });
+  observe("longtask", (task) => tasks.push(task.duration));
+  observe("layout-shift", (moved) => (shift += moved.value));
   const began = performance.now();
   const step = () => {
     scrollBy(0, 60);
@@ -77,7 +78,9 @@ def main() -> int:
     arguments = parser.parse_args()
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
-        raise InputError("bench_page needs Chromium, which is not installed; install it, for example: apt install chromium")
+        raise InputError(
+            "bench_page needs Chromium, which is not installed; install it, for example: apt install chromium"
+        )
     gallery = write_gallery(arguments.output / f"page-{arguments.rows}", arguments.rows)
     command = [sys.executable, "-m", "diantu.scripts.bench.service", str(gallery)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as service:
@@ -151,7 +154,8 @@ def _report(num_rows: int, typed: list[tuple[float, float]], scrolled: dict[str,
     longest = max(scrolled["tasks"], default=0)
     print(f"first hits of {num_rows} rows, beyond the encoder: {beyond:.0f} ms (target ≤ {_LATENCY} ms)")
     print(f"longest task while {_HITS} hits scroll: {longest:.0f} ms (target ≤ {_LONGEST} ms)")
-    print(f"long tasks (over 50 ms): {len(scrolled['tasks'])}; frames a second: {scrolled['frames'] / scrolled['seconds']:.0f}")
+    rate = scrolled["frames"] / scrolled["seconds"]
+    print(f"long tasks (over 50 ms): {len(scrolled['tasks'])}; frames a second: {rate:.0f}")
     print(f"tiles in the document: at most {scrolled['most']}; layout shift: {scrolled['shift']:.3f}")
 
 

@@ -20,7 +20,7 @@ export function showIntro(state, gallery, results) {
   if (root.dataset.key !== key) {
     root.dataset.key = key;
     root.replaceChildren(
-      el("h1", { text: t("count", { count: gallery.rows }) }),
+      el("h2", { text: t("count", { count: gallery.rows }) }),
       el("p", { text: t("invitation") }),
       el("div", { class: "offers" }),
     );

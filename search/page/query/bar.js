@@ -68,6 +68,7 @@ export function startBar() {
 function show(state, text) {
   if (text.value.trim() !== state.text.trim() || document.activeElement !== text) text.value = state.text;
   byId("clear").hidden = !(state.text || state.terms.length);
+  byId("heading").textContent = state.text || t("results");
   document.title = state.text ? `${state.text} · diantu` : "diantu 垫图";
 }
 

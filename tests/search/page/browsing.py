@@ -9,7 +9,8 @@ from typing import Any
 MILLISECONDS = 20_000  # a deadline, not a measure: the machine may be busy
 
 _ROWS = """() => document.querySelector('#grid').getAttribute('aria-busy') === 'true' ? null
-  : [...document.querySelectorAll('.tile[data-row]')].map(tile => [Number(tile.dataset.index), Number(tile.dataset.row)])
+  : [...document.querySelectorAll('.tile[data-row]')]
+      .map(({ dataset }) => [Number(dataset.index), Number(dataset.row)])
       .sort((a, b) => a[0] - b[0])"""
 
 
@@ -94,5 +95,6 @@ class Browsing:
     def module(self, path: str, script: str, value: Any = None) -> Any:
         """Runs a function of a module of the page, `(module, value) => …`."""
         return self.page.evaluate(
-            f"async (value) => {{ const module = await import('/page/{path}'); return ({script})(module, value); }}", value
+            f"async (value) => {{ const module = await import('/page/{path}'); return ({script})(module, value); }}",
+            value,
         )

@@ -47,7 +47,9 @@ def write_strangers(root: Path) -> Path:
             tar.addfile(member, io.BytesIO(data))
     with tarfile.open(shard) as tar:
         places = [(str(shard), member.offset_data, member.size, member.name) for member in tar]
-    return write_gallery(root / "gallery", [[_record(number, *place) for number, place in enumerate(places)]], texts=True)
+    return write_gallery(
+        root / "gallery", [[_record(number, *place) for number, place in enumerate(places)]], texts=True
+    )
 
 
 def _image(number: int) -> bytes:
@@ -62,6 +64,7 @@ def _record(number: int, shard: str, offset: int, length: int, path: str) -> dic
         "key": f"{number}{MARKUP}", "caption": f"{MARKUP} {number}", "shard": shard, "offset": offset,
         "length": length, "image_path": path, "width": 60 + 20 * (number % 5), "height": 80,
         "url": SCRIPT_URL, "source": SCRIPT_URL, "licence": f"<b>{number % 2}</b>", "author": MARKUP,
-        "page": f"https://example.org/?a=<b>&row={number}", '"><b onclick=alert(1)>': f"'; DROP TABLE x; -- {number % 3}",
+        "page": f"https://example.org/?a=<b>&row={number}",
+        '"><b onclick=alert(1)>': f"'; DROP TABLE x; -- {number % 3}",
         "good": number % 2 == 0, "made": f"2024-01-{1 + number:02}", "huge": 2**60 + number,
     }  # fmt: skip

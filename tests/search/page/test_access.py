@@ -12,7 +12,10 @@ from browsing import Browsing
 Browse = Callable[..., Browsing]
 
 _FOUND = importlib.util.find_spec("axe_playwright_python")
-_RUN = "() => axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }).then(found => found.violations.map(one => [one.id, one.nodes.map(node => node.html.slice(0, 120))]))"
+_RUN = """async () => {
+  const found = await axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] });
+  return found.violations.map((one) => [one.id, one.nodes.map((node) => node.html.slice(0, 120))]);
+}"""
 
 
 @pytest.mark.skipif(_FOUND is None, reason="axe-playwright-python is not installed")

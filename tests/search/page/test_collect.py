@@ -48,7 +48,10 @@ def test_the_selection_is_downloaded_in_three_forms(browse: Browse, demo: Path) 
     browsing.until(lambda: browsing.asked[-1].get("texts") == ["hammer"], "hammers")
     assert browsing.page.inner_text("#picked strong") == "5 selected"
     browsing.page.click("#picked [data-act=like]")
-    browsing.until(lambda: {term["row"] for term in browsing.asked[-1].get("rows", [])} == {hit.row for hit in chosen}, "the rows are searched for")
+    browsing.until(
+        lambda: {term["row"] for term in browsing.asked[-1].get("rows", [])} == {hit.row for hit in chosen},
+        "the rows are searched for",
+    )
     assert browsing.page.locator("#picked").is_hidden()
 
 
@@ -72,7 +75,9 @@ def test_the_basket_becomes_a_file_of_prompts(browse: Browse, demo: Path, tmp_pa
     requests = read_requests(_prompts(browsing, tmp_path))
     assert [request.to_json() for request in requests] == [
         {"name": hit.key, "prompt": prompt, "rows": (hit.row,), "negative_prompt": "people", "num_pictures": 2}
-        for hit, prompt in zip((hits[0], hits[2], hits[1]), ("冬天的城堡", "a castle at night", "a castle at night"), strict=True)
+        for hit, prompt in zip(
+            (hits[0], hits[2], hits[1]), ("冬天的城堡", "a castle at night", "a castle at night"), strict=True
+        )
     ]
     browsing.page.get_by_label("One picture from all").check()
     (request,) = read_requests(_prompts(browsing, tmp_path))

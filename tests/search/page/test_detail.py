@@ -22,15 +22,26 @@ def test_details_are_a_step_of_the_history_and_lead_on(browse: Browse, demo: Pat
     side = browsing.page.inner_text("#detail .side")
     assert all(str(hits[0].metadata[name]) in side for name in ("licence", "author", "category", "caption_zh", "width"))
     link = browsing.page.locator("#detail .credits a")
-    assert [link.get_attribute(name) for name in ("href", "rel", "target")] == [hits[0].metadata["source"], "noopener noreferrer", "_blank"]
+    assert [link.get_attribute(name) for name in ("href", "rel", "target")] == [
+        hits[0].metadata["source"],
+        "noopener noreferrer",
+        "_blank",
+    ]
     browsing.page.wait_for_selector("#detail .large.loaded")
     with browsing.page.expect_download() as download:
         browsing.page.get_by_label("Download").click()
-    assert (download.value.suggested_filename, Path(download.value.path()).read_bytes()) == (f"{hits[0].key}.jpg", hits[0].bytes())
+    assert (download.value.suggested_filename, Path(download.value.path()).read_bytes()) == (
+        f"{hits[0].key}.jpg",
+        hits[0].bytes(),
+    )
     browsing.page.keyboard.press("ArrowRight")
-    browsing.page.wait_for_function("(text) => document.querySelector('#detail h2').textContent === text", arg=hits[1].caption)
+    browsing.page.wait_for_function(
+        "(text) => document.querySelector('#detail h2').textContent === text", arg=hits[1].caption
+    )
     browsing.page.click("#detail .turn.right")
-    browsing.page.wait_for_function("(text) => document.querySelector('#detail h2').textContent === text", arg=hits[2].caption)
+    browsing.page.wait_for_function(
+        "(text) => document.querySelector('#detail h2').textContent === text", arg=hits[2].caption
+    )
     assert f"row={hits[2].row}" in browsing.page.url
     assert len(browsing.asked) == 1
     browsing.page.keyboard.press("Escape")

@@ -147,5 +147,5 @@ def test_near_duplicates_spaces_captions_flags_and_strange_columns(browse: Brows
     name = '"><b onclick=alert(1)>'
     strange = browsing.page.get_by_role("group", name=name).get_by_label("'; DROP TABLE x; -- 1")
     strange.check()
-    where = '"""><b onclick=alert(1)>" = \'\'\'; DROP TABLE x; -- 1\' AND good'
+    where = "\"\"\"><b onclick=alert(1)>\" = '''; DROP TABLE x; -- 1' AND good"
     browsing.shows([hit.row for hit in gallery.search(Query(rows=[1]), k=8, where=where)])

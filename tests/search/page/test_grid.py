@@ -41,9 +41,9 @@ _MILLION = """async ({ Grid }) => {
   // Down and up by hand through the places where the stretch is moved.
   grid.activate(400000);
   const before = grid.place.index;
-  for (let step = 0; step < 60; step++) { scrollBy(0, 100000); await frame(); }
+  for (let step = 0; step < 25; step++) { scrollBy(0, 250000); await frame(); }
   const between = grid.place.index;
-  for (let step = 0; step < 60; step++) { scrollBy(0, -100000); await frame(); }
+  for (let step = 0; step < 25; step++) { scrollBy(0, -250000); await frame(); }
   return { most, seen, height: root.offsetHeight, before, between, after: grid.place.index };
 }"""
 
@@ -51,6 +51,7 @@ _MILLION = """async ({ Grid }) => {
 def test_a_million_images_keep_the_document_small(browse: Browse) -> None:
     browsing = browse()
     browsing.rows()
+    browsing.page.wait_for_selector("#filters .swatch", state="attached")  # nothing else draws itself afterwards
     found = browsing.module("grid/grid.js", _MILLION)
     assert found["seen"] == [True] * 8
     assert found["most"] < 200
@@ -79,9 +80,14 @@ def test_boxes_have_their_places_before_images_come(browse: Browse) -> None:
     browsing.page.route("**/thumbnail?**", lambda route: None)  # no image comes for now
     browsing.type("castle")
     browsing.until(lambda: bool(browsing.asked[-1].get("texts") and browsing.indexed_rows()), "castles are shown")
-    boxes = "() => [...document.querySelectorAll('.tile')].map(tile => [...['x', 'y', 'width', 'height'].map(name => tile.getBoundingClientRect()[name]), tile.dataset.index])"
+    boxes = """() => [...document.querySelectorAll('.tile')].map((tile) => {
+      const { x, y, width, height } = tile.getBoundingClientRect();
+      return [x, y, width, height, tile.dataset.index];
+    })"""
     before = browsing.page.evaluate(boxes)
-    shapes = browsing.page.evaluate("() => [...document.querySelectorAll('.tile')].map(tile => getComputedStyle(tile).backgroundColor)")
+    shapes = browsing.page.evaluate(
+        "() => [...document.querySelectorAll('.tile')].map(tile => getComputedStyle(tile).backgroundColor)"
+    )
     assert len(set(shapes)) > 3  # each in the colour of its image
     browsing.page.unroute("**/thumbnail?**")
     browsing.page.reload()
@@ -95,7 +101,8 @@ def test_another_width_keeps_the_place(browse: Browse) -> None:
     browsing.rows()
     browsing.page.evaluate("scrollTo(0, 2500)")
     browsing.until(lambda: (browsing.indexed_rows() or [[0]])[0][0] > 5, "the grid follows")
-    top = "() => Math.min(...[...document.querySelectorAll('.tile')].filter(tile => tile.getBoundingClientRect().bottom > 80).map(tile => Number(tile.dataset.index)))"
+    top = """() => Math.min(...[...document.querySelectorAll('.tile')]
+      .filter((tile) => tile.getBoundingClientRect().bottom > 80).map((tile) => Number(tile.dataset.index)))"""
     before = browsing.page.evaluate(top)
     browsing.page.set_viewport_size({"width": 700, "height": 800})
     browsing.page.wait_for_timeout(300)
@@ -107,7 +114,9 @@ def test_going_back_returns_to_the_place(browse: Browse) -> None:
     browsing.rows()
     browsing.page.evaluate("scrollTo(0, 1500)")
     browsing.until(lambda: (browsing.indexed_rows() or [[0]])[0][0] > 0, "the grid follows")
-    browsing.page.evaluate("history.pushState({inside: true}, '', '?q=hammer'); dispatchEvent(new PopStateEvent('popstate'))")
+    browsing.page.evaluate(
+        "history.pushState({inside: true}, '', '?q=hammer'); dispatchEvent(new PopStateEvent('popstate'))"
+    )
     browsing.until(lambda: browsing.asked[-1].get("texts") == ["hammer"] and bool(browsing.indexed_rows()), "hammers")
     assert browsing.page.evaluate("scrollY") == 0
     browsing.page.go_back()

@@ -12,8 +12,8 @@ Browse = Callable[..., Browsing]
 
 def test_the_language_is_the_browsers_and_can_be_chosen(browse: Browse) -> None:
     browsing = browse(locale="zh-CN")
-    browsing.page.wait_for_selector("#intro h1")
-    assert browsing.page.inner_text("#intro h1") == "184 张图片"
+    browsing.page.wait_for_selector("#intro h2")
+    assert browsing.page.inner_text("#intro h2") == "184 张图片"
     assert browsing.page.get_attribute("html", "lang") == "zh-CN"
     browsing.page.wait_for_selector(".offers button")
     offered = browsing.page.inner_text(".offers button >> nth=0")
@@ -28,10 +28,13 @@ def test_the_language_is_the_browsers_and_can_be_chosen(browse: Browse) -> None:
 
 
 def test_both_languages_say_the_same_things(browse: Browse) -> None:
-    script = "({ default: words }) => ({...words, columns: Object.keys(words.columns), colors: Object.keys(words.colors), keys: Object.keys(words), functions: Object.keys(words).filter(key => typeof words[key] === 'function')})"
+    script = """({ default: words }) => ({
+      keys: Object.keys(words), columns: Object.keys(words.columns), colors: Object.keys(words.colors),
+      functions: Object.keys(words).filter((key) => typeof words[key] === "function"),
+    })"""
     browsing = browse()
     en, zh = (browsing.module(f"words/{name}.js", script) for name in ("en", "zh"))
-    assert [en[name] for name in ("keys", "columns", "colors", "functions")] == [zh[name] for name in ("keys", "columns", "colors", "functions")]
+    assert en == zh
 
 
 def test_light_and_dark(browse: Browse) -> None:
@@ -52,7 +55,9 @@ def test_nothing_is_wider_than_the_window(browse: Browse, width: int, height: in
     browsing.page.click("#filters-button")
     wide = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert browsing.page.evaluate(wide) == 0
-    outside = "() => [...document.querySelectorAll('.bar *, .lead *, #filters *')].filter(node => node.checkVisibility() && node.getBoundingClientRect().right > innerWidth + 1).map(node => node.outerHTML.slice(0, 80))"
+    outside = """() => [...document.querySelectorAll('.bar *, .lead *, #filters *')]
+      .filter((node) => node.checkVisibility() && node.getBoundingClientRect().right > innerWidth + 1)
+      .map((node) => node.outerHTML.slice(0, 80))"""
     assert browsing.page.evaluate(outside) == []
 
 
@@ -61,7 +66,9 @@ def test_two_galleries(browse: Browse) -> None:
     browsing.expected = ("404",)  # one image of the strangers cannot be read
     browsing.rows()
     browsing.page.select_option("#gallery", "strangers")
-    browsing.until(lambda: browsing.asked[-1]["gallery"] == "strangers" and bool(browsing.indexed_rows()), "the other one")
+    browsing.until(
+        lambda: browsing.asked[-1]["gallery"] == "strangers" and bool(browsing.indexed_rows()), "the other one"
+    )
     assert browsing.page.url == f"{browsing.url}?g=strangers"
     browsing.page.go_back()
     browsing.until(lambda: browsing.page.input_value("#gallery") == "demo", "the first one")

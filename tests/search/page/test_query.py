@@ -49,7 +49,9 @@ def test_a_picture_is_chosen_and_stays_with_the_browser(browse: Browse, gallery:
     browsing.page.set_input_files("#file", COLOSSEUM)
     expected = found(gallery, image=COLOSSEUM.read_bytes())
     browsing.shows(expected)
-    assert browsing.page.locator("#terms .chip img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 9
+    assert (
+        browsing.page.locator("#terms .chip img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 9
+    )
     browsing.page.reload()
     browsing.shows(expected)
     elsewhere = browse(browsing.page.url.removeprefix(browsing.url))
@@ -66,7 +68,8 @@ def test_a_picture_is_dropped_or_pasted(browse: Browse, gallery: Gallery, way: s
           const files = new DataTransfer();
           files.items.add(new File([bytes], "a.jpg", {type: "image/jpeg"}));
           const options = {bubbles: true, cancelable: true};
-          if (way === "paste") document.body.dispatchEvent(new ClipboardEvent("paste", {...options, clipboardData: files}));
+          if (way === "paste")
+            document.body.dispatchEvent(new ClipboardEvent("paste", {...options, clipboardData: files}));
           else for (const name of ["dragenter", "dragover", "drop"])
             document.querySelector("main").dispatchEvent(new DragEvent(name, {...options, dataTransfer: files}));
         }""",
@@ -119,14 +122,22 @@ def test_an_address_keeps_every_part_of_the_state(browse: Browse) -> None:
         "gallery": "g", "text": "a & b=c", "where": "a > 1 AND b = 'é'", "missing": True, "zscore": 2.5, "fold": True,
         "diversity": 0.35, "sort": "-width", "space": "hf:x/y", "over": "captions", "seed": 7, "row": 12,
         "terms": [
-            {"kind": "text", "value": "x^2", "away": False, "weight": 1}, {"kind": "row", "value": "3", "away": True, "weight": 0.5},
+            {"kind": "text", "value": "x^2", "away": False, "weight": 1},
+            {"kind": "row", "value": "3", "away": True, "weight": 0.5},
             {"kind": "picture", "value": "ab12", "away": False, "weight": 0.25},
         ],
-        "filters": {"a.b": {"values": ["x", "y|z"]}, "width": {"low": 3}, "made": {"low": "2024-01-01", "high": "2024-02-01"}, "caption": {"contains": "猫"}},
+        "filters": {
+            "a.b": {"values": ["x", "y|z"]}, "width": {"low": 3}, "caption": {"contains": "猫"},
+            "made": {"low": "2024-01-01", "high": "2024-02-01"},
+        },
     }  # fmt: skip
     browsing = browse()
-    script = "(url, state) => { const text = url.toUrl(state); return [url.fromUrl(text), url.toUrl(url.fromUrl(text)) === text]; }"
+    script = "({ fromUrl, toUrl }, state) => [fromUrl(toUrl(state)), toUrl(fromUrl(toUrl(state))) === toUrl(state)]"
     assert browsing.module("state/url.js", script, state) == [state, True]
-    odd = browsing.module("state/url.js", "(url, text) => url.fromUrl(text)", "?row=-1&z=x&and=row:x&not=&and=bad:1&in.w=..&seed=1e9&diversity=9")
+    odd = browsing.module(
+        "state/url.js",
+        "(url, text) => url.fromUrl(text)",
+        "?row=-1&z=x&and=row:x&not=&and=bad:1&in.w=..&seed=1e9&diversity=9",
+    )
     assert odd["row"] is None
     assert (odd["zscore"], odd["terms"], odd["filters"], odd["seed"], odd["diversity"]) == (None, [], {}, 1, 1)

@@ -11,9 +11,7 @@ from strangers import Looks
 TOKEN = "correct-horse-battery-staple"
 
 
-def test_signing_in_and_out(
-    browse: Callable[..., Browsing], serve: Callable[..., str], strangers: Path
-) -> None:
+def test_signing_in_and_out(browse: Callable[..., Browsing], serve: Callable[..., str], strangers: Path) -> None:
     url = serve({"strangers": strangers}, {"strangers": Looks()}, token=TOKEN)
     browsing = browse(url=url)
     browsing.expected = ("401", "404")
