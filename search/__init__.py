@@ -3,8 +3,8 @@
 from ..datasets.errors import DiantuError
 from .explain import Explain
 from .gallery import Gallery
-from .hits import Hit, Hits
+from .hits import Hit, Hits, Nearest
 from .options import SearchOptions
 from .query import Query
 
-__all__ = ["DiantuError", "Explain", "Gallery", "Hit", "Hits", "Query", "SearchOptions"]
+__all__ = ["DiantuError", "Explain", "Gallery", "Hit", "Hits", "Nearest", "Query", "SearchOptions"]

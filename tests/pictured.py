@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from galleries import write_gallery
+from pictures import encoded
 from PIL import Image
 from services import LOCAL, encoder_of
 from starlette.testclient import TestClient
@@ -18,24 +19,23 @@ from diantu.search.service.settings import Settings
 
 
 def client_of(root: Path, **settings: Any) -> TestClient:
-    """A client of a service over one gallery, `g`."""
-    app = create_app(Settings(galleries={"g": root}, **settings), {"g": encoder_of(root)})
+    """A client of a service over one gallery, `g`, that waits on a busy machine."""
+    app = create_app(Settings(galleries={"g": root}, **{"deadline": 200.0, **settings}), {"g": encoder_of(root)})
     return TestClient(app, LOCAL)
 
 
 def picture(color: str | tuple[int, int, int] = "red", size: tuple[int, int] = (64, 48), kind: str = "JPEG") -> bytes:
     """The bytes of an image of one colour."""
-    buffer = io.BytesIO()
-    Image.new("RGB", size, color).save(buffer, kind)
-    return buffer.getvalue()
+    return encoded(Image.new("RGB", size, color), kind)
 
 
-def write_images(root: Path, images: Mapping[str, bytes], **fields: Any) -> Path:
+def write_images(root: Path, images: Mapping[str, bytes], *, texts: bool = False, **fields: Any) -> Path:
     """A gallery of one tar with these members, in whose rows nothing was ever decoded.
 
     Args:
         root: a new folder, for `shard.tar` and the gallery `g`.
         images: the bytes of each row, by its key.
+        texts: whether the gallery has vectors of captions.
         fields: fields that every row has.
 
     Returns:
@@ -52,4 +52,4 @@ def write_images(root: Path, images: Mapping[str, bytes], **fields: Any) -> Path
     with tarfile.open(root / "shard.tar") as tar:
         for record, member in zip(records, tar, strict=True):
             record |= {"shard": str(root / "shard.tar"), "offset": member.offset_data, "length": member.size}
-    return write_gallery(root / "g", [records])
+    return write_gallery(root / "g", [records], texts=texts)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 from fastapi.testclient import TestClient
 from planted import plant, unit
@@ -56,6 +58,14 @@ def planted(folder: Path, num_rows: int = 60, num_parts: int = 3) -> Path:
     return plant(folder, unit(np.random.default_rng(3).standard_normal((num_rows, DIM))), records, num_parts)
 
 
+def wait_for(holds: Callable[[], bool], seconds: float = 120) -> None:
+    """Waits until something holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
 def encoder_of(root: Path) -> ImageEncoder:
     """An encoder that fits a planted gallery."""
     return Colours(read_manifest(root).spec)
@@ -65,8 +75,9 @@ def encoder_of(root: Path) -> ImageEncoder:
 def client(root: Path, encoder: ImageEncoder | None = None, **settings: Any) -> Iterator[TestClient]:
     """A service over one gallery, called in this process; `settings` are those of `Settings`."""
     encoders: Mapping[str, ImageEncoder] = {"g": encoder or encoder_of(root)}
-    app = create_app(Settings(galleries={"g": root}, **settings), encoders)
+    app = create_app(Settings(galleries={"g": root}, **{"deadline": 120.0, **settings}), encoders)
     with TestClient(app, base_url=LOCAL, raise_server_exceptions=False) as calling:
+        wait_for(lambda: app.state.context.galleries["g"].is_ready)
         yield calling
 
 
@@ -80,6 +91,7 @@ def running(root: Path, encoder: ImageEncoder | None = None, **settings: Any) ->
     thread.start()
     try:
         assert started.wait(60)
+        wait_for(lambda: httpx.get(f"{server.url}readyz").status_code == 200)
         yield server.url
     finally:
         server.stop()

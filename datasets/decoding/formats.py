@@ -40,7 +40,7 @@ _HEIF_BRANDS = frozenset({
 
 # Pillow's name of a format → its media type and the usual ending of its files. Formats without a signature are not
 # here: any bytes may be one of those.
-_MEDIA_TYPES = {
+MEDIA_TYPES = {
     "JPEG": ("image/jpeg", "jpg"), "PNG": ("image/png", "png"), "GIF": ("image/gif", "gif"),
     "WEBP": ("image/webp", "webp"), "AVIF": ("image/avif", "avif"), "HEIF": ("image/heic", "heic"),
     "TIFF": ("image/tiff", "tif"), "BMP": ("image/bmp", "bmp"), "JPEG2000": ("image/jp2", "jp2"),
@@ -50,7 +50,7 @@ _MEDIA_TYPES = {
 def media_type(data: bytes) -> tuple[str, str] | None:
     """The media type of an image, and the ending for a file of it, by its signature; None for all other bytes."""
     formats = possible_formats(data)
-    return _MEDIA_TYPES.get(formats[0]) if formats else None
+    return MEDIA_TYPES.get(formats[0]) if formats else None
 
 
 def is_image_name(path: str) -> bool:

@@ -13,12 +13,14 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from ...datasets.names import NAMES
 from ...datasets.values import jsonable
 from .columns import Columns
 from .tables import as_texts
+
+pc: Any = pyarrow.compute  # makes its functions when it is imported, so that type checkers do not know them
 
 Kind: TypeAlias = Literal["range", "category", "flag", "color", "list", "text", "other"]
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,8 @@ class RandomClip:
         self._device = resolve_device("auto")
         dtype = resolve_dtype("auto", self._device)
         config = CLIPTextConfig(projection_dim=spec.dim, eos_token_id=_END, bos_token_id=_END - 1, pad_token_id=_END)
-        self._model = CLIPTextModelWithProjection(config).eval().to(self._device, dtype)
+        model: Any = CLIPTextModelWithProjection(config)
+        self._model = model.eval().to(self._device, dtype)
 
     def preprocess(self, rgb_HWC: np.ndarray) -> np.ndarray:
         """Images are not measured."""
@@ -71,7 +73,7 @@ def main(gallery: Path) -> None:
 
     threading.Thread(target=wait, daemon=True).start()
     encoder = RandomClip(read_manifest(gallery).spec)
-    settings = Settings(galleries={"bench": gallery}, port=0)
+    settings = Settings(galleries={"bench": gallery}, port=0, deadline=600)
     Server(settings, {"bench": encoder}, on_start=lambda url: print(url, flush=True)).run()
 
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import threading
+import webbrowser
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...datasets.errors import InputError
 from .common import print_lines
+from .serve import announce, require_packages, run_until_stopped
 
 if TYPE_CHECKING:
     from ...generation import Results
@@ -29,7 +36,7 @@ _NEXT = """next
   Chinese-CLIP:     pip install "diantu[cn-clip]", then embed with --encoder cn_clip:ViT-B-16"""
 
 
-def run(output: str = "diantu-demo", device: str = "auto") -> int:
+def run(output: str = "diantu-demo", device: str = "auto", serve: bool = False, port: int = 8000) -> int:
     """Embeds and indexes 184 photographs, searches them in Chinese and English, and makes posters from two of them.
 
     The results are on one HTML page.
@@ -37,12 +44,16 @@ def run(output: str = "diantu-demo", device: str = "auto") -> int:
     Args:
         output: the folder for the shards, the gallery, the posters and the page.
         device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
+        serve: then serve the gallery, as diantu serve does, and open its page in a browser.
+        port: the port of the service; another one is taken if it is in use.
     """
     from ...datasets import photos
     from ...generation.run.pages import poster_section
     from ...search import Gallery
     from ...search.sheets.sheet import write_sheet
 
+    if serve:
+        require_packages()  # before the work
     root = Path(output)
     gallery, encoder = build_gallery(root, device)
     opened = Gallery.open(gallery, encoder=encoder)
@@ -59,7 +70,32 @@ def run(output: str = "diantu-demo", device: str = "auto") -> int:
     print(f"page     {page.resolve()}")
     print(f"gallery  {gallery.resolve()}")
     print(_NEXT.format(gallery=gallery))
+    if serve:
+        _serve(gallery, encoder, port)
     return 0
+
+
+def _serve(gallery: Path, encoder: ImageEncoder, port: int) -> None:
+    """Serves the gallery until it is stopped, and opens its page where there is a browser."""
+    from ...search.service.server import Server
+    from ...search.service.settings import Settings
+
+    def open_page(url: str) -> None:
+        announce(url)
+        if _has_display():
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()  # it may wait for the browser
+
+    settings = Settings(galleries={"demo": gallery}, port=port)
+    try:
+        server = Server(settings, {"demo": encoder}, on_start=open_page)
+    except InputError:  # the port is in use
+        server = Server(replace(settings, port=0), {"demo": encoder}, on_start=open_page)
+    run_until_stopped(server)
+
+
+def _has_display() -> bool:
+    """Whether a browser would have a window; one in a terminal would take it over."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def build_gallery(root: Path, device: str = "auto") -> tuple[Path, ImageEncoder]:

@@ -67,7 +67,7 @@ def run(
         raise InputError(
             f"other machines can reach {host}; give --token-file FILE, or --no-token to let everybody search"
         )
-    run_until_stopped(Server(settings, on_start=print_address))
+    run_until_stopped(Server(settings, on_start=announce))
     return 0
 
 
@@ -78,8 +78,8 @@ def run_until_stopped(server: Server) -> None:
     log.info("stopped")
 
 
-def print_address(url: str) -> None:
-    """Says where the service is."""
+def announce(url: str) -> None:
+    """Says where the service answers."""
     print(f"page     {url}", flush=True)
 
 

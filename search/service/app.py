@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
@@ -84,7 +85,8 @@ def _middleware(context: Context) -> list[Middleware]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Loads the models and follows changes of the galleries while the service runs."""
     context: Context = app.state.context
-    tasks = [asyncio.create_task(_follow(context, name)) for name in context.galleries]
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(_follow(context, name)) for name in context.galleries]
+    tasks.append(asyncio.create_task(asyncio.to_thread(app.openapi)))  # it takes longer than a request should wait
     try:
         yield
     finally:

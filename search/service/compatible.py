@@ -33,7 +33,7 @@ _SAME = 0.94
 _SAFE = "TRY_CAST(punsafe AS DOUBLE) <= 0.5"
 _AESTHETIC_WEIGHT = 0.5
 _OWN = ("id", "similarity", "image")
-_PIXELS = 512  # width and height of the image that a result carries
+_PIXELS = 256  # width and height of the image that a result carries
 _COMPARED = 1024  # vectors that are compared with all others at a time
 
 
@@ -44,9 +44,9 @@ def query_of(asked: KnnRequest, opened: Opened, context: Context, host: str) -> 
         ProblemError: 400 if it has none of them, or as `queries.image_bytes`.
         InputError: if an image cannot be used.
     """
-    if asked.text is not None:
+    if asked.text:
         return Query(text=asked.text)
-    if (image := asked.image or asked.image_url) is not None:
+    if image := asked.image or asked.image_url:
         return Query(image=context.decoded(image_bytes(image, opened, context, host)))
     if asked.embedding_input is not None:
         return Query(vector=np.array(asked.embedding_input, np.float32))
@@ -92,7 +92,7 @@ def ignored(asked: KnnRequest, opened: Opened) -> list[str]:
         "use_mclip": asked.use_mclip,
         "use_violence_detector": asked.use_violence_detector,
         "use_safety_model": asked.use_safety_model and "punsafe" not in columns,
-        "aesthetic_score": asked.aesthetic_score is not None and "aesthetic" not in columns,
+        "aesthetic_score": _number(asked.aesthetic_score) is not None and "aesthetic" not in columns,
     }
     return [name for name, value in is_ignored.items() if value]
 
@@ -158,11 +158,16 @@ def _options(asked: KnnRequest, opened: Opened, k: int) -> dict[str, Any]:
     columns, options = _columns(opened), {}
     if asked.use_safety_model and "punsafe" in columns:
         options |= {"where": _SAFE, "missing": "include"}
-    if asked.aesthetic_score is not None and "aesthetic" in columns:
-        weight = _AESTHETIC_WEIGHT if asked.aesthetic_weight is None else asked.aesthetic_weight
-        if strength := weight * asked.aesthetic_score / 10:
-            options |= {"aesthetic": strength, "window": k}
+    weight = _number(asked.aesthetic_weight)
+    strength = (_AESTHETIC_WEIGHT if weight is None else weight) * (_number(asked.aesthetic_score) or 0) / 10
+    if strength and "aesthetic" in columns:
+        options |= {"aesthetic": strength, "window": k}
     return options
+
+
+def _number(value: float | str | None) -> float | None:
+    """A number that is given as such or as text; None for an empty text."""
+    return None if value is None or value == "" else float(value)
 
 
 def _columns(opened: Opened) -> set[str]:

@@ -52,6 +52,20 @@ def install(app: FastAPI, settings: Settings) -> None:
     app.openapi = document  # type: ignore[method-assign]
 
 
+def _name_galleries(value: Any, names: list[str]) -> None:
+    """Lists the served galleries wherever a request may name one."""
+    if isinstance(value, list):
+        for each in value:
+            _name_galleries(each, names)
+    if isinstance(value, dict):
+        for each in value.values():
+            _name_galleries(each, names)
+        is_parameter = value.get("name") == "gallery" and "in" in value
+        schema = value["schema"] if is_parameter else value.get("gallery")
+        if isinstance(schema, dict) and (choices := schema.get("anyOf")):
+            choices[0]["enum"] = names
+
+
 def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
     found = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
@@ -67,6 +81,7 @@ def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
         schemas.setdefault(name, schema)
     for name in ("SearchRequest", "BatchRequest"):
         schemas[name]["properties"]["k"]["maximum"] = settings.max_k
+    _name_galleries(found, sorted(settings.galleries))
     for path in found["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)

@@ -16,8 +16,8 @@ from ...datasets.errors import PixelsError
 from ...datasets.values import jsonable
 from ...indexing.store.tables import metadata_table
 from ..hits import named_beside, write_csv
-from ..pixels import read_pixels
 from .context import Context
+from .images import original_of
 from .served import Opened
 
 _Write: TypeAlias = Callable[[Context, Opened, Sequence[int]], Iterator[bytes]]
@@ -57,7 +57,7 @@ def _zip(context: Context, opened: Opened, rows: Sequence[int]) -> Iterator[byte
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # images are compressed already
         for row, record in _records(opened, rows):
             try:
-                data = read_pixels(record, from_url=context.settings.allow_urls)
+                data = original_of(context, row, record)
             except PixelsError as error:
                 lines.append(_line({"row": row, "file": None, "problem": str(error)} | record))
                 continue
@@ -115,6 +115,9 @@ class _Sink:
 
     def flush(self) -> None:
         """Nothing is held back."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def taken(self) -> bytes:
         """What was written since the last call."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import urllib.parse
+from collections.abc import Mapping
+from typing import Any
 
 from PIL import Image
 
 from ...datasets import SampleError
-from ...datasets.decoding import decode_guarded
+from ...datasets.decoding import decode_guarded, media_type
 from ...datasets.errors import PixelsError
 from ..pixels import read_pixels
 from .context import Context
@@ -26,7 +28,20 @@ def original(context: Context, opened: Opened, row: int) -> bytes:
         RowError: if there is no such row.
         PixelsError: if the image is not where it was. It is downloaded only where the service may do that.
     """
-    return read_pixels(opened.gallery.rows([row])[0], from_url=context.settings.allow_urls)
+    return original_of(context, row, opened.gallery.rows([row])[0])
+
+
+def original_of(context: Context, row: int, metadata: Mapping[str, Any]) -> bytes:
+    """The same by the row's metadata.
+
+    Raises:
+        PixelsError: as `original`.
+    """
+    data = read_pixels(metadata, from_url=context.settings.allow_urls)
+    if metadata["shard"] is None and media_type(data) is None:
+        # Nobody has looked at it yet: the table of an import may name any file of this machine, or any page of the web.
+        raise PixelsError(f"row {row} was imported, and what its path or URL leads to is not an image")
+    return data
 
 
 def thumbnail(context: Context, opened: Opened, row: int, size: int) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 Row: TypeAlias = Annotated[int, Field(ge=0, le=2**63 - 1, description="row id", examples=[17])]
 Weight: TypeAlias = Annotated[
@@ -341,51 +341,42 @@ class GalleriesOut(Out):
     galleries: list[GalleryOut]
 
 
-def _absent(value: Any) -> Any:
-    return None if value == "" else value
+class KnnRequest(In):
+    """A search of a client of clip-retrieval. Of text, image, image_url and embedding_input the first one counts.
 
-
-_Absent = BeforeValidator(_absent)  # clients of clip-retrieval send empty texts for what is not given
-
-
-class _Lenient(In):
-    """The base of clip-retrieval's requests: values are converted, and further fields are left alone."""
-
-    model_config = ConfigDict(extra="ignore", strict=False)
-
-
-class KnnRequest(_Lenient):
-    """A search of a client of clip-retrieval. Of text, image, image_url and embedding_input the first one counts."""
+    Its clients send null or an empty text for what is not given, and numbers as texts.
+    """
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"text": "a castle", "modality": "image", "num_images": 40}]}
+        extra="ignore",
+        json_schema_extra={"examples": [{"text": "a castle", "modality": "image", "num_images": 40}]},
     )
 
-    text: Annotated[Text | None, _Absent] = None
-    image: Annotated[ImageText | None, _Absent] = Field(None, description="base64", examples=[None])
-    image_url: Annotated[ImageText | None, _Absent] = None
+    text: str | None = Field(None, max_length=10_000, examples=["a castle"])
+    image: str | None = Field(None, description="base64", examples=[None])
+    image_url: str | None = Field(None, examples=[None])
     embedding_input: Vector | None = Field(None, examples=[None])
     modality: Literal["image", "text"] = Field("image", description="whether images or captions are searched")
     num_images: int = Field(100, ge=0, description="results with metadata", examples=[40])
     num_result_ids: int | None = Field(
         None, ge=1, le=MOST_IDS, description="results, of which the later ones have only an id; by default num_images"
     )
-    indice_name: Annotated[str | None, _Absent] = Field(None, description="a served gallery; by default the first one")
+    indice_name: str | None = Field(None, description="a served gallery; by default the first one", examples=[None])
     use_mclip: bool = Field(False, description="not used: the gallery's encoder decides about languages")
     deduplicate: bool = Field(False, description="whether images whose vectors have a similarity of 0.94 are one")
     use_safety_model: bool = Field(False, description="whether rows with punsafe above 0.5 are left out")
     use_violence_detector: bool = Field(False, description="not used")
-    aesthetic_score: Annotated[int | None, _Absent] = Field(None, ge=0, le=9, description="0 to 9")
-    aesthetic_weight: Annotated[FiniteFloat | None, _Absent] = None
+    aesthetic_score: Annotated[int, Field(ge=0, le=9)] | Annotated[str, Field(pattern="^[0-9]?$")] | None = None
+    aesthetic_weight: FiniteFloat | Annotated[str, Field(pattern=r"^([0-9]{0,9}\.?[0-9]{1,9})?$")] | None = None
 
 
-class IdsRequest(_Lenient):
+class IdsRequest(In):
     """Rows whose metadata a client of clip-retrieval wants."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"ids": [17, 18]}]})
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"ids": [17, 18]}]})
 
-    ids: list[Row] = Field(max_length=MOST_IDS)
-    indice_name: Annotated[str | None, _Absent] = Field(None, description="a served gallery; by default the first one")
+    ids: list[Row | Annotated[str, Field(pattern="^[0-9]{1,18}$")]] = Field(max_length=MOST_IDS)
+    indice_name: str | None = Field(None, description="a served gallery; by default the first one", examples=[None])
 
 
 class ConfigOut(Out):

@@ -142,10 +142,10 @@ def _of_diantu(request: Request, error: Exception) -> Response:
         return _answer(request, 410 if error.was_deleted else 404, str(error))
     if isinstance(error, PixelsError):
         return _answer(request, 404, str(error))
-    if isinstance(error, InputError):
+    if isinstance(error, InputError) and not request.app.state.context.galleries.is_damage(str(error)):
         return _answer(request, 400, str(error))
     log.error("%s %s: %s", request.method, request.scope["path"], error)
-    return _answer(request, 503 if isinstance(error, FileError) else 500, str(error))
+    return _answer(request, 503 if isinstance(error, (FileError, InputError)) else 500, str(error))
 
 
 def _of_validation(request: Request, error: Exception) -> Response:

@@ -59,16 +59,20 @@ def query_of(terms: models.Terms, uploads: Uploads, opened: Opened, context: Con
     ]
     return Query(
         text=terms.text,
-        vector=None if terms.vector is None else np.array(terms.vector, np.float32),
+        vector=None if terms.vector is None else _vector(terms.vector),
         texts=[_pair(term, "text") for term in terms.texts],
         images=images,
         vectors=[
-            np.array(term, np.float32) if isinstance(term, list) else (np.array(term.vector, np.float32), term.weight)
-            for term in terms.vectors
+            _vector(term) if isinstance(term, list) else (_vector(term.vector), term.weight) for term in terms.vectors
         ],
         rows=rows,
         negatives=[*negatives, *(context.decoded(data) for data in uploads.negative_images)],
     )
+
+
+def _vector(values: list[float]) -> np.ndarray:
+    with np.errstate(over="ignore"):  # the search says that it is not finite
+        return np.array(values, np.float32)
 
 
 def image_bytes(text: str, opened: Opened, context: Context, host: str) -> bytes:
@@ -140,7 +144,7 @@ def _refuse_other_part(own: _OwnRow, opened: Opened) -> None:
 
 def _pair(term: Any, name: str) -> Any:
     """A term as `Query` takes it: alone, or with its weight."""
-    return (getattr(term, name), term.weight) if isinstance(term, models.In) else term
+    return (getattr(term, name), term.weight) if hasattr(term, name) else term
 
 
 def host_of(request: Request) -> str:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from .problems import ProblemError
 from .settings import Settings
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # A gallery may change while it is opened; then it is opened once more, but not for ever.
 _TRIES = 5
@@ -54,6 +57,7 @@ class Opened:
             self.gallery = Gallery.open(path, encoder=encoder, device=device, threads=1, loader=loader)
             if self.is_current:
                 break
+        self._folder = _identity(path)
         self._firsts = np.cumsum([0, *(rows for _, rows in self.snapshot.manifest.parts)])
         self._parts: dict[int, str] = {}
 
@@ -66,6 +70,11 @@ class Opened:
     def is_current(self) -> bool:
         """Whether the folder still has this version."""
         return self.snapshot.is_current
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another folder is at its path now, so that what is read from now on belongs to other rows."""
+        return _identity(self.snapshot.root) != self._folder
 
     def parts(self, rows: Sequence[int]) -> list[str]:
         """For each row, 12 hex digits over its part and its place: they change when the row id gets another image.
@@ -97,6 +106,14 @@ class Opened:
         self.gallery.search(vector=np.ones(self.gallery.spec.dim, np.float32), k=1)
         if isinstance(self.gallery.encoder, TextEncoder):
             self.gallery.encode_texts(["warm-up"])
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Served:
@@ -156,6 +173,12 @@ class Served:
             log.info("gallery %s: %d rows now, version %s", self.name, len(opened.gallery), opened.version)
             return True
 
+    def still_answers(self, opened: Opened) -> bool:
+        """Whether there is nothing newer than a version whose folder may have been replaced."""
+        if opened.is_elsewhere:
+            self.refresh()
+        return self.opened is opened or not opened.is_elsewhere
+
     def _say(self, problem: str) -> None:
         if problem != self.problem:
             log.warning("gallery %s: %s", self.name, problem)
@@ -195,13 +218,48 @@ class Galleries(Mapping[str, Served]):
     def __len__(self) -> int:
         return len(self._served)
 
+    def is_damage(self, sentence: str) -> bool:
+        """Whether an error says that a file of a served gallery is damaged or gone, for which no client can help."""
+        return any(
+            f"{served.opened.snapshot.root}/" in sentence
+            and (" is damaged" in sentence or not served.opened.is_current)
+            for served in self._served.values()
+        )
+
     def opened(self, name: str | None) -> Opened:
         """A gallery as it is now; None is the first.
 
         Raises:
             ProblemError: 404 if no such gallery is served.
         """
+        return self._named(name).opened
+
+    def answer(self, name: str | None, function: Callable[[Opened], T]) -> T:
+        """What a function answers about a gallery. If its folder is replaced meanwhile, the function is called again.
+
+        Changes inside the folder need no such care: an opened version goes on reading what it has opened.
+
+        Args:
+            name: of the gallery; None is the first.
+            function: it must change nothing.
+
+        Raises:
+            ProblemError: 404 if no such gallery is served.
+        """
+        served = self._named(name)
+        opened = served.opened
+        try:
+            answer = function(opened)
+        except Exception:
+            if served.still_answers(opened):
+                raise
+        else:
+            if served.still_answers(opened):
+                return answer
+        return function(served.opened)
+
+    def _named(self, name: str | None) -> Served:
         served = next(iter(self._served.values())) if name is None else self._served.get(name)
         if served is None:
             raise ProblemError(404, f"the gallery {name!r} is not served; give one of: {', '.join(self._served)}")
-        return served.opened
+        return served

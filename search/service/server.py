@@ -57,6 +57,10 @@ class Server:
         with self._socket:
             self._server.run(sockets=[self._socket])
 
+    def close(self) -> None:
+        """Gives the socket back, where `run` is not called."""
+        self._socket.close()
+
     def stop(self) -> None:
         """Ends `run` in another thread."""
         self._server.should_exit = True

@@ -99,7 +99,7 @@ def read_galleries(given: list[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for each in given:
         name, equals, path = each.partition("=")
-        if not equals or os.sep in name:
+        if not equals or "/" in name or os.sep in name:
             path = each
             name = re.sub(r"[^\w.-]+", "-", Path(path).resolve().name)[:64] or "gallery"
         if name in found:

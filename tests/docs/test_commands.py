@@ -61,7 +61,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, demo: Path, models: dict[str,
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for line in (
-            f"embed --source photos/ --output gallery --encoder conse {models['dinov2']}",
+            f"embed --source photos/ --output gallery --texts captions --encoder conse {models['dinov2']}",
             "index --gallery gallery",
             "dedup --gallery gallery",
         ):

@@ -43,7 +43,7 @@ async def knn_service(request: Request) -> Response:
     """The images, or captions, nearest to a text, an image or a vector."""
     context = context_of(request)
     asked = parsed(await request.body(), KnnRequest)
-    opened = context.opened(asked.indice_name)
+    opened = context.opened(asked.indice_name or None)
 
     def answer() -> Response:
         query = query_of(asked, opened, context, host_of(request))
@@ -59,12 +59,15 @@ async def metadata(request: Request) -> Response:
     """The metadata of rows; that of a row which was deleted is empty."""
     context = context_of(request)
     asked = parsed(await request.body(), IdsRequest)
-    opened = context.opened(asked.indice_name)
+    if not asked.ids:
+        return json_response([])
+    opened = context.opened(asked.indice_name or None)
+    ids = [int(row) for row in asked.ids]  # a page that reads large numbers exactly sends them as texts
 
     def answer() -> bytes:
-        present = [row for row in dict.fromkeys(asked.ids) if not is_deleted(row, opened)]
+        present = [row for row in dict.fromkeys(ids) if not is_deleted(row, opened)]
         found = dict(zip(present, metadata_of(present, opened, context, str(request.base_url)), strict=True))
-        return json_bytes([{"id": row, "metadata": found.get(row, {})} for row in asked.ids])
+        return json_bytes([{"id": row, "metadata": found.get(row, {})} for row in ids])
 
     return Response(await context.run(request, answer), media_type="application/json")
 

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ....datasets.decoding import media_type
+from ....datasets.decoding.formats import MEDIA_TYPES, media_type
 from ...hits import metadata_json
 from ..bodies import read_json
 from ..context import context_of, json_bytes
 from ..documentation import body, problems
 from ..images import attachment, original, thumbnail
-from ..models import ColumnName, RowOut, RowsRequest, RowsResponse
+from ..models import RowOut, RowsRequest, RowsResponse
 from ..problems import ProblemError
 from ..served import Opened
 
@@ -35,7 +36,10 @@ _PROBLEMS = problems(404, 410, 429, 503, 504)
 _IMAGE = {"schema": {"type": "string", "format": "binary"}}
 _NOT_MODIFIED = {304: {"description": "The image that the client has is the present one"}}
 _ANY_IMAGE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The image", "content": {"image/*": _IMAGE, "application/octet-stream": _IMAGE}}
+    200: {
+        "description": "The image",
+        "content": dict.fromkeys([*(kind for kind, _ in MEDIA_TYPES.values()), "application/octet-stream"], _IMAGE),
+    }
 }
 _JPEG: dict[int | str, dict[str, Any]] = {200: {"description": "The thumbnail", "content": {"image/jpeg": _IMAGE}}}
 _FOREVER, _ASK_AGAIN = "private, max-age=31536000, immutable", "no-cache"
@@ -47,7 +51,8 @@ async def read_row(
     row: _RowId,
     gallery: _Gallery = None,
     columns: Annotated[
-        list[ColumnName] | None, Query(max_length=1000, description="the columns of metadata; by default all")
+        list[Annotated[str, Field(max_length=200)]] | None,
+        Query(max_length=16, description="the columns of metadata, at most 16; by default all"),
     ] = None,
     with_vector: Annotated[bool, Query(description="whether the row has its vector")] = False,
 ) -> Response:

@@ -46,15 +46,15 @@ async def search(request: Request) -> Response:
     """The rows of a gallery that are most similar to a text, an image, a vector, rows, or a mix of them."""
     context = context_of(request)
     asked, uploads = await read_json_or_form(request, SearchRequest)
-    opened = context.opened(asked.gallery)
 
-    def answer() -> bytes:
+    def answer(opened: Opened) -> bytes:
         query = query_of(asked, uploads, opened, context, host_of(request))
         hits = opened.gallery.search(query, **options_of(asked, context))
         context.metrics.observe_search(hits.explain["ms"])
         return json_bytes(answer_of(hits, opened, asked))
 
-    return Response(await context.run(request, answer), media_type="application/json")
+    found = await context.run(request, context.galleries.answer, asked.gallery, answer)
+    return Response(found, media_type="application/json")
 
 
 @router.post("/search/batch", response_model=BatchResponse, openapi_extra=body(BatchRequest), responses=_PROBLEMS)
@@ -62,16 +62,16 @@ async def search_batch(request: Request) -> Response:
     """Several queries with the same options: they are encoded and searched together."""
     context = context_of(request)
     asked = await read_json(request, BatchRequest)
-    opened = context.opened(asked.gallery)
 
-    def answer() -> bytes:
+    def answer(opened: Opened) -> bytes:
         queries = [query_of(terms, Uploads(), opened, context, host_of(request)) for terms in asked.queries]
         answers = opened.gallery.search_many(queries, **options_of(asked, context))
         for hits in answers:
             context.metrics.observe_search(hits.explain["ms"])
         return json_bytes({"answers": [answer_of(hits, opened, asked) for hits in answers]})
 
-    return Response(await context.run(request, answer), media_type="application/json")
+    found = await context.run(request, context.galleries.answer, asked.gallery, answer)
+    return Response(found, media_type="application/json")
 
 
 def options_of(asked: Options, context: Context) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pictures import encoded, picture
 from PIL import Image
 
 from diantu.datasets import SampleError, decode, is_image_name
+from diantu.datasets.decoding import media_type
 
 heif = pytest.importorskip("pillow_heif")
 
@@ -63,3 +64,23 @@ def test_the_primary_image_of_several_is_decoded() -> None:
 
 def test_importing_diantu_registers_nothing_with_pillow() -> None:
     assert "HEIF" not in Image.OPEN
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("JPEG", ("image/jpeg", "jpg")), ("PNG", ("image/png", "png")), ("GIF", ("image/gif", "gif")),
+        ("WEBP", ("image/webp", "webp")), ("TIFF", ("image/tiff", "tif")), ("BMP", ("image/bmp", "bmp")),
+        ("AVIF", ("image/avif", "avif")), ("JPEG2000", ("image/jp2", "jp2")), ("PPM", None), ("TGA", None),
+        ("ICO", None), ("PCX", None),
+    ],
+)  # fmt: skip
+def test_media_types_follow_signatures(kind: str, expected: tuple[str, str] | None) -> None:
+    assert media_type(encoded(Image.new("RGB", (16, 16)), kind)) == expected
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xd8", b"<svg/>", b"<html>", b"%PDF-1.7", b"\0\0\0\x18ftypmp42", b"GIF88a", b"RIFF0000WAVE"]
+)
+def test_what_is_no_image_has_no_media_type(data: bytes) -> None:
+    assert media_type(data) is None

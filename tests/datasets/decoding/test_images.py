@@ -10,6 +10,7 @@ from pictures import encoded, huge_png, jpeg, picture
 from PIL import Image
 
 from diantu.datasets import Reason, SampleError, decode
+from diantu.datasets.decoding import decode_with_notes
 
 
 def mean_error(pixels: np.ndarray, expected: Image.Image) -> float:
@@ -114,3 +115,31 @@ def test_the_settings_of_pillow_do_not_change() -> None:
         decode(huge_png(30_000, 30_000))
     assert before == Image.MAX_IMAGE_PIXELS
     assert Image.open(io.BytesIO(jpeg())).size == (40, 30)
+
+
+@pytest.mark.parametrize(
+    ("at_least", "shape"),
+    [(2000, (1000, 2000)), (1001, (1000, 2000)), (1000, (500, 1000)), (200, (125, 250)), (9, (125, 250))],
+)
+def test_a_jpeg_for_a_thumbnail_is_decoded_at_a_fraction_of_its_size(at_least: int, shape: tuple[int, int]) -> None:
+    gradient = np.linspace(0, 255, 2000, dtype=np.uint8)[None, :, None].repeat(1000, 0).repeat(3, 2)
+    whole = encoded(Image.fromarray(gradient), "JPEG", quality=95)
+    small = decode_with_notes(whole, at_least=at_least).rgb_HWC
+    assert small.shape == (*shape, 3)
+    reduced = np.asarray(Image.fromarray(decode(whole)).resize(shape[::-1], Image.Resampling.BOX), np.int16)
+    assert np.abs(reduced - small.astype(np.int16)).max() <= 4
+
+
+def test_only_jpegs_are_reduced_and_limits_count_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    black = Image.new("RGB", (80, 40))
+    assert decode_with_notes(encoded(black, "PNG"), at_least=10).rgb_HWC.shape == (40, 80, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3199)
+    with pytest.raises(SampleError, match="80 × 40 pixels are more than 3199"):
+        decode_with_notes(encoded(black, "JPEG"), at_least=10)
+
+
+def test_a_reduced_jpeg_is_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.new("RGB", (800, 400)), "JPEG", exif=exif)
+    assert decode_with_notes(data, at_least=100).rgb_HWC.shape == (100, 50, 3)

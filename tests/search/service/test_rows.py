@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from galleries import keyed, unit, write_gallery
-from PIL import Image
+from galleries import SPEC, keyed, unit, write_gallery
 from pictured import client_of, picture, write_images
+from PIL import Image
 from starlette.testclient import TestClient
 
 from diantu.indexing.upkeep.compaction import compact
 from diantu.indexing.upkeep.deletion import delete
+from diantu.indexing.upkeep.importing import import_vectors
 
 HTML = b"<html><script>alert(1)</script></html>"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
@@ -124,7 +128,7 @@ def test_thumbnails_fit_and_are_never_enlarged(client: TestClient, row: int, ask
 
 @pytest.mark.parametrize("size", ["31", "2049", "-1", "x", "1e2"])
 def test_sizes_of_thumbnails_are_bounded(client: TestClient, size: str) -> None:
-    assert problem(client.get(f"/v1/rows/0/thumbnail?size={size}"), 400).startswith("size: ")
+    assert problem(client.get(f"/v1/rows/0/thumbnail?size={size}"), 400).startswith("size is ")
 
 
 def test_a_torn_image_has_no_thumbnail(client: TestClient) -> None:
@@ -206,3 +210,25 @@ def test_keys_captions_and_names_of_strangers_are_only_text(tmp_path: Path) -> N
         headers = client.get(path).headers
         assert "set-cookie" not in headers
         assert "script" not in str({name: value for name, value in headers.items() if "security" not in name})
+
+
+def test_the_table_of_an_import_cannot_publish_other_files(tmp_path: Path) -> None:
+    """It may name any file; only images are given away, and only what is one now."""
+    (tmp_path / "secret.txt").write_text("root:x:0:0")
+    (tmp_path / "image.jpg").write_bytes(picture())
+    paths = ["secret.txt", "image.jpg", "missing.jpg", "/proc/self/environ", "/dev/zero", "."]
+    theirs = tmp_path / "theirs"
+    for name in ("img_emb", "metadata"):
+        (theirs / name).mkdir(parents=True)
+    np.save(theirs / "img_emb/img_emb_0.npy", unit(1, len(paths)))
+    table = pa.table({"image_path": [str(tmp_path / path) for path in paths]})
+    pq.write_table(table, theirs / "metadata/metadata_0.parquet")
+    import_vectors(theirs, tmp_path / "g", SPEC)
+    client = client_of(tmp_path / "g")
+    assert client.get("/v1/rows/1/image").content == picture()
+    for row in (0, 2, 3, 4, 5):
+        assert "was imported" in problem(client.get(f"/v1/rows/{row}/image"), 404)
+        assert "was imported" in problem(client.get(f"/v1/rows/{row}/thumbnail"), 404)
+    archive = client.post("/v1/export", json={"rows": list(range(len(paths))), "format": "zip"}).content
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert [name for name in opened.namelist() if name != "metadata.jsonl"] == ["1_image.jpg"]
