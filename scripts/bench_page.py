@@ -87,7 +87,10 @@ def main() -> int:
         assert service.stdout is not None
         assert service.stdin is not None
         try:
-            typed, scrolled = asyncio.run(_measure(chromium, service.stdout.readline().strip()))
+            url = service.stdout.readline().strip()
+            if not url:
+                raise InputError("the service has not started; its error is above")
+            typed, scrolled = asyncio.run(_measure(chromium, url))
         finally:
             service.stdin.close()
     _report(arguments.rows, typed, scrolled)
