@@ -43,11 +43,17 @@ function showAround(results, error = null) {
   byId("grid").setAttribute("aria-busy", String(busy));
   if (gallery()) showIntro(state, gallery(), results);
   showActive(state);
-  showSummary(state, gallery(), results, () => searches.again());
+  showSummary(state, gallery(), results, again);
   const message = messageFor(state, gallery(), results, error ?? results?.error ?? null);
   if (message) showMessage(message, { retry: () => (gallery() ? searches.again() : start()) });
   else hideMessage();
   document.body.classList.toggle("without-hits", message !== null && !results?.count);
+}
+
+/** Searches the gallery as it is now. */
+async function again() {
+  await loadGalleries().catch(() => {}); // the search itself says what is wrong
+  searches.again();
 }
 
 const detail = startDetail({
@@ -149,12 +155,16 @@ startFilters();
 startBasket();
 startSelection({ gallery: name, onChange: markPicked });
 startKeys(grid, {
-  open: openAt, pick: pickAt, basket: basketAt, like: likeAt,
+  pick: pickAt, basket: basketAt, like: likeAt,
   filters: () => byId("filters-button").click(),
   escape: () => (byId("filters").open ? byId("filters-button").click() : numPicked() && clearSelection()),
 });
 byId("gallery").addEventListener("change", (event) => go({ ...EMPTY, gallery: event.target.value === served()[0].name ? "" : event.target.value }));
-onGalleries(() => setFilterGallery(gallery()));
+onGalleries(() => {
+  setFilterGallery(gallery());
+  const { results } = searches;
+  if (results?.done && results.count === 0 && results.first.version !== gallery()?.version) searches.again(); // it was empty
+});
 onState((state, before) => {
   if (state.gallery !== before.gallery) enterGallery();
   searches.run(state);

@@ -13,7 +13,7 @@ const inField = (target) => target.matches("input:not([type=checkbox], [type=rad
 
 /**
  * @param {import("./grid/grid.js").Grid} grid
- * @param {{open: Function, pick: Function, basket: Function, like: Function, filters: Function, escape: Function}} acts
+ * @param {{pick: Function, basket: Function, like: Function, filters: Function, escape: Function}} acts
  */
 export function startKeys(grid, acts) {
   document.addEventListener("keydown", (event) => {

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 
-const WAIT = 2000; // milliseconds between questions while the columns of a gallery are still being counted
+const WAIT = 2000; // milliseconds between questions while a gallery is empty, or its columns are being counted
 
 const listeners = new Set();
 let known = [];
@@ -15,15 +15,18 @@ export const onGalleries = (listener) => listeners.add(listener);
 
 export async function loadGalleries() {
   known = (await api.galleries()).galleries;
-  for (const gallery of known) if (gallery.columns_ready === false) later(gallery.name);
+  known.filter(isIncomplete).forEach(later);
   for (const listener of listeners) listener();
 }
 
-function later(name) {
+const isIncomplete = (gallery) => gallery.rows === 0 || gallery.columns_ready === false;
+
+function later(before) {
   setTimeout(async () => {
-    const gallery = await api.gallery(name).catch(() => null);
-    if (gallery === null || gallery.columns_ready === false) return later(name);
-    known = known.map((one) => (one.name === name ? gallery : one));
+    const gallery = await api.gallery(before.name).catch(() => before);
+    if (isIncomplete(gallery)) later(gallery);
+    if (gallery.version === before.version && gallery.columns_ready === before.columns_ready) return;
+    known = known.map((one) => (one.name === gallery.name ? gallery : one));
     for (const listener of listeners) listener();
   }, WAIT);
 }
