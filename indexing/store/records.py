@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.checksums import SMALL, Checksum, sealed, unsealed
-from ...datasets.errors import FileError, InputError, first_line
+from ...datasets.errors import InputError
 from ...datasets.files import file_error, read_bytes, write_atomic
 from .layout import part_name, record_path
 
@@ -94,15 +94,13 @@ def committed(root: Path) -> set[int]:
 
 
 def verify_part(root: Path, part: Part) -> list[str]:
-    """What is wrong with a part's files, one sentence per file; reads all of them."""
-    problems = []
-    for name, expected in part.files.items():
-        try:
-            problem = _problem(root / name, expected, most=None)
-        except FileError as error:
-            problem = f"cannot be read ({first_line(error.__cause__ or error)})"
-        problems += [f"{name} {problem}"] if problem else []
-    return problems
+    """What is wrong with a part's files, one sentence per file; reads all of them.
+
+    Raises:
+        FileError: if a file cannot be read.
+    """
+    problems = {name: problem_of_file(root / name, expected) for name, expected in part.files.items()}
+    return [f"{name} {problem}" for name, problem in problems.items() if problem]
 
 
 def check_file(root: Path, number: int, path: Path, *, most: int | None = SMALL) -> None:
@@ -119,7 +117,7 @@ def check_file(root: Path, number: int, path: Path, *, most: int | None = SMALL)
     """
     part = read_part(root, number)
     expected = part.files.get(path.relative_to(root).as_posix()) if part else None
-    if expected and (problem := _problem(path, expected, most=most)):
+    if expected and (problem := problem_of_file(path, expected, most=most)):
         raise InputError(f"{path} {problem}; {REMEDY}")
 
 
@@ -137,12 +135,17 @@ def check_parts(root: Path, numbers: Iterable[int], folders: Collection[str]) ->
     for number in numbers:
         part = read_part(root, number)
         for name, expected in part.files.items() if part else ():
-            if name.partition("/")[0] in folders and (problem := _problem(root / name, expected, most=None)):
+            if name.partition("/")[0] in folders and (problem := problem_of_file(root / name, expected)):
                 raise InputError(f"{root / name} {problem}; {REMEDY}")
 
 
-def _problem(path: Path, expected: Mapping[str, Any], *, most: int | None) -> str | None:
+def problem_of_file(path: Path, expected: Mapping[str, Any], *, most: int | None = None) -> str | None:
     """Why a file of a part is not the one that was written; None if it is.
+
+    Args:
+        path: the file.
+        expected: its entry in the record of the part.
+        most: of a larger file only the size is compared; None compares all bytes of every file.
 
     Raises:
         FileError: if the operating system does not let us read it.

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ...datasets import checksums
 from ...datasets.checksums import ACCEPT, Checksum, Problems
-from ...datasets.errors import InputError
+from ...datasets.errors import FileError, InputError, first_line
 from .layout import (
     ADDED,
     DELETED,
@@ -27,7 +27,7 @@ from .layout import (
 )
 from .ledger import Ledger
 from .manifest import Manifest, read_manifest
-from .records import committed, is_sealed, read_part, verify_part
+from .records import committed, is_sealed, problem_of_file, read_part
 
 T = TypeVar("T")
 
@@ -155,8 +155,13 @@ def _of_parts(place: _Place, manifest: Manifest | None, ledger: Ledger | None, *
         expected = ledger.shard_id(number) if ledger else part.shard["id"]
         if part.shard["id"] != expected or listed.get(number, part.num_rows) != part.num_rows:
             problems = problems.with_sentence(f"{record} belongs to another gallery; remove it and {place.remedy}")
-        for sentence in verify_part(place.root, part):
-            problems = problems.with_sentence(f"{place.name}{sentence}; remove {record} and {place.remedy}")
+        for name, entry in part.files.items():
+            try:
+                problem = problem_of_file(place.root / name, entry)
+            except FileError as error:
+                problem = f"cannot be read ({first_line(error.__cause__ or error)})"
+            if problem:
+                problems = problems.with_sentence(f"{place.name}{name} {problem}; remove {record} and {place.remedy}")
     return problems
 
 
