@@ -284,6 +284,8 @@ def _type_of(fields: Sequence[_Field]) -> pa.DataType:
 
 def _as_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     """A column of a part in the type that it has over all parts."""
+    if kind == pa.null():  # no part has a value
+        return pa.chunked_array([pa.nulls(len(column))])
     if column.type == pa.null() or kind == column.type:
         return column.cast(kind)
     return as_texts(column) if kind == pa.string() else column.cast(kind)

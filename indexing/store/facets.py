@@ -226,7 +226,7 @@ def _kind(name: str, kind: pa.DataType, tally: _Tally) -> Kind:
         return "flag"
     if name in _COLORS:
         return "color"
-    if not pa.types.is_string(kind):
+    if not pa.types.is_string(kind) and not pa.types.is_null(kind):
         return "range" if any(is_type(kind) for is_type in _IN_RANGES) else "other"
     num_values = len(tally.counts) if tally.counts is not None and name not in _TEXTS else 0
     repeats = 0 < num_values < tally.present and num_values <= max(_FEW, tally.present // 2)
