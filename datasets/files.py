@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ _REMEDIES = {
 }
 # Errors that say something about the file itself: it is missing, or a library met impossible content.
 _OF_CONTENT = (None, errno.ENOENT, errno.EINVAL)
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _OTHERWISE = "check the path and the disk"
 
 
@@ -71,13 +73,33 @@ def file_error(error: OSError, path: str | os.PathLike[str] | None, done: str) -
         path: the file that was worked on. A file that the error names comes first, without its temporary ending.
         done: what cannot be done: `read`, `written`, `locked`, or `used` where that is not known.
     """
-    named = error.filename if isinstance(error.filename, str) else path
+    # A copy names both files, the source first; a full or read-only disk is that of the other one.
+    files = (error.filename2, error.filename) if error.errno in _OF_WRITING else (error.filename,)
+    named = next((file for file in files if isinstance(file, str)), path)
     name = os.fspath(named).removesuffix(TEMPORARY) if named is not None else "a file"
     if path is not None and Path(name) not in Path(path).parents and Path(name).parent != Path(path).parent:
         done = "used"  # an error about another file, which may be one that is read
     reason = error.strerror or first_line(error)
     remedy = _REMEDIES.get(error.errno or 0, _OTHERWISE)
     return FileError(f"{name} cannot be {done} ({reason}); {remedy}, then run the same command again")
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Opens a file to read it. A pipe or a device is refused, because opening or reading it might never end.
+
+    Raises:
+        OSError: if it cannot be opened, or is something else.
+    """
+    file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.ENOTSUP, "it is not a regular file", os.fspath(path))
+    return file
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens a pipe too without waiting for its other end."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -87,8 +109,8 @@ def read_bytes(path: Path) -> bytes:
         FileNotFoundError: if there is none.
         FileError: if it cannot be read.
     """
-    with reading(path):
-        return path.read_bytes()
+    with reading(path), open_regular(path) as file:
+        return file.read()
 
 
 def read_text(path: Path) -> str:
@@ -198,7 +220,7 @@ def sha256(data: bytes) -> str:
 
 def sha256_of_file(path: Path) -> str:
     """The SHA-256 of a file of any size, as a hex digest."""
-    with reading(path), path.open("rb") as file:
+    with reading(path), open_regular(path) as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
             digest.update(block)
@@ -243,7 +265,7 @@ def exclusive(folder: Path, lock: str, *, patience: float = 0.0, what: str = "jo
     with contextlib.ExitStack() as stack:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(path.open("w"))
+            file = stack.enter_context(open(path, "w", opener=_at_once))
         while not _try_lock(file, fcntl.LOCK_EX):
             if time.monotonic() >= deadline:
                 raise InputError(f"another {what} is writing to {folder}; wait for it, or stop it")
@@ -256,7 +278,7 @@ def is_locked(folder: Path, lock: str) -> bool:
     path = folder / lock
     if not path.exists():
         return False
-    with reading(path), path.open() as file:
+    with reading(path), open(path, opener=_at_once) as file:
         return not _try_lock(file, fcntl.LOCK_SH)
 
 

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .encodings import decode_text
 from .errors import Reason, SampleError, ShardError, first_line
 from .names import find_caption
 from .places import resolve
 from .readers.formats import read_span
-from .text import decode_text, parse_json, valid_text
+from .text import parse_json, valid_text
 from .types import Entry, Sample, Span
 from .values import as_text, plain
 

@@ -18,6 +18,7 @@ from .readers.folder import find_files
 from .readers.formats import endings, reader_of_file, readers_that_fail
 from .readers.sidecars import is_sidecar
 from .tables import FoldedNames, choose_tables
+from .text import is_unicode, valid_text
 from .types import Shard
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,21 @@ def _file(filesystem: AbstractFileSystem, path: str, source: str) -> Shard:
             raise problems[0]
         allowed = ", ".join(endings())
         raise InputError(f"{path} is neither a shard ({allowed}) nor a folder of images; nothing else can be read")
-    return Shard(uri=written(filesystem, path, source), format=reader.format, size_bytes=filesystem.size(path) or 0)
+    return Shard(uri=_uri(filesystem, path, source), format=reader.format, size_bytes=_size(filesystem, path))
+
+
+def _uri(filesystem: AbstractFileSystem, path: str, source: str) -> str:
+    uri = written(filesystem, path, source)
+    if not is_unicode(uri):
+        raise InputError(f"the name of {valid_text(uri)} is not valid UTF-8; rename the file or the folder")
+    return uri
+
+
+def _size(filesystem: AbstractFileSystem, path: str) -> int:
+    try:
+        return filesystem.size(path) or 0
+    except OSError:  # a link that leads nowhere: the scan says so, and the job lists the shard
+        return 0
 
 
 def _finished(filesystem: AbstractFileSystem, paths: list[str], source: str) -> list[str]:
@@ -145,7 +160,7 @@ def _folder(filesystem: AbstractFileSystem, path: str, source: str, captions: st
     files = [
         _file(filesystem, name, source) for name in _finished(filesystem, [f"{path}/{name}" for name in names], path)
     ]
-    return [*files, _folder_of_images(written(filesystem, path, source), sizes, images, captions)] if images else files
+    return [*files, _folder_of_images(_uri(filesystem, path, source), sizes, images, captions)] if images else files
 
 
 def _shards_among(names: Iterable[str], *, beside_images: bool) -> list[str]:

@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 from .text import valid_text
 
 _TOO_DEEP = "nested too deeply"
-_SCALARS = (bool, int, float, str, Decimal, date, time, timedelta)  # a datetime is a date
+# The types of values without parts.
+SCALARS = (bool, int, float, str, Decimal, date, time, timedelta)  # a datetime is a date
 # What Python and Arrow raise for a value that they cannot represent: a year 20 000, say.
 _NOT_REPRESENTABLE = (pa.ArrowException, ValueError, OverflowError)
 _Types: TypeAlias = tuple[Callable[[pa.DataType], bool], ...]
@@ -43,9 +44,9 @@ def plain(value: Any) -> Any:
         return value if value.is_finite() else None
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(timezone.utc)
-    if value is None or isinstance(value, _SCALARS):
+    if value is None or isinstance(value, SCALARS):
         return value
-    if isinstance(value, (list, tuple)) and all(item is None or isinstance(item, _SCALARS) for item in value):
+    if isinstance(value, (list, tuple)) and all(item is None or isinstance(item, SCALARS) for item in value):
         return [plain(item) for item in value]
     return None if isinstance(value, (bytes, bytearray)) else as_text(value)
 
@@ -198,7 +199,13 @@ def _scalars(array: pa.Array) -> list[Any]:
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         array, zone = array.cast(pa.timestamp(kind.unit, "UTC")).cast(pa.timestamp(kind.unit)), "+00:00"
     texts = array.cast(pa.string()).to_pylist()
-    return [None if text is None else text.replace(" ", "T") + zone for text in texts]
+    numbers = array.view(pa.int32() if pa.types.is_date32(kind) else pa.int64()).to_pylist()
+    unit = "days" if pa.types.is_date32(kind) else getattr(kind, "unit", "ms")
+    return [
+        # Arrow has years up to 32767.
+        f"{number} {unit} since 1970" if text and text.startswith("<") else text and text.replace(" ", "T") + zone
+        for text, number in zip(texts, numbers, strict=True)
+    ]
 
 
 def common_kind(values: Sequence[Any]) -> set[type]:

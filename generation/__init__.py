@@ -13,6 +13,7 @@ from .run.results import GenerationResult, Results
 from .strategies import (
     BaseStrategy,
     Draft,
+    DraftError,
     Made,
     ModelOptions,
     Strategy,
@@ -27,6 +28,7 @@ __all__ = [
     "BaseStrategy",
     "Copywriter",
     "Draft",
+    "DraftError",
     "GenerationRequest",
     "GenerationResult",
     "Made",

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..datasets import InputError
 from ..datasets.display import is_blank
-from ..datasets.text import decode_text, find_delimiter, json_objects, split_lines
+from ..datasets.encodings import decode_text
+from ..datasets.files import open_regular
+from ..datasets.text import find_delimiter, json_objects, split_lines
 from .fields import MAX_SEED, READERS, WeightedText, parse_setting, read_settings
 
 if TYPE_CHECKING:
@@ -173,7 +175,8 @@ def _records(path: Path) -> list[tuple[int, dict[str, Any]]]:
     if read is None:
         raise InputError(f"the name of the prompt file {path} ends in none of {', '.join(_FORMATS)}; rename it")
     try:
-        return list(read(decode_text(path.read_bytes())))
+        with open_regular(path) as file:
+            return list(read(decode_text(file.read())))
     except OSError as error:
         raise InputError(f"the prompt file {path} cannot be read ({error.strerror})") from error
     except (csv.Error, ValueError) as error:
@@ -210,6 +213,9 @@ def _from_jsonl(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 def _from_csv(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     delimiter = find_delimiter(text, lambda name: name in READERS or "." in name)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    names = [name.strip() for name in reader.fieldnames or ()]
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise ValueError(f"the column {twice!r} is given twice; rename or remove one")
     for row in reader:
         number = reader.line_num
         if None in row:

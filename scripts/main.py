@@ -95,7 +95,7 @@ def call(run: Callable[..., int], program: str, options: Sequence[str]) -> int:
         return _FAILED
     except Exception as error:  # the outermost level: every error becomes a sentence here
         if debug:
-            raise
+            _print_traceback(error)
         return _failed(error)
 
 
@@ -127,6 +127,15 @@ def _failed(error: Exception) -> int:
     if isinstance(error, MemoryError):
         return _say("there is not enough memory; free some, or use smaller batches", _FAILED)
     return _say(f"{type(error).__name__}: {error} (this is a bug in {_place(error)}; --debug shows more)", _FAILED)
+
+
+def _print_traceback(error: Exception) -> None:
+    """Prints where an error comes from. What it quotes of strangers cannot reach the terminal as escape codes."""
+    import traceback
+
+    from ..datasets.display import lines
+
+    print(lines("".join(traceback.format_exception(error)).rstrip()), file=sys.stderr)
 
 
 def _drop_output() -> None:

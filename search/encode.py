@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..datasets import InputError
+from ..datasets import InputError, arguments
 from ..indexing.encoders import ImageEncoder, TextEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec, says_nothing
 from ..indexing.store.manifest import refuse_other
@@ -98,13 +98,14 @@ class Encoders:
         encoder = self.load(spec)
         if not isinstance(encoder, TextEncoder):
             raise InputError(f"the encoder {spec.name} has no text side; search by image or vector")
+        texts = arguments.texts("texts", texts)
         for text in texts:
             if says_nothing(encoder, text):
                 raise InputError(
                     f"the text {text!r} has nothing that the encoder {spec.name} knows, so it would find the same "
                     "images as an empty query; say in words what to search for"
                 )
-        return encoder.encode_texts(list(texts)) if texts else np.zeros((0, spec.dim), np.float32)
+        return encoder.encode_texts(texts) if texts else np.zeros((0, spec.dim), np.float32)
 
     def encode_images(self, spec: EncoderSpec, images: Sequence[np.ndarray]) -> np.ndarray:
         """Images, each `rgb_HWC` uint8, to vectors of a space: `emb_BD` float32 of unit length.
@@ -122,18 +123,31 @@ class Encoders:
 
 
 def _rows(vectors: Vectors, parts: Sequence[QueryPart]) -> np.ndarray:
-    rows_B = np.array([part.value for part in parts], np.int64)
-    for row in rows_B.tolist():
-        if not 0 <= row < len(vectors):
-            raise InputError(f"row {row} is not one of the gallery's rows, which are 0 to {len(vectors) - 1}")
-    emb_BD = vectors.rows(rows_B)
+    emb_BD = vectors.rows(row_ids([part.value for part in parts], len(vectors)))
     if not emb_BD.any(axis=1).all():
         raise InputError("a row of the query has no vector; leave it out")
     return emb_BD
 
 
-def _checked(vector: np.ndarray, spec: EncoderSpec) -> np.ndarray:
-    emb_D = np.asarray(vector, np.float32)
+def row_ids(rows: object, num_rows: int, *, outside: type[InputError] = InputError) -> np.ndarray:
+    """Row ids of a gallery: `N` int64. One that is not the gallery's is the error `outside`.
+
+    Raises:
+        InputError: if one is not a whole number, or not one of the gallery's.
+    """
+    try:
+        rows_N = np.asarray(rows).reshape(-1)
+    except ValueError:  # lists of several lengths
+        rows_N = np.array([rows], object)
+    if rows_N.size and rows_N.dtype.kind not in "iu":
+        raise InputError(f"the rows {arguments.shown(rows)} are not row ids; give whole numbers, 0 to {num_rows - 1}")
+    if (outside_N := (rows_N < 0) | (rows_N >= num_rows)).any():
+        row = rows_N[outside_N][0]
+        raise outside(f"row {row} is not one of the gallery's rows, which are 0 to {num_rows - 1}")
+    return rows_N.astype(np.int64)
+
+
+def _checked(emb_D: np.ndarray, spec: EncoderSpec) -> np.ndarray:
     if emb_D.shape != (spec.dim,):
         given = "×".join(map(str, emb_D.shape))
         raise InputError(

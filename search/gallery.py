@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..datasets import InputError
+from ..datasets import InputError, RowError, arguments
 from ..datasets.conditions import WHERE_SECONDS, Missing
-from ..datasets.errors import RowError
 from ..indexing.encoders import ImageEncoder, TextEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec
 from ..indexing.index.effort import Effort
@@ -24,7 +23,7 @@ from ..indexing.store.facets import SECONDS as FACET_SECONDS
 from ..indexing.store.facets import Facets, find_facets, sql_type
 from ..indexing.store.snapshot import OVER, Over, Snapshot
 from .answer import Answer
-from .encode import EncoderLoader, Encoders
+from .encode import EncoderLoader, Encoders, row_ids
 from .hits import Hits, Nearest
 from .options import Options, SearchOptions
 from .query import ImageQuery, Query, pixels_of
@@ -265,8 +264,7 @@ class Gallery:
         Raises:
             InputError: as `search`.
         """
-        if isinstance(queries, (str, Query)):
-            raise InputError("search_many takes a list of queries; give search_many([…]), or use search")
+        queries = list(arguments.items("queries", queries))
         asked = [query if isinstance(query, Query) else Query(text=query) for query in queries]
         return self._answered(asked, Options(**options)) if asked else []
 
@@ -308,8 +306,11 @@ class Gallery:
             InputError: if there is no such column.
         """
         version = self._version
-        names = None if columns is None else [name for column in columns for name in version.columns.spellings(column)]
-        return version.metadata.rows(self._checked(rows), names)
+        if columns is not None:
+            columns = [
+                name for column in arguments.texts("columns", columns) for name in version.columns.spellings(column)
+            ]
+        return version.metadata.rows(self._checked(rows), columns)
 
     def vectors(
         self, rows: Sequence[int] | np.ndarray, *, space: str | None = None, over: Over = "images"
@@ -341,7 +342,9 @@ class Gallery:
         Raises:
             InputError: if an image cannot be read, or the encoder of the space cannot be loaded.
         """
-        return self._encoders.encode_images(self._version.space(space).spec, [pixels_of(image)[0] for image in images])
+        return self._encoders.encode_images(
+            self._version.space(space).spec, [pixels_of(image)[0] for image in arguments.items("images", images)]
+        )
 
     def check_rows(self, rows: Sequence[int] | np.ndarray) -> None:
         """Checks row ids without reading anything.
@@ -354,14 +357,9 @@ class Gallery:
     def _checked(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Row ids that exist and are not deleted: `N` int64."""
         snapshot = self._version.snapshot
-        rows_N = np.asarray(rows, np.int64).reshape(-1)
-        outside_N = (rows_N < 0) | (rows_N >= snapshot.num_rows)
-        if outside_N.any():
-            row = rows_N[outside_N][0]
-            raise RowError(f"row {row} is not one of the gallery's rows, which are 0 to {snapshot.num_rows - 1}")
-        places_N = np.searchsorted(snapshot.deleted, rows_N)
-        is_deleted_N = np.take(np.append(snapshot.deleted, -1), places_N) == rows_N
-        if is_deleted_N.any():
+        rows_N = row_ids(rows, snapshot.num_rows, outside=RowError)
+        before_N, up_to_N = (np.searchsorted(snapshot.deleted, rows_N, side) for side in ("left", "right"))
+        if (is_deleted_N := before_N < up_to_N).any():
             row = rows_N[is_deleted_N].min()
             raise RowError(f"row {row} was deleted from the gallery; name another one", was_deleted=True)
         return rows_N

@@ -17,6 +17,7 @@ from PIL import Image
 
 from ..datasets import InputError, decode, display
 from ..datasets.errors import PixelsError, SampleError
+from ..datasets.files import writing
 from ..datasets.names import free_name
 from ..datasets.values import jsonable
 from ..indexing.store.tables import metadata_table
@@ -83,7 +84,13 @@ class Hit:
             raise PixelsError(f"the bytes of {self.key} are not an image any more ({error})") from error
 
     def thumbnail(self, size: int, *, from_url: bool = False, private_hosts: bool = False) -> Image.Image:
-        """The image, at most `size` pixels wide and high; see `image`."""
+        """The image, at most `size` pixels wide and high; see `image`.
+
+        Raises:
+            InputError: if the size is less than one pixel.
+        """
+        if size < 1:
+            raise InputError(f"the size of a thumbnail is {size}; give at least 1 pixel")
         image = self.image(from_url=from_url, private_hosts=private_hosts)
         image.thumbnail((size, size), Image.Resampling.LANCZOS)
         return image
@@ -264,22 +271,20 @@ class Hits(Sequence[Hit]):
 
         A column of the metadata that has one of these names is `table_<name>` here.
         """
-        own = pa.table(
-            {
-                "rank": pa.array([hit.rank for hit in self.hits], pa.int64()),
-                "row": pa.array([hit.row for hit in self.hits], pa.int64()),
-                "score": pa.array([hit.score for hit in self.hits], pa.float32()),
-                "zscore": pa.array([hit.zscore for hit in self.hits], pa.float32()),
-                "folded": pa.array([hit.folded for hit in self.hits], pa.int64()),
-            }
-        )
+        columns: dict[str, pa.Array | pa.ChunkedArray] = {
+            "rank": pa.array([hit.rank for hit in self.hits], pa.int64()),
+            "row": pa.array([hit.row for hit in self.hits], pa.int64()),
+            "score": pa.array([hit.score for hit in self.hits], pa.float32()),
+            "zscore": pa.array([hit.zscore for hit in self.hits], pa.float32()),
+            "folded": pa.array([hit.folded for hit in self.hits], pa.int64()),
+        }
         records = [named_beside(_OWN, hit.metadata.items()) for hit in self.hits]
         present = {name.lower() for record in records for name in record}
         metadata = metadata_table(records)
-        for name in metadata.column_names:
+        for name, column in zip(metadata.column_names, metadata.columns, strict=True):
             if name.lower() in present:
-                own = own.append_column(name, metadata[name])
-        return own
+                columns[name] = column
+        return pa.table(columns)
 
     def to_pandas(self) -> pd.DataFrame:
         """The same as a pandas table.
@@ -298,10 +303,15 @@ class Hits(Sequence[Hit]):
 
         Returns:
             The path.
+
+        Raises:
+            FileError: if the file cannot be written.
         """
-        with Path(path).open("w", encoding="utf-8-sig", newline="") as file:  # Excel reads UTF-8 only with the mark
-            write_csv(self.to_arrow(), file)
-        return Path(path)
+        table, path = self.to_arrow(), Path(path)
+        # Excel reads UTF-8 only with the mark.
+        with writing(path), path.open("w", encoding="utf-8-sig", newline="") as file:
+            write_csv(table, file)
+        return path
 
     def sheet(self, path: str | Path) -> Path:
         """Writes a contact sheet: a self-contained page for `.html`, an image for `.png`.

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from ..datasets import InputError
-from ..datasets.conditions import WHERE_SECONDS, Missing
+from ..datasets import InputError, arguments
+from ..datasets.conditions import WHERE_SECONDS, Budget, Missing
 from ..indexing.index.effort import Effort
 from ..indexing.store.filters import MISSING
 from ..indexing.store.snapshot import OVER, Over
 
 # The default window of a search that reorders hits: at least this many rows, and this many per hit.
 _WINDOW, _WINDOW_PER_K = 100, 10
+_WHOLE_NUMBERS = ("k", "offset", "window")
+_NUMBERS = ("diversity", "aesthetic", "min_score", "min_zscore")
+_TEXTS = ("where", "missing", "space", "over", "rerank", "sort_by")
+_OPTIONAL = frozenset({"window", "min_score", "min_zscore", "where", "space", "rerank", "sort_by"})
 
 
 class SearchOptions(TypedDict, total=False):
@@ -65,6 +69,7 @@ class Options:
     columns: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        self._check_types()
         if self.k < 1:
             raise InputError(f"k is {self.k}; give at least 1")
         if self.offset < 0:
@@ -87,6 +92,17 @@ class Options:
         if self.window is not None and not self.arranges:
             raise InputError("window needs rerank, diversity, sort_by or aesthetic, and none of them is given")
 
+    def _check_types(self) -> None:
+        for check, names in (
+            (arguments.whole_number, _WHOLE_NUMBERS), (arguments.number, _NUMBERS), (arguments.text, _TEXTS),
+        ):  # fmt: skip
+            for name in names:
+                if getattr(self, name) is not None or name not in _OPTIONAL:
+                    check(name, getattr(self, name))
+        if self.columns is not None:
+            arguments.texts("columns", self.columns)
+        Budget(self.where_timeout)
+
     @property
     def arranges(self) -> bool:
         """Whether the nearest rows are reordered."""
@@ -98,3 +114,7 @@ class Options:
         if not self.arranges:
             return self.offset + self.k
         return self.window if self.window is not None else max(_WINDOW, _WINDOW_PER_K * self.k)
+
+
+def _is_whole(value: object) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool)

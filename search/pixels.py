@@ -9,7 +9,9 @@ from typing import Any
 from ..datasets import PixelsError, Place, SampleError, ShardError, Span, locate, read_span
 from .fetch import fetch
 
-_ADVICE = "put the file back to where it was when it was embedded"
+_ADVICE = (
+    "put the file back to where it was when it was embedded, or say where it is now: diantu status --relocate OLD NEW"
+)
 
 
 def read_pixels(metadata: Mapping[str, Any], *, from_url: bool = False, private_hosts: bool = False) -> bytes:
@@ -48,5 +50,6 @@ def _span(metadata: Mapping[str, Any]) -> Span:
         return locate(Place(shard=shard, offset=offset, length=length, image_path=path))
     # The row was imported: at most the path of its image is known.
     if not path or not Path(path).is_file():
-        raise PixelsError(f"{metadata.get('key', 'the row')} was imported, and no image of it is known on this machine")
+        known = f"its image {path} is not on this machine; {_ADVICE}" if path else "the path of its image is not known"
+        raise PixelsError(f"{metadata.get('key', 'the row')} was imported, and {known}")
     return Span(uri=path)

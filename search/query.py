@@ -13,9 +13,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from ..datasets import InputError, SampleError, display
+from ..datasets import InputError, SampleError, arguments, display
 from ..datasets.decoding import ImageInput
 from ..datasets.decoding import pixels_of as decoded_pixels
+from ..datasets.errors import first_line
 from ..datasets.text import valid_text
 
 Kind: TypeAlias = Literal["text", "image", "vector", "row"]
@@ -58,9 +59,8 @@ class Query:
     negatives: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
-        for name in ("texts", "images", "rows", "negatives"):
-            if isinstance(getattr(self, name), (str, bytes, Path)):
-                raise InputError(f"{name} takes a list; give {name}=[…]")
+        for name in ("texts", "images", "vectors", "rows", "negatives"):
+            arguments.items(name, getattr(self, name))
 
     def parts(self) -> list[QueryPart]:
         """All parts, positive ones first; negative ones have negative weights.
@@ -82,8 +82,7 @@ class Query:
         )
         for kind, one, several in given_parts:
             for given in [*([] if one is None else [one]), *several]:
-                value, weight = given if isinstance(given, tuple) else (given, 1.0)
-                yield _part(kind, value, weight)
+                yield _part(kind, *_weighted(given, 1.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,7 +91,7 @@ class QueryPart:
 
     Attributes:
         kind: what `value` is.
-        value: a text, `rgb_HWC` uint8, a vector or a row id.
+        value: a text, `rgb_HWC` uint8, a vector as float32, or a row id.
         weight: negative for negative parts.
         label: a short text for people.
     """
@@ -103,26 +102,55 @@ class QueryPart:
     label: str
 
 
-def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
-    if not np.isfinite(weight) or weight <= 0:
+def _weighted(given: Any, weight: float) -> tuple[Any, float]:
+    """A part and its weight."""
+    if not isinstance(given, tuple):
+        return given, weight
+    if len(given) != 2:
         raise InputError(
-            f"a part of the query has the weight {weight}; give one above 0, and what to search away from as negatives"
+            f"a part of the query is a tuple of {len(given)} values; give (part, weight), and a vector as an array"
+        )
+    return given
+
+
+def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
+    weight = arguments.number("the weight of a part of the query", weight)
+    if not 0 < weight < np.inf:
+        raise InputError(
+            f"a part of the query has the weight {weight:g}; give one above 0, and give what to search away from as "
+            "negatives"
         )
     if kind == "text":
-        if not isinstance(value, str) or display.is_blank(value):
+        if display.is_blank(arguments.text("a text of the query", value)):
             raise InputError("the text of the query is empty; say what to search for")
         text = valid_text(value)
-        return QueryPart(kind=kind, value=text, weight=float(weight), label=text)
+        return QueryPart(kind=kind, value=text, weight=weight, label=text)
     if kind == "image":
         rgb_HWC, label = pixels_of(value)
-        return QueryPart(kind=kind, value=rgb_HWC, weight=float(weight), label=label)
+        return QueryPart(kind=kind, value=rgb_HWC, weight=weight, label=label)
     if kind == "row":
-        return QueryPart(kind=kind, value=int(value), weight=float(weight), label=f"row {int(value)}")
-    return QueryPart(kind=kind, value=value, weight=float(weight), label=f"{np.size(value)} dimensions")
+        row = arguments.whole_number("a row of the query", value)
+        return QueryPart(kind=kind, value=row, weight=weight, label=f"row {row}")
+    emb_D = _numbers(value)
+    return QueryPart(kind=kind, value=emb_D, weight=weight, label=f"{emb_D.size} dimensions")
+
+
+def _numbers(vector: Any) -> np.ndarray:
+    """A vector as float32; its shape is checked where the encoder is known."""
+    try:
+        given = np.asarray(vector)
+        if given.dtype.kind not in "biufO":
+            raise TypeError(f"it holds values of the type {given.dtype}")
+        with np.errstate(over="ignore"):  # what is not finite is refused later
+            return given.astype(np.float32)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # the last one is raised by torch
+        raise InputError(
+            f"the vector {arguments.shown(vector)} is not an array of numbers: {first_line(error)}"
+        ) from error
 
 
 def _negative(given: Any) -> QueryPart:
-    value, weight = given if isinstance(given, tuple) else (given, NEGATIVE_WEIGHT)
+    value, weight = _weighted(given, NEGATIVE_WEIGHT)
     part = _part("text" if isinstance(value, str) else "image", value, weight)
     return QueryPart(kind=part.kind, value=part.value, weight=-part.weight, label=part.label)
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,13 +82,18 @@ def open_clip_resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that `diantu demo` writes: shards/, gallery/, demo.html."""
+def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The folder that `diantu demo` writes: shards/, gallery/, demo.html. One test process makes it for all."""
     from diantu.scripts.commands.demo import run
 
-    folder = tmp_path_factory.mktemp("demo") / "diantu-demo"
-    assert run(str(folder)) == 0
-    return folder
+    own = tmp_path_factory.mktemp("demo") / "diantu-demo"
+    # Without xdist the parent of the base folder belongs to earlier runs of pytest too.
+    shared = own if worker_id == "master" else tmp_path_factory.getbasetemp().parent / own.name
+    with shared.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "demo.html").exists():  # it is written last
+            assert run(str(shared)) == 0
+    return own if own == shared else shutil.copytree(shared, own)
 
 
 @pytest.fixture
@@ -99,10 +106,9 @@ def diantu(capfd: pytest.CaptureFixture[str]) -> CommandLine:
 
 @pytest.fixture(scope="session")
 def jobs() -> Iterator[Zygote]:
-    """Starts commands in processes of their own that have torch and transformers imported."""
+    """Starts commands in processes of their own that have torch imported; a test can `preload` more."""
     from zygote import zygote
 
     with zygote() as serving:
-        names = ("CLIPModel", "AutoConfig", "AutoImageProcessor", "AutoTokenizer", "CLIPImageProcessor")
-        serving.preload("diantu.indexing.embed.job.embed", *(f"transformers.{name}" for name in names))
+        serving.preload("diantu.indexing.embed.job.embed", "jsonargparse.CLI")
         yield serving

@@ -59,7 +59,9 @@ def make_tar(rng: random.Random) -> Archive:
         with tarfile.open(fileobj=buffer, mode="w", format=tar_format) as tar:
             for key, _, info, data in members[:count]:
                 if rng.random() < 0.1:
-                    tar.addfile(tarfile.TarInfo("a folder"))
+                    folder = tarfile.TarInfo("a folder")
+                    folder.type = tarfile.DIRTYPE
+                    tar.addfile(folder)
                 start = buffer.tell()
                 tar.addfile(info, io.BytesIO(data))
                 archive.extents.setdefault(key, []).append((start, buffer.tell()))

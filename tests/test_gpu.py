@@ -36,6 +36,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _imported(jobs: Zygote) -> None:
+    names = ("CLIPModel", "AutoConfig", "AutoImageProcessor", "AutoTokenizer", "CLIPImageProcessor")
+    jobs.preload(*(f"transformers.{name}" for name in names))
+
+
 def embed(jobs: Zygote, source: Path, gallery: Path, model: Path, *options: str):
     start = ("embed", "--source", source, "--output", gallery, "--encoder", f"hf:{model}", "--device", "cuda")
     return jobs.start(*start, *options)

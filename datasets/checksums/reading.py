@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import InputError
-from ..files import TEMPORARY, read_bytes, reading
+from ..files import TEMPORARY, open_regular, read_bytes, reading
 from .seals import unsealed
 from .values import MISSING, Checksum, DamagedError, Entry
 
@@ -67,7 +67,7 @@ def open_checked(root: Path, name: str, *, most: int | None = None) -> IO[bytes]
         entry = read_entries(root).get(name)
         try:
             with reading(root / name):
-                file = (root / name).open("rb")
+                file = open_regular(root / name)
         except FileNotFoundError:
             if entry is None or None in entry.allowed:
                 raise

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import first_line
+from ..files import open_regular
 
 MISSING = "is missing"
 _BLOCK = 1 << 20
@@ -40,7 +41,7 @@ class Checksum:
     @classmethod
     def of_file(cls, path: Path) -> Checksum:
         """The checksum of a file of any size."""
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return cls.of_open(file)
 
     @classmethod

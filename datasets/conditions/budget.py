@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 
+from ..arguments import shown
 from ..errors import InputError
 from .messages import BudgetError
 
@@ -27,9 +29,10 @@ class Budget:
         Raises:
             InputError: if it is not a positive number of seconds.
         """
-        if not 0 < seconds <= _MOST_SECONDS:
+        is_number = isinstance(seconds, Real) and not isinstance(seconds, bool)
+        if not (is_number and 0 < seconds <= _MOST_SECONDS):
             raise InputError(
-                f"the where timeout is {seconds:g}; give seconds, more than 0, for example {WHERE_SECONDS:g}"
+                f"the where timeout is {shown(seconds)}; give seconds, more than 0, for example {WHERE_SECONDS:g}"
             )
         self.seconds = seconds
         self.left = seconds

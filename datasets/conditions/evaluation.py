@@ -11,7 +11,7 @@ from ..errors import InputError, first_line
 from .budget import Budget
 from .children import children
 from .messages import BudgetError, NoConditionError, not_understood, over_budget, short, unknown_column
-from .syntax import Syntax, is_soon_parsed, parse
+from .syntax import VALUES, Syntax, is_soon_parsed, parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,11 +66,12 @@ def understood(
         raise over_budget(where, error) from error
     columns = list(columns)
     known = {name.lower() for name in columns}
-    for name in syntax.names:
+    names = [name for name in syntax.names if name.lower() in known or name.lower() not in VALUES]
+    for name in names:
         if name.lower() not in known:
             unknown = unknown_column(name, columns, owner=owner)
             raise InputError(f"the condition {short(where)} names {unknown}")
-    named = tuple(dict.fromkeys(name.lower() for name in syntax.names))
+    named = tuple(dict.fromkeys(name.lower() for name in names))
     return Condition(text=where, columns=named, is_cheap=syntax.is_cheap)
 
 

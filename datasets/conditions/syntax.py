@@ -28,7 +28,9 @@ _ALLOWED = frozenset({
     "OPERATOR", "TYPE",
 })  # fmt: skip
 # A condition may depend on the date, but on nothing else outside the row.
-_ALSO_ALLOWED = frozenset({"now", "today", "current_date", "get_current_timestamp", "nullif"})
+_ALSO_ALLOWED = frozenset({"now", "today", "current_date", "get_current_timestamp", "nullif", "if"})
+# What SQL writes without parentheses, so that it looks like a column.
+VALUES = frozenset({"current_date", "current_timestamp"})
 # These make a value whose size an argument decides, or take DuckDB's internal states.
 _REFUSED = frozenset({
     "repeat", "range", "generate_series", "lpad", "rpad", "bar", "list_resize", "array_resize", "format", "printf",

@@ -18,6 +18,8 @@ from .formats import possible_formats
 from .orientation import UnreadableExifError, orientation_of
 from .stripping import strip
 
+NO_MEMORY = "decoding takes more memory than one image may have"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
@@ -129,7 +131,9 @@ def one_error() -> Iterator[None]:
         yield
     except (SampleError, _OtherFormatError):
         raise
-    except (Image.DecompressionBombError, MemoryError) as error:
+    except MemoryError as error:
+        raise SampleError(Reason.TOO_LARGE, NO_MEMORY) from error
+    except Image.DecompressionBombError as error:
         raise SampleError(Reason.TOO_LARGE, first_line(error)) from error
     except Exception as error:
         reason = Reason.TRUNCATED if "truncated" in str(error).lower() else Reason.UNDECODABLE

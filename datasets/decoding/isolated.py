@@ -22,11 +22,12 @@ from PIL import Image
 
 from ..errors import Reason, SampleError
 from .formats import possible_formats
-from .images import Decoded, decode_with_notes
+from .images import NO_MEMORY, Decoded, decode_with_notes
 
 _TRUSTED = frozenset({"JPEG", "PNG", "WEBP", "GIF"})
 SECONDS = 60.0  # that one image may take
 _CHILD_BYTES = 1 << 30  # of memory that a child may write to, as far as the system can limit it
+_NO_MEMORY_STATUS = 77  # of a child that could not even read its request
 _REQUEST = struct.Struct("<qQ")  # Pillow's limit of pixels (−1 for none), bytes of the file
 _ANSWER = struct.Struct("<Q")  # bytes of the JSON that follows; after it come the pixels
 
@@ -76,8 +77,15 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Threads of numpy's library would count as memory of the child. An interrupt reaches all processes of a
-            # terminal; the parent decides when the child ends.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": _import_path()},
+            # terminal; the parent decides when the child ends. Memory that one image has freed is not to count for the
+            # next, so glibc gives back what is larger than the threshold.
+            env={
+                **os.environ,
+                "OPENBLAS_NUM_THREADS": "1",
+                "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": _import_path(),
+                "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
+            },
             start_new_session=True,
         )
 
@@ -100,6 +108,8 @@ class _Child:
             if late.is_set():
                 detail = f"decoding took longer than {seconds:g} s, and was stopped"
                 raise SampleError(Reason.TOO_LARGE, detail) from error
+            if code == _NO_MEMORY_STATUS:
+                raise SampleError(Reason.TOO_LARGE, NO_MEMORY) from error
             raise SampleError(Reason.UNDECODABLE, f"the decoder crashed (exit status {code})") from error
         finally:
             timer.cancel()
@@ -131,6 +141,13 @@ def _import_path() -> str:
 
 
 def _serve() -> None:
+    try:
+        _answer_requests()
+    except MemoryError:
+        os._exit(_NO_MEMORY_STATUS)
+
+
+def _answer_requests() -> None:
     """The child's loop, until its standard input ends."""
     warnings.simplefilter("ignore")  # failures are recorded
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")

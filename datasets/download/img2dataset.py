@@ -109,8 +109,8 @@ def run_img2dataset(root: Path, settings: dict[str, Any], num_shards: int, lock:
         **({"caption_col": "caption"} if "caption" in columns else {}),
         "save_additional_columns": [name for name in columns if name not in ("url", "caption")],
     }
-    # The package has no __main__ for `python -m`. It runs in a folder where no file of the user hides a module.
-    command = [sys.executable, "-c", "from img2dataset import main; main()"]
+    # It runs in a folder where no file of the user hides a module.
+    command = [sys.executable, "-m", f"{__package__}.downloader"]
     process = subprocess.Popen(
         [*command, *(f"--{name}={value}" for name, value in arguments.items())],
         cwd=work,

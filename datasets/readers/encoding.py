@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from ..encodings import common_encoding, is_ambiguous
 from ..errors import SampleError
 from ..places import is_local, resolve
-from ..text import common_encoding, is_ambiguous
 from ..types import Entry, Shard, Span
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ def _heads(spans: Sequence[Span], read: Callable[[Span], bytes]) -> Iterator[byt
         try:
             if span.data is None and not span.is_inside:
                 filesystem, path = resolve(span.uri)
-                yield filesystem.cat_file(path, start=0, end=_MOST_BYTES)
+                size = min(filesystem.size(path) or 0, _MOST_BYTES)  # some files without one are waited for
+                yield filesystem.cat_file(path, start=0, end=size) if size else b""
             elif (span.length or 0) <= _MOST_BYTES:
                 yield read(span)
         except (OSError, SampleError):

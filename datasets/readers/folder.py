@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from fsspec import AbstractFileSystem
 
 from ..errors import Reason
+from ..files import file_error
 from ..places import is_local, join
 from ..tables import Lookup
+from ..text import is_unicode
 from ..types import Entry, Failure, Place, Scan, Shard, Span
 from .reader import Reader, read_range
 from .sidecars import FolderFiles
@@ -28,10 +30,14 @@ def find_files(filesystem: AbstractFileSystem, root: str) -> dict[str, int]:
 
     On this machine symbolic links to files and folders are followed, also those that lead out of the folder: the cache
     of Hugging Face holds nothing else. A link to a folder that it is in is left out. What is no regular file, a link
-    that leads nowhere included, is found with the size 0; reading it says what it is.
+    that leads nowhere included, is found with the size 0; reading it says what it is. A folder inside that cannot be
+    read is left out with a warning.
+
+    Raises:
+        FileError: if the folder itself cannot be read.
     """
     if is_local(filesystem):
-        return dict(_walk(root, "", (), Counter()))
+        return dict(_walk(root))
     found = filesystem.find(root, detail=True)
     assert isinstance(found, dict)
     return {
@@ -41,30 +47,40 @@ def find_files(filesystem: AbstractFileSystem, root: str) -> dict[str, int]:
     }
 
 
-def _walk(root: str, folder: str, above: tuple[tuple[int, int], ...], visits: Counter) -> Iterator[tuple[str, int]]:
-    try:
-        status = os.stat(f"{root}/{folder}")
-        entries = sorted(os.scandir(f"{root}/{folder}"), key=lambda entry: entry.name)
-    except OSError as error:
-        log.warning("the folder %s cannot be read, and its files are left out: %s", f"{root}/{folder}", error)
-        return
-    here = (status.st_dev, status.st_ino)
-    visits[here] += 1
-    if here in above or visits[here] > _MAX_PATHS:
-        why = "leads back to a folder that it is in" if here in above else f"is the path number {visits[here]} to it"
-        log.warning("the link %s is not followed, because it %s", f"{root}/{folder}", why)
-        return
-    for entry in entries:
-        path = f"{folder}/{entry.name}" if folder else entry.name
+def _walk(root: str) -> Iterator[tuple[str, int]]:
+    visits: Counter[tuple[int, int]] = Counter()
+    # Folders that are still to be read, with those that they are in; they may be nested deeper than calls may be.
+    coming: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    while coming:
+        folder, above = coming.pop()
+        location = f"{root}/{folder}" if folder else root
         try:
-            status = entry.stat()
-        except OSError:  # a link that leads nowhere, or in a circle
-            yield path, 0
+            status = os.stat(location)
+            entries = sorted(os.scandir(location), key=lambda entry: entry.name)
+        except OSError as error:
+            if not folder:
+                raise file_error(error, root, "read") from error
+            log.warning("the folder %s cannot be read, and its files are left out: %s", location, error)
             continue
-        if stat.S_ISDIR(status.st_mode):
-            yield from _walk(root, path, (*above, here), visits)
-        else:
-            yield path, status.st_size if stat.S_ISREG(status.st_mode) else 0
+        here = (status.st_dev, status.st_ino)
+        visits[here] += 1
+        if here in above or visits[here] > _MAX_PATHS:
+            why = "leads back to a folder that it is in" if here in above else f"is path number {visits[here]} to it"
+            log.warning("the link %s is not followed, because it %s", location, why)
+            continue
+        folders = []
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            try:
+                status = entry.stat()
+            except OSError:  # a link that leads nowhere, or in a circle
+                yield path, 0
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                folders.append((path, above | {here}))
+            else:
+                yield path, status.st_size if stat.S_ISREG(status.st_mode) else 0
+        coming += reversed(folders)
 
 
 def scan(shard: Shard) -> Scan:
@@ -85,7 +101,7 @@ def scan(shard: Shard) -> Scan:
         stem = member.rpartition(".")[0]
         key = member if stem in taken else stem
         taken.add(key)
-        if not _is_unicode(member):
+        if not is_unicode(member):
             readable = member.encode("utf-8", "replace").decode("utf-8")
             detail = "the file's name is not valid UTF-8; rename it"
             failures.append(Failure(key=readable, shard=shard.uri, reason=Reason.UNREADABLE, detail=detail))
@@ -107,15 +123,6 @@ def scan(shard: Shard) -> Scan:
 def locate(place: Place) -> Span:
     """The image is a file below the folder."""
     return _span(place.shard, place.image_path)
-
-
-def _is_unicode(name: str) -> bool:
-    """False for a name that the file system gave as bytes outside UTF-8 (surrogates in Python)."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _optional(folder: str, member: str | None) -> Span | None:

@@ -15,7 +15,7 @@ from ..places import path_of
 from ..types import Entry, Place, Scan, Shard, Span
 from . import extensions, folder, parquet, webdataset, zip
 from .encoding import with_encoding, with_encoding_ahead
-from .reader import Reader, read_range
+from .reader import Reader, check_kind, read_range
 
 # A new built-in format is one more value here.
 _BUILT_IN = (webdataset.TAR, *webdataset.COMPRESSED, zip.READER, parquet.READER, folder.READER)
@@ -36,6 +36,7 @@ def scan(shard: Shard) -> Scan:
         raise InputError(
             f"no reader is installed for the shard format {shard.format!r} of {shard.uri}; allowed: {allowed}"
         )
+    check_kind(shard.uri)
     try:
         found = reader.scan(shard)
     except OSError as error:
@@ -60,6 +61,10 @@ def read_span(span: Span) -> bytes:
     reader = _reader(span.format)
     if reader is None:
         raise InputError(f"no reader is installed for the shard format {span.format!r} of {span.uri}")
+    try:
+        check_kind(span.uri)
+    except ShardError as error:  # a stranger's gallery can name anything
+        raise OSError(str(error)) from error
     return reader.read(span)
 
 

@@ -19,6 +19,7 @@ from .reader import MAX_MEMBER_BYTES, MAX_TEXT_BYTES
 # A member's role by its ending. A member with another ending has that ending, with its dot, as its role: no name of a
 # role begins with a dot.
 _ROLES = {"txt": "caption", "json": "fields"}
+_NO_ENDING = "no ending"
 _ENDINGS = {role: f".{ending}" for ending, role in _ROLES.items()}
 
 
@@ -50,11 +51,12 @@ class Samples:
     def add(self, name: str, span: Span, size: int) -> None:
         """Adds a member by its plain name, with the size that its bytes will have when they are read.
 
-        Members with unknown endings count too, so that a sample without an image is recorded as a failure.
+        Members with unknown endings, or none, count too, so that a sample without an image is recorded as a failure.
         """
-        key, role = _split(name)
-        if not role:
+        if not name:
+            self.fail("", Reason.UNREADABLE, "a member has no name")
             return
+        key, role = _split(name)
         if self._groups.get(key, {}).get(role) is not None:
             self.fail(key, Reason.DUPLICATE_KEY, f"{name} is a second {role} under this key")
             return
@@ -109,12 +111,12 @@ class Samples:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """The key and the role of a member; the role is empty for a name without an ending."""
+    """The key and the role of a member."""
     folder, slash, base = name.rpartition("/")
     stem, dot, extension = base.rpartition(".")
     extension = extension.lower()
     role = "image" if extension in IMAGE_EXTENSIONS else _ROLES.get(extension, f".{extension}")
-    return f"{folder}{slash}{stem or base}", role if dot else ""
+    return f"{folder}{slash}{stem or base}", role if dot else _NO_ENDING
 
 
 def _parents(key: str) -> Iterator[str]:

@@ -81,10 +81,10 @@ def _span(uri: str, cell: str) -> Span:
     return Span(uri=uri, member=cell, format=_FORMAT)
 
 
-def _opened(uri: str) -> pq.ParquetFile:
+def _opened(uri: str, **options: Any) -> pq.ParquetFile:
     try:
         filesystem, path = resolve(uri)
-        return pq.ParquetFile(path, filesystem=filesystem, page_checksum_verification=True)
+        return pq.ParquetFile(path, filesystem=filesystem, page_checksum_verification=True, **options)
     except pa.ArrowException as error:
         raise ShardError(f"{uri} is not a parquet file: {first_line(error)}") from error
     except OSError as error:
@@ -102,6 +102,9 @@ def _is_damage(error: Exception) -> bool:
 def _row_group(uri: str, group: int, column: str) -> pa.ChunkedArray:
     """The images of one row group. Samples are read in order, so the group read last is needed again."""
     with _opened(uri) as file:
+        leaf = _images(file, group, column).path_in_schema
+    # Each value once: a file of 50 KB can say "the image of the first row" 20 000 times.
+    with _opened(uri, read_dictionary=[leaf]) as file:
         return file.read_row_group(group, columns=[column])[column]
 
 
@@ -120,7 +123,7 @@ def _entries(shard: Shard, column: str, failures: list[Failure]) -> Iterator[Ent
         key_column, keys = _keys(shard, file, others)
         for group in range(file.num_row_groups):
             records = _records(shard, file, group, [name for name in others if name != key_column])
-            for record, has_image in zip(records, _present(file, group, column), strict=True):
+            for record, has_image in zip(records, _present(shard.uri, file, group, column), strict=True):
                 key = keys[row] if keys else f"{stem}_{row:08d}"
                 if has_image:
                     cell = f"{column}/{row}"
@@ -225,26 +228,39 @@ def _image_column(schema: pa.Schema) -> str | None:
 def _holds_bytes(kind: pa.DataType) -> bool:
     """Whether a column may hold images: bytes, or a struct with a field `bytes`."""
     if pa.types.is_struct(kind):
-        return any(field.name == "bytes" and _holds_bytes(field.type) for field in kind)
+        return any(field.name == "bytes" and _is_bytes(field.type) for field in kind)
+    return _is_bytes(kind)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):  # values that repeat, each stored once
+        return _is_bytes(kind.value_type)
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
 
 
-def _present(file: pq.ParquetFile, group: int, column: str) -> list[bool]:
+def _present(uri: str, file: pq.ParquetFile, group: int, column: str) -> list[bool]:
     """Which rows of a row group have an image. Reads the images only if the statistics say that some are missing.
 
     Where that shows that images are damaged, every row counts as having one: reading it says what is wrong.
     """
     metadata = file.metadata.row_group(group)
-    chunks = (metadata.column(i) for i in range(metadata.num_columns))
-    images = next(chunk for chunk in chunks if chunk.path_in_schema in (column, f"{column}.bytes"))
+    images = _images(file, group, column)
     if images.statistics is not None and images.statistics.null_count == 0:
         return [True] * metadata.num_rows
     try:
-        cells = file.read_row_group(group, columns=[column])[column]
-        return [bool(_bytes_of(value.as_py())) for value in cells]
+        return [bool(_bytes_of(value.as_py())) for value in _row_group(uri, group, column)]
     except _UNREADABLE as error:
         _raise_unless_damage(error)
         return [True] * metadata.num_rows
+
+
+def _images(file: pq.ParquetFile, group: int, column: str) -> pq.ColumnChunkMetaData:
+    """The images of a row group as they are stored; Hugging Face's are a field of a struct. KeyError if none are."""
+    metadata = file.metadata.row_group(group)
+    for chunk in (metadata.column(i) for i in range(metadata.num_columns)):
+        if chunk.path_in_schema in (column, f"{column}.bytes"):
+            return chunk
+    raise KeyError(column)
 
 
 def _bytes_of(value: Any) -> bytes:

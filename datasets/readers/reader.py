@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import Reason, SampleError
+from ..errors import Reason, SampleError, ShardError
 from ..places import is_local, resolve
 from ..types import Place, Scan, Shard, Span
 
@@ -54,6 +54,17 @@ class Reader:
     counts_beside_others: bool = True
 
 
+def check_kind(uri: str) -> None:
+    """Refuses named pipes, devices and sockets, which would be waited for or read without end.
+
+    Raises:
+        ShardError: if it is one of them.
+    """
+    filesystem, path = resolve(uri)
+    if is_local(filesystem) and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise ShardError(f"{uri} is not a regular file")
+
+
 def read_range(span: Span) -> bytes:
     """Reads a file, or the range of it that a span names, from any place that fsspec can open.
 
@@ -87,7 +98,7 @@ def _read_local(path: str, span: Span) -> bytes:
         if span.offset is None or span.length is None:
             if status.st_size > MAX_MEMBER_BYTES:
                 raise _too_large(path, status.st_size)
-            return file.read()
+            return file.read(status.st_size)  # some files of the system have more, and wait for it
         file.seek(min(span.offset, status.st_size))
         return _whole(file.read(span.length), span)
 

@@ -154,7 +154,7 @@ class _Unpacked:
         error: why the bytes end too early; empty if they do not.
     """
 
-    def __init__(self, file: IO[bytes], magic: bytes, new: Callable[[IO[bytes]], Any]) -> None:
+    def __init__(self, file: IO[bytes], magic: tuple[bytes, ...], new: Callable[[IO[bytes]], Any]) -> None:
         self.error = ""
         self._file = file
         self._magic = magic
@@ -197,7 +197,7 @@ class _Unpacked:
                 self._input += self._file.read(_COMPRESSED_CHUNK)
             if self._num_members:
                 self._input = self._input.lstrip(b"\0")
-            if len(self._input) >= len(self._magic) or not (more := self._file.read(_COMPRESSED_CHUNK)):
+            if len(self._input) >= _MAGIC_BYTES or not (more := self._file.read(_COMPRESSED_CHUNK)):
                 break
             self._input += more
         if not self._input:
@@ -277,10 +277,12 @@ class _Zstandard:
         return out
 
 
-_CODECS: dict[str, tuple[bytes, Callable[[IO[bytes]], Any]]] = {
-    "gzip": (b"\x1f\x8b", lambda file: Deflated(wbits=16 + zlib.MAX_WBITS)),
-    "bzip2": (b"BZh", lambda file: bz2.BZ2Decompressor()),
-    "xz": (b"\xfd7zXZ\0", lambda file: lzma.LZMADecompressor(memlimit=_XZ_MEMORY)),
-    "zstd": (b"\x28\xb5\x2f\xfd", _Zstandard),
+# The frames of parallel compressors (pzstd) begin with one that is to be skipped (RFC 8878, 3.1.2).
+_SKIPPABLE = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
+_CODECS: dict[str, tuple[tuple[bytes, ...], Callable[[IO[bytes]], Any]]] = {
+    "gzip": ((b"\x1f\x8b",), lambda file: Deflated(wbits=16 + zlib.MAX_WBITS)),
+    "bzip2": ((b"BZh",), lambda file: bz2.BZ2Decompressor()),
+    "xz": ((b"\xfd7zXZ\0",), lambda file: lzma.LZMADecompressor(memlimit=_XZ_MEMORY)),
+    "zstd": ((b"\x28\xb5\x2f\xfd", *_SKIPPABLE), _Zstandard),
 }
 _MAGIC_BYTES = 6

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from ..text import decode_name
+from ..encodings import decode_name
 from .streams import Source
 
 BLOCK = 512
@@ -114,6 +114,9 @@ def walk(source: Source) -> Iterator[Member | Gap]:
     while True:
         start = source.position
         block = source.read(BLOCK)
+        if (len(block) < BLOCK or block == _ZEROS) and extension != _Extension():
+            yield _without_member(start, extension)
+            extension = _Extension()  # it must not describe a member behind the end mark
         if len(block) < BLOCK:
             yield from _end(source, start, block, is_behind_end)
             return
@@ -160,6 +163,11 @@ def _end(source: Source, start: int, rest: bytes, is_behind_end: bool) -> Iterat
         yield Gap(offset=start, detail=_lost(source, start, where))
     elif not is_behind_end:
         yield Gap(offset=start, detail=f"the tar ends without its end mark at byte {start}")
+
+
+def _without_member(start: int, extension: _Extension) -> Gap:
+    name = decode_name(extension.name or b"")
+    return Gap(offset=start, name=name, detail=f"the member that an extended header names ({name}) is missing")
 
 
 def _lost(source: Source, start: int, where: str) -> str:
@@ -254,10 +262,10 @@ def _apply_pax(data: bytes, extension: _Extension) -> None:
         extension.problem = "has an extended header that is damaged"
         return
     extension.is_sparse = any(key.startswith(b"GNU.sparse.") for key in records)
-    extension.name = records.get(b"GNU.sparse.name", records.get(b"path", extension.name))
+    extension.name = records.get(b"GNU.sparse.name", records.get(b"path") or extension.name)
     extension.target = records.get(b"linkpath", extension.target)
     size = records.get(b"size")
-    if size is not None:
+    if size:  # without a value, what the member's own header says counts
         if size.isdigit() and len(size) < 20:
             extension.size = int(size)
         else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bz2
 import os
+import re
 import stat
 import struct
 import zlib
@@ -35,7 +36,7 @@ _MAX_COMMENT = 1 << 16
 _MAX_DIRECTORY_BYTES = 512 << 20
 _FULL, _FULL64 = 0xFFFF, 0xFFFFFFFF
 _ENCRYPTED, _CRC_BEHIND, _UTF8 = 1, 8, 1 << 11
-_UNIX = 3
+_UNIX, _DOS_FOLDER = 3, 0x10
 _NAMES = {1: "Shrink", 6: "Implode", 9: "Deflate64", 14: "LZMA", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES"}
 # What one read gets behind a member's fixed header: mostly its name and its extra fields too.
 _USUAL_NAMES = 512
@@ -98,7 +99,7 @@ def scan(shard: Shard) -> Scan:
             samples.fail("", Reason.SHARD_TRUNCATED, problem)
         elif problem:
             samples.lose(member.name, Reason.UNREADABLE, f"{member.name} {problem}")
-        elif member.name and not member.name.endswith("/"):
+        elif not member.name.endswith("/"):
             samples.add(member.name, _span(shard.uri, member.name, member.offset, member.stored), member.size)
     entries = samples.entries()
     num_entries = len(entries) + len(samples.failures)
@@ -126,13 +127,14 @@ def read(span: Span) -> bytes:
     data, descriptor = head[begin : begin + stored], head[begin + stored :]
     if len(data) < stored:
         raise _damaged(span, "the archive ends too early")
+    checksums = {crc}  # some programs say that it stands behind the data, and do not write it there
     if flags & _CRC_BEHIND:
         descriptor = descriptor[4:] if descriptor.startswith(b"PK\7\x08") else descriptor
-        crc = int.from_bytes(descriptor[:4], "little")
+        checksums.add(int.from_bytes(descriptor[:4], "little"))
     if flags & _ENCRYPTED or method not in _METHODS:
         raise _damaged(span, "it is encrypted, or compressed in an unknown way")
     image = _unpacked(span, data, method)
-    if zlib.crc32(image) != crc:
+    if zlib.crc32(image) not in checksums:
         raise _damaged(span, "its checksum is wrong")
     return image
 
@@ -178,8 +180,8 @@ def _find_directory(uri: str, file: IO[bytes]) -> tuple[int, int, int]:
     end = file.seek(0, os.SEEK_END)
     file.seek(max(0, end - _MAX_COMMENT - _END.size))
     tail = file.read()
-    at = tail.rfind(b"PK\5\6")
-    if at < 0 or len(tail) - at < _END.size:
+    at = _end(tail)
+    if at is None:
         raise ShardError(f"{uri} is not a zip archive, or its end with the directory is missing")
     _, disk, first_disk, _, _, size, offset, _ = _END.unpack_from(tail, at)
     place = end - len(tail) + at
@@ -192,6 +194,16 @@ def _find_directory(uri: str, file: IO[bytes]) -> tuple[int, int, int]:
         raise ShardError(f"{uri} is damaged: {detail}")
     # Something may stand before the archive, for example a program that unpacks it.
     return place - size, size, place - size - offset
+
+
+def _end(tail: bytes) -> int | None:
+    """Where the record at the archive's end begins.
+
+    Its comment ends with the file, so a comment that holds such a record is none; or something was appended.
+    """
+    found = [match.start() for match in re.finditer(b"PK\5\6", tail) if match.start() + _END.size <= len(tail)]
+    ending = (at for at in found if at + _END.size + _END.unpack_from(tail, at)[-1] == len(tail))
+    return next(ending, found[-1] if found else None)
 
 
 def _end64(uri: str, file: IO[bytes], place: int) -> tuple[int, int, int]:
@@ -231,8 +243,9 @@ def _members(directory: bytes, start: int, shift: int) -> Iterator[_Member]:
         size, stored, offset = _zip64(extra, size, stored, offset)
         offset += shift
         mode = attributes >> 16 if system == _UNIX else 0
+        is_folder = not size and (stat.S_ISDIR(mode) or attributes & _DOS_FOLDER)
         yield _Member(
-            name=_plain(_decoded(name, is_utf8=bool(flags & _UTF8))),
+            name=_plain(_decoded(name, is_utf8=bool(flags & _UTF8)) + "/" * bool(is_folder)),
             offset=offset,
             stored=stored,
             size=size,

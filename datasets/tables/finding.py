@@ -24,8 +24,8 @@ def choose_tables(
         folder: the folder's URI.
         images: the paths of its images, relative to it.
         files: the paths of all its files, images or not.
-        captions: the URI of a table; "auto" for the tables that lie in the folder or in its subfolders, each the only
-            one of its folder that names most of the images there; "none" for none.
+        captions: the URI of a table; "auto" for the tables that lie in the folder or in its subfolders and name most of
+            the images there, alone or together with others that name other images; "none" for none.
         by_name: see `Lookup`.
 
     Returns:
@@ -33,8 +33,8 @@ def choose_tables(
 
     Raises:
         InputError: if the table that `captions` names cannot be used or names no image, or if several tables of one
-            folder fit, because a guess could give images the wrong captions. A table that was found and cannot be used
-            is left alone with a warning.
+            folder name the same images, because a guess could give images the wrong captions. A table that was found
+            and cannot be used is left alone with a warning.
     """
     if captions == "none":
         return ()
@@ -59,10 +59,10 @@ def _found(folder: str, images: Collection[str], files: Iterable[str], *, by_nam
     tables: list[str] = []
     for place in sorted((place for place in places if below[place]), key=_depth, reverse=True):
         fitting = _fitting(folder, sorted(places[place]), below[place], unnamed, by_name=by_name)
-        if len(fitting) > 1:
+        if len(frozenset().union(*fitting.values())) < sum(map(len, fitting.values())):
             names = ", ".join(fitting)
             raise InputError(
-                f"{folder} holds several tables that name its images ({names}); choose one with --captions"
+                f"{folder} holds several tables that name the same images ({names}); choose one with --captions"
             )
         tables += fitting
         unnamed = unnamed.difference(*fitting.values())
@@ -88,19 +88,24 @@ def _depth(place: str) -> tuple[int, str]:
 def _fitting(
     folder: str, names: Iterable[str], images: Collection[str], unnamed: Collection[str], *, by_name: bool
 ) -> dict[str, frozenset[str]]:
-    """Those of some tables that name most of the images, or most of those that no deeper table names; and which."""
+    """Those of some tables that name most of the images, or most of those that no deeper table names; and which.
+
+    Tables that share no image, such as `train.csv` and `val.csv`, count together.
+    """
     waiting = {image for image in images if image in unnamed}
-    fitting = {}
-    for name in names:
-        table = f"{folder}/{name}"
-        covered = _covered(folder, table, images, by_name=by_name)
-        if covered is None:
-            continue
-        if 2 * len(covered) > len(images) or 2 * len(covered & waiting) > len(waiting) > 0:
-            fitting[table] = covered
-        else:
-            log.warning("not used for captions: %s names %d of %d images", table, len(covered), len(images))
-    return fitting
+
+    def fits(covered: frozenset[str]) -> bool:
+        return 2 * len(covered) > len(images) or 2 * len(covered & waiting) > len(waiting) > 0
+
+    tables = [f"{folder}/{name}" for name in names]
+    usable = {table: _covered(folder, table, images, by_name=by_name) for table in tables}
+    covered = {table: found for table, found in usable.items() if found is not None}
+    together = frozenset().union(*covered.values())
+    are_apart = len(together) == sum(map(len, covered.values()))
+    chosen = {table for table, found in covered.items() if found and fits(together if are_apart else found)}
+    for table in covered.keys() - chosen:
+        log.warning("not used for captions: %s names %d of %d images", table, len(covered[table]), len(images))
+    return {table: covered[table] for table in covered if table in chosen}
 
 
 def _covered(folder: str, table: str, images: Iterable[str], *, by_name: bool) -> frozenset[str] | None:

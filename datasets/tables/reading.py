@@ -1,19 +1,22 @@
-"""One table of captions, CSV or JSONL → its rows by the names of images."""
+"""One table of captions, CSV, JSONL or JSON → its rows by the names of images."""
 
 from __future__ import annotations
 
 import csv
 import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from ..encodings import decode_text
 from ..errors import InputError
 from ..names import NAMES, find_caption, find_column
 from ..places import resolve
-from ..text import decode_text, find_delimiter, json_objects
+from ..text import find_delimiter, json_objects
+from .coco import parse_json_table
 from .columns import typed
 from .matching import FoldedNames
 
@@ -49,8 +52,9 @@ def read_table(uri: str) -> Table:
     """Reads a table of captions.
 
     A CSV has commas, tabs or semicolons, whichever its header shows. Its columns become numbers where that loses
-    nothing; see `columns.typed`. The values of JSONL keep their types. Several rows of one image become one row: each
-    column of captions is the list of all, the other columns have the values of the first row.
+    nothing; see `columns.typed`. The values of JSONL and JSON keep their types; see `coco.parse_json_table`. Several
+    rows of one image become one row: each column of captions is the list of all, the other columns have the values of
+    the first row.
 
     Raises:
         InputError: if it cannot be read, or has no column that names images.
@@ -59,7 +63,7 @@ def read_table(uri: str) -> Table:
         filesystem, path = resolve(uri)
         if not filesystem.isfile(path):
             problem = "is not a file" if filesystem.exists(path) else "cannot be read: there is no such file"
-            raise InputError(f"the table of captions {uri} {problem}; give a CSV or JSONL file")
+            raise InputError(f"the table of captions {uri} {problem}; give a CSV, JSONL or JSON file")
         info = filesystem.info(path)
         size = int(info.get("size") or 0)
         if size > _MAX_BYTES:
@@ -79,11 +83,11 @@ def _read(uri: str, size: int, mtime: float | None, inode: int | None) -> Table:
     filesystem, path = resolve(uri)
     # Bounded, because the file may have grown.
     text = decode_text(filesystem.cat_file(path, start=0, end=_MAX_BYTES))
-    is_jsonl = uri.lower().endswith(".jsonl")
+    ending = uri.lower().rpartition(".")[2]
+    parse, kind = _PARSERS.get(ending, (_parse_csv, "a CSV file with commas, tabs or semicolons"))
     try:
-        rows = _parse_jsonl(text) if is_jsonl else _parse_csv(text)
+        rows = parse(text)
     except (ValueError, csv.Error) as error:
-        kind = "a JSONL file" if is_jsonl else "a CSV file with commas, tabs or semicolons"
         raise InputError(f"the table of captions {uri} is not {kind}: {error}") from error
     if not rows:
         raise InputError(f"the table of captions {uri} has no rows; give one row per image")
@@ -157,7 +161,7 @@ def _parse_csv(text: str) -> list[dict[str, Any]]:
     names = [name.strip() or f"column_{number}" for number, name in enumerate(header, start=1)]
     if find_column(names, "file") is None:
         return [dict.fromkeys(names)]  # not read further, because it is no table of images
-    if doubled := sorted({name for name in names if names.count(name) > 1}):
+    if doubled := sorted(name for name, count in Counter(names).items() if count > 1):
         raise ValueError(f"two columns have the name {doubled[0]!r}")
     records = list(rows)
     columns = [typed(name, [row[i] or None for row in records]) for i, name in enumerate(names)]
@@ -189,3 +193,9 @@ def _parse_jsonl(text: str) -> list[dict[str, Any]]:
         if len(rows) == 1 and find_column(row, "file") is None:
             break  # not read further, because it is no table of images
     return rows
+
+
+_PARSERS: Mapping[str, tuple[Callable[[str], list[dict[str, Any]]], str]] = {
+    "jsonl": (_parse_jsonl, "a JSONL file"),
+    "json": (parse_json_table, "a JSON table"),
+}

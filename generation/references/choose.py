@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ...datasets import InputError
-from ...datasets.conditions import locked_duckdb, understood
+from ...datasets.conditions import WHERE_SECONDS, locked_duckdb, understood
 from ...datasets.names import CREDITS
 from ...indexing.encoders.spec import says_nothing
 from ...search import Gallery, Query
 from ..requests import GenerationRequest, WeightedText
+from ..strategies.sizes import Size
 from .reference import Reference, of_file, of_row
 
 _POOL = 48  # candidates per prompt, among which a run rotates
@@ -47,7 +49,12 @@ class Choice:
 
 
 def find_candidates(
-    gallery: Gallery | None, requests: Sequence[GenerationRequest], ks: Sequence[int], *, max_punsafe: float | None
+    gallery: Gallery | None,
+    requests: Sequence[GenerationRequest],
+    ks: Sequence[int],
+    *,
+    max_punsafe: float | None,
+    where_timeout: float = WHERE_SECONDS,
 ) -> list[ReferenceCandidates]:
     """Returns the candidates for the references of each request; searches all requests together.
 
@@ -59,6 +66,7 @@ def find_candidates(
         requests: what is asked for.
         ks: references per picture, for each request; for 0, nothing is searched.
         max_punsafe: the limit; None for no limit.
+        where_timeout: seconds that a condition may take for each million rows.
 
     Raises:
         InputError: if there is no gallery, or it cannot answer a request.
@@ -76,7 +84,7 @@ def find_candidates(
         where, diversity, min_zscore, min_score, pool = key
         searched = _needed(gallery)
         options = {
-            "where": _condition(searched, where, max_punsafe), "diversity": diversity,
+            "where": _condition(searched, where, max_punsafe), "where_timeout": where_timeout, "diversity": diversity,
             "fold_duplicates": searched.duplicates is not None, "columns": _columns(searched),
         }  # fmt: skip
         limits = {"min_zscore": min_zscore, "min_score": min_score}
@@ -111,17 +119,20 @@ def query_of(request: GenerationRequest) -> tuple[WeightedText, ...]:
     return tuple(request.queries) or (request.prompt,)
 
 
-def choose(candidates: Sequence[ReferenceCandidates], ks: Sequence[int], *, rotate: float) -> list[Choice]:
+def choose(
+    candidates: Sequence[ReferenceCandidates], ks: Sequence[int], *, rotate: float, unfit: Callable[[Size], str]
+) -> list[Choice]:
     """Chooses the references of each picture, in the order of the pictures.
 
     Each place of a picture takes the candidate that earlier pictures used least, among the candidates that score at
     most the share `rotate` below the best remaining one; of equals, the better one. The choice is deterministic, and
-    `rotate=0` always takes the best. Candidates that cannot be read are left out.
+    `rotate=0` always takes the best. Candidates that cannot be read or used are left out.
 
     Args:
         candidates: for each picture, those of its request.
         ks: references for each picture; fewer are chosen if there are not enough candidates.
         rotate: 0 to 1.
+        unfit: takes width and height; says why an image of this size cannot be used, or nothing.
     """
     read: dict[Any, Reference | str] = {}  # by identity: with its size, or why it cannot be read
     with ThreadPoolExecutor(_THREADS, "references") as pool:
@@ -131,7 +142,7 @@ def choose(candidates: Sequence[ReferenceCandidates], ks: Sequence[int], *, rota
             new = {identity: reference for identity, reference in new.items() if identity not in read}
             if not new:
                 break
-            read.update(zip(new, pool.map(_read, new.values()), strict=True))
+            read.update(zip(new, pool.map(partial(_read, unfit), new.values()), strict=True))
     return [_choice(candidate, pick, read) for candidate, pick in zip(candidates, picks, strict=True)]
 
 
@@ -182,11 +193,13 @@ def _why_none(
     return f"the nearest row, {hit.key}, scores {hit.score:.3f}{zscore}, which is below {asked}"
 
 
-def _read(reference: Reference) -> Reference | str:
+def _read(unfit: Callable[[Size], str], reference: Reference) -> Reference | str:
     try:
-        return reference.measured()
+        measured = reference.measured()
     except FileNotFoundError as error:
         return str(error)
+    reason = unfit(measured.size)
+    return f"{reference.key} {reason}" if reason else measured
 
 
 def _rotated(
@@ -219,7 +232,7 @@ def _choice(candidate: ReferenceCandidates, pick: Sequence[Reference], read: Map
         return Choice(reason=problems[0])
     if not found and candidate.found:
         first = read[candidate.found[0].identity]
-        return Choice(reason=f"none of the {len(candidate.found)} references found can be read: {first}")
+        return Choice(reason=f"none of the {len(candidate.found)} references found can be used: {first}")
     references = [
         replace(reference, sha256=it.sha256, size=it.size)
         for reference, it in zip(pick, found, strict=True)

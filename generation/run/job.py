@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -121,7 +120,7 @@ class _GenerationJob:
         self._requests = dict(named(requests))
         self._strategies = (strategy, without_reference or strategy)
         self._described = [each.describe() for each in self._strategies]
-        config = {"strategy": self._described[0], "options": asdict(options), "copy": copywriter is not None}
+        config = {"strategy": self._described[0], "options": options.to_json(), "copy": copywriter is not None}
         if without_reference is not None:
             config["without_reference"] = self._described[1]
         opened = open_plan(root, requests, config)

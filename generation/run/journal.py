@@ -34,7 +34,14 @@ Row: TypeAlias = Mapping[str, Any]
 
 
 class Journal:
-    """The rows of a run by picture name. If a name has several rows, the last one counts."""
+    """The rows of a run by picture name. If a name has several rows, the last one counts.
+
+    Attributes:
+        rows: by picture name.
+        num_damaged: lines that were damaged, incomplete or repeated when the file was read. A picture that is done is
+            not made again, so no job writes its line twice.
+        num_unsealed: lines without a checksum, as earlier releases wrote them.
+    """
 
     def __init__(self, root: Path) -> None:
         """Reads the existing rows. A line that a kill or a full disk left incomplete is ignored.
@@ -48,6 +55,9 @@ class Journal:
         self.rows: dict[str, Row] = {}
         self._file: IO[bytes] | None = None
         found, num_torn = _read(self._path)
+        done = [line for row, line in found if row["status"] == "done"]
+        self.num_damaged = num_torn + len(done) - len(set(done))
+        self.num_unsealed = sum(_SEAL.search(line.removesuffix(b"\n")) is None for _, line in found)
         for row, line in found:
             self.rows[row["name"]], self._lines[row["name"]] = row, line
         if num_torn:
@@ -114,20 +124,6 @@ def read_facts(path: str | Path) -> dict[str, Any]:
             return json.loads(image.text[_CHUNK])  # type: ignore[attr-defined]
     except (OSError, ValueError, KeyError, SyntaxError) as error:
         raise InputError(f"{path} contains no facts about how it was made; give a PNG from a run of diantu") from error
-
-
-def torn_lines(root: Path) -> tuple[int, int]:
-    """The number of damaged, incomplete or repeated lines of a journal, and of lines without a checksum.
-
-    A picture that is done is not made again, so no job writes its line twice.
-
-    Raises:
-        InputError: if the file cannot be read.
-    """
-    found, num_torn = _read(root / NAME)
-    done = [line for row, line in found if row["status"] == "done"]
-    num_repeated = len(done) - len(set(done))
-    return num_torn + num_repeated, sum(_SEAL.search(line.removesuffix(b"\n")) is None for _, line in found)
 
 
 def _read(path: Path) -> tuple[list[tuple[Row, bytes]], int]:

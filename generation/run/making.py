@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ...datasets.errors import InputError, first_line
-from ..strategies.spec import Draft, Made, Strategy
+from ..strategies.spec import Draft, DraftError, Made, Strategy
 from .planned import Planned
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,8 @@ def _tried(strategy: Strategy, drafts: list[Draft]) -> tuple[list[Made] | None, 
         return strategy.make(drafts), "", False
     except _out_of_memory() as error:
         problem = f"out of memory ({str(error).partition('. ')[0]})"
+    except DraftError as error:
+        return None, first_line(error), False
     except InputError:  # what the user asked for cannot be done with any image
         raise
     except Exception as error:

@@ -32,7 +32,8 @@ _MORE_STYLE = """
 dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); gap: 1.25rem; }
 article { border: 1px solid var(--line); border-radius: 10px; padding: .75rem; min-width: 0; }
-article > h2 { overflow-wrap: anywhere; margin-bottom: .6rem; font-size: 1rem; }
+article > h2 { margin-bottom: .6rem; font-size: 1rem; }
+figure > .gone { overflow: hidden; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .75rem; margin-bottom: .6rem; }
 .several { display: grid; grid-template-columns: 1fr 1fr; gap: .35rem; align-content: start; }
 .pair :is(img, .gone) { display: block; width: 100%; aspect-ratio: 1; object-fit: contain; background: #8881; }
@@ -113,7 +114,10 @@ def _small_reference(reference: Reference) -> Image.Image | None:
 
 
 def _small_result(result: GenerationResult) -> Image.Image | None:
-    return None if result.path is None else _small(result.image())
+    try:
+        return None if result.path is None else _small(result.image())
+    except FileNotFoundError:
+        return None
 
 
 def _small(image: Image.Image) -> Image.Image:
@@ -165,7 +169,7 @@ def _card(result: GenerationResult, references: Sequence[Html | None], source: H
     if not shown:
         shown = [_nothing("no reference")]
     pair = Html("<div class=several>{}</div>").format(Html().join(shown)) if len(shown) > 1 else shown[0]
-    lines = Html("<p><span class=dim>{}</span> {}</p>")
+    lines = Html("<p class=clip><span class=dim>{}</span> {}</p>")
     everything = json.dumps(dict(record), indent=1, ensure_ascii=False)
     return Html(
         "<article id='{name}'><h2>{heading}</h2><div class=pair>{pair}{result}</div>{notes}"
@@ -205,7 +209,7 @@ def _reference(reference: Reference, source: Html | None) -> Html:
     credit = " · ".join(text for text in (reference.licence, reference.author) if text)
     return Html(
         "<figure>{image}<figcaption><div class=score>{score}{zscore}</div>"
-        "{key}<br><span class=dim>{credit}</span></figcaption></figure>"
+        "<div class=clip>{key}</div><div class='dim clip'>{credit}</div></figcaption></figure>"
     ).format(
         image=image, score=score, zscore=zscore, key=link(reference.source or "", reference.key),
         credit=credit or "licence not known",

@@ -8,17 +8,19 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, Literal, TypeAlias, get_args
 
-from ...datasets import InputError
+from ...datasets import InputError, PixelsError
+from ...datasets.conditions import WHERE_SECONDS, Budget
 from ...search import Gallery
 from ..copy.copywriting import Brief, Copywriter
 from ..references.choose import Choice, ReferenceCandidates, choose, find_candidates, query_of
 from ..requests import MAX_SEED, GenerationRequest, named
 from ..strategies.base import reference_range
 from ..strategies.settings import check_choice
-from ..strategies.spec import Strategy
+from ..strategies.spec import DraftError, Strategy, unfit
 from .planned import Planned
 
 NoReference: TypeAlias = Literal["skip", "text-to-image", "fail"]
@@ -39,6 +41,7 @@ class RunOptions:
             `text-to-image` makes it from the prompt alone, `fail` refuses the run before it begins.
         max_punsafe: rows with a higher `punsafe` are not used as references, if the gallery has that column; None for
             no limit.
+        where_timeout: seconds that a request's condition may take for each million rows; it changes no picture.
 
     Raises:
         InputError: if a value is not allowed.
@@ -49,6 +52,7 @@ class RunOptions:
     rotate: float = 0.1
     no_reference: NoReference = "skip"
     max_punsafe: float | None = 0.5
+    where_timeout: float = WHERE_SECONDS
 
     def __post_init__(self) -> None:
         check_choice("no_reference", self.no_reference, get_args(NoReference))
@@ -60,6 +64,11 @@ class RunOptions:
             raise InputError(f"rotate is {self.rotate}; give 0 (always the best reference) to 1")
         if self.max_punsafe is not None and not 0 <= self.max_punsafe <= 1:
             raise InputError(f"max_punsafe is {self.max_punsafe}; give 0 to 1, or none for no limit")
+        Budget(self.where_timeout)
+
+    def to_json(self) -> dict[str, Any]:
+        """What decides about the pictures, as JSON values: a run goes on only with the same."""
+        return {name: value for name, value in asdict(self).items() if name != "where_timeout"}
 
 
 def make_plan(
@@ -89,9 +98,14 @@ def make_plan(
     ks = [_num_references(name, request, strategy) for name, request in named(requests)]
     briefs = [copywriter.brief(it.prompt) if copywriter and it.prompt else None for it in requests]
     asked = [_briefed(request, brief) for request, brief in zip(requests, briefs, strict=True)]
-    candidates = find_candidates(gallery, asked, ks, max_punsafe=options.max_punsafe)
+    candidates = find_candidates(
+        gallery, asked, ks, max_punsafe=options.max_punsafe, where_timeout=options.where_timeout
+    )
     expanded, of_pictures = _expanded(requests, asked, briefs, ks, candidates, options.seed)
-    choices = choose([candidate for candidate, _ in of_pictures], [k for _, k in of_pictures], rotate=options.rotate)
+    choices = choose(
+        [candidate for candidate, _ in of_pictures], [k for _, k in of_pictures], rotate=options.rotate,
+        unfit=partial(unfit, strategy),
+    )  # fmt: skip
     plan = [
         _decided(picture, choice, candidate, max(strategy.num_references[0], min(k, 1)), options.no_reference)
         for picture, choice, (candidate, k) in zip(expanded, choices, of_pictures, strict=True)
@@ -219,8 +233,11 @@ def _in_batches(
         if not picture.status:
             is_lacking = lacks_reference(picture)
             made_by = without_reference or strategy if is_lacking else strategy
-            bucket = (is_lacking, _checked_bucket(picture, made_by))
-            picture = replace(picture, bucket=buckets.setdefault(bucket, len(buckets)))
+            try:
+                bucket = (is_lacking, _checked_bucket(picture, made_by))
+                picture = replace(picture, bucket=buckets.setdefault(bucket, len(buckets)))
+            except (DraftError, PixelsError) as error:
+                picture = replace(picture, status="failed", reason=str(error))
         numbered.append(picture)
     open_batches: dict[int, tuple[int, int]] = {}  # bucket → number and size of the batch that is not full yet
     num_batches = 0
@@ -236,11 +253,18 @@ def _in_batches(
 
 
 def _checked_bucket(picture: Planned, strategy: Strategy) -> Hashable:
-    """Checks a picture and returns its bucket, from the sizes of its references, without their pixels."""
+    """Checks a picture and returns its bucket, from the sizes of its references, without their pixels.
+
+    Raises:
+        DraftError: if its reference or mask cannot be used; or PixelsError.
+        InputError: if its request cannot be used.
+    """
     draft = picture.outline()
     try:
         strategy.check(draft)
         return strategy.bucket(draft)
+    except DraftError:
+        raise
     except InputError as error:
         named_there = picture.name in str(error)
         raise InputError(str(error) if named_there else f"the picture {picture.name}: {error}") from error

@@ -11,6 +11,7 @@ from typing import Any, overload
 from PIL import Image
 
 from ...datasets import PixelsError
+from ...datasets.errors import first_line
 from ..references.reference import Reference
 from ..requests import GenerationRequest
 from .journal import Status
@@ -43,12 +44,15 @@ class GenerationResult:
         """Opens the picture, RGB.
 
         Raises:
-            PixelsError: if it was not made, or the file is missing.
+            PixelsError: if it was not made, or the file is missing or damaged.
         """
         if self.path is None:
             raise PixelsError(f"the picture {self.name} was not made: {self.reason}")
-        with Image.open(self.path, formats=["PNG"]) as image:
-            return image.convert("RGB")
+        try:
+            with Image.open(self.path, formats=["PNG"]) as image:
+                return image.convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise PixelsError(f"the picture {self.path} cannot be read ({first_line(error)})") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

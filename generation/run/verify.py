@@ -11,7 +11,7 @@ from ...datasets import InputError, checksums
 from ...datasets.checksums import ACCEPT, Problems, read_checked
 from ...datasets.files import is_locked
 from .folder import LOCK, PLAN, REQUESTS, RUN
-from .journal import NAME, Journal, torn_lines
+from .journal import NAME, Journal
 
 PAGES = ("index.html", "sheet.png")
 _FILES = (RUN, REQUESTS, PLAN, NAME, *PAGES)
@@ -57,16 +57,15 @@ def verify_run(root: Path) -> Problems:
     problems = checksums.verify(root, names, _remedy, is_expected=_began_with_checksums(root))
     try:
         journal = Journal(root)
-        num_torn, num_unsealed = torn_lines(root)
     except InputError as error:
         return problems.with_sentence(str(error))
-    if num_torn and not problems.mentions(NAME) and not is_locked(root, LOCK):
-        problems = problems.with_sentence(f"{NAME} has {num_torn} damaged lines; {_AGAIN}")
+    if journal.num_damaged and not problems.mentions(NAME) and not is_locked(root, LOCK):
+        problems = problems.with_sentence(f"{NAME} has {journal.num_damaged} damaged lines; {_AGAIN}")
     for row in journal.rows.values():
         if row.get("status") == "done" and not journal.is_intact(row):
             state = "has changed since it was written" if (root / str(row.get("file"))).exists() else "is missing"
             problems = problems.with_sentence(f"{row.get('file')} {state}; {_AGAIN}")
-    return problems.with_unchecked(NAME) if num_unsealed and NAME not in problems.unchecked else problems
+    return problems.with_unchecked(NAME) if journal.num_unsealed and NAME not in problems.unchecked else problems
 
 
 def accept_run(root: Path) -> int:

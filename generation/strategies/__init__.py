@@ -12,13 +12,14 @@ from .diffusion import pipeline_classes
 from .diffusion.options import ModelOptions
 from .registry import STRATEGIES, settings_type, strategy_class, strategy_names
 from .settings import as_tuple, build_settings, check_choice, check_number, check_text
-from .spec import Draft, Made, Strategy
+from .spec import Draft, DraftError, Made, Strategy
 
 __all__ = [
     "STRATEGIES",
     "BaseStrategy",
     "Chain",
     "Draft",
+    "DraftError",
     "Made",
     "ModelOptions",
     "Strategy",

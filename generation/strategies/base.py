@@ -64,6 +64,11 @@ class BaseStrategy(Generic[S]):
         """Returns the installed versions of `packages`; None for one that is not installed."""
         return {package: _version(package) for package in self.packages}
 
+    def unfit(self, size: tuple[int, int]) -> str:
+        """Returns why an image of this width and height cannot be a reference; empty if it can. By default, all can."""
+        del size
+        return ""
+
     def check(self, draft: Draft) -> None:
         """Checks the number of references and the settings of a draft.
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ...datasets.errors import InputError
 from .base import reference_range
-from .spec import Draft, Made, Strategy
+from .spec import Draft, Made, Strategy, unfit
 
 
 class Chain:
@@ -34,6 +34,10 @@ class Chain:
     def describe(self) -> dict[str, Any]:
         """Returns the descriptions of the strategies by name."""
         return {strategy.name: strategy.describe() for strategy in self._strategies}
+
+    def unfit(self, size: tuple[int, int]) -> str:
+        """See `unfit`; only the first strategy gets the references."""
+        return unfit(self._strategies[0], size)
 
     def check(self, draft: Draft) -> None:
         """See `Strategy`. For the later strategies, the first reference stands in for the image that is not made yet.

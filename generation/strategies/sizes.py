@@ -17,6 +17,8 @@ Size: TypeAlias = tuple[int, int]  # width, height
 Fit: TypeAlias = Literal["crop", "pad"]
 
 FITS: tuple[Fit, ...] = get_args(Fit)
+MOST_SIDE = 16384  # pixels of a result
+_MOST_ASPECT = 32  # of a result whose shape is that of its reference: 64 px of height make no picture of 4 million
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ def plan_canvas(reference: Size | None, *, width: int | None, height: int | None
         multiple: width and height of the working size must be multiples of it.
 
     Returns:
-        The sizes. If neither width nor height is asked for, the result has the working size.
+        The sizes. If neither width nor height is asked for, the result has the working size. A side that follows the
+        shape of the reference is at most 32 times as long as the one that is given.
     """
     shape = reference or (1, 1)
     if width and height:
@@ -47,9 +50,14 @@ def plan_canvas(reference: Size | None, *, width: int | None, height: int | None
     worked = _worked(shape, pixels, multiple)
     if not width and not height:
         return Canvas(worked, worked)
-    width = width or max(1, round((height or 1) * shape[0] / shape[1]))
-    height = height or max(1, round(width * shape[1] / shape[0]))
+    width = width or _followed(height or 1, shape[0] / shape[1])
+    height = height or _followed(width, shape[1] / shape[0])
     return Canvas(worked, (width, height))
+
+
+def _followed(side: int, ratio: float) -> int:
+    """Returns the other side of a result of which one side is given."""
+    return max(1, min(round(side * ratio), side * _MOST_ASPECT, MOST_SIDE))
 
 
 def _worked(shape: Size, pixels: int, multiple: int) -> Size:

@@ -11,6 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
+from ...datasets.errors import InputError
+
+
+class DraftError(InputError):
+    """One draft cannot be made, because of its reference or mask. Its picture fails, and the run goes on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Draft:
@@ -75,6 +81,7 @@ class Strategy(Protocol):
 
         Raises:
             InputError: if the draft lacks something, or changes a setting that does not exist or is out of range.
+            DraftError: if its reference or mask cannot be used, which costs its picture only.
         """
         ...
 
@@ -87,5 +94,15 @@ class Strategy(Protocol):
 
         Raises:
             torch.OutOfMemoryError: if the batch is too large; the caller then halves it.
+            DraftError: if a draft cannot be made; the caller then halves the batch, and that picture fails.
         """
         ...
+
+
+def unfit(strategy: Strategy, size: tuple[int, int]) -> str:
+    """Returns why an image of this width and height cannot be a reference of a strategy; empty if it can.
+
+    A search then takes the next image. A strategy says so in a method `unfit(size)`; one without it takes all sizes.
+    """
+    answer = getattr(strategy, "unfit", None)
+    return answer(size) if answer is not None else ""

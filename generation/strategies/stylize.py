@@ -65,6 +65,10 @@ class Stylize(BaseStrategy[StylizeSettings]):
             raise InputError(f'stylize needs {_PACKAGE}, which is not installed; run: pip install "diantu[demo]"')
         super().__init__(settings)
 
+    def unfit(self, size: tuple[int, int]) -> str:
+        """See `Strategy`."""
+        return _too_narrow(_size(size, self.settings.size))
+
     def check(self, draft: Draft) -> None:
         """See `Strategy`.
 
@@ -78,13 +82,11 @@ class Stylize(BaseStrategy[StylizeSettings]):
 
     def make_one(self, draft: Draft, settings: StylizeSettings) -> Made:
         """Redraws the reference."""
-        image = _resized(draft.references[0], settings.size)
-        facts = {"style": str(settings.style), "strength": settings.strength, "size": list(image.size)}
-        if min(image.size) < _MIN_SIDE:
-            problem = (
-                f"{draft.name} is {image.width} × {image.height}; a style needs {_MIN_SIDE} pixels on the short side"
-            )
-            return Made(image=None, facts=facts, problem=problem)
+        size = _size(draft.references[0].size, settings.size)
+        facts = {"style": str(settings.style), "strength": settings.strength, "size": list(size)}
+        if problem := _too_narrow(size):
+            return Made(image=None, facts=facts, problem=f"{draft.name} {problem}")
+        image = flatten(draft.references[0]).resize(size, Image.Resampling.LANCZOS)
         options = {"preserve_color": settings.keep_colors, "max_size": settings.size}
         weights = _weights(str(settings.style))
         if weights is not None:
@@ -102,10 +104,13 @@ class Stylize(BaseStrategy[StylizeSettings]):
         return StyleTransfer(device="cpu")
 
 
-def _resized(image: Image.Image, long_side: int) -> Image.Image:
-    scale = long_side / max(image.size)
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    return flatten(image).resize(size, Image.Resampling.LANCZOS)
+def _size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    scale = long_side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _too_narrow(size: tuple[int, int]) -> str:
+    return f"is {size[0]} × {size[1]}; a style needs {_MIN_SIDE} pixels on the short side" * (min(size) < _MIN_SIDE)
 
 
 def _style_image(path: Path) -> Image.Image:

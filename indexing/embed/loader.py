@@ -5,6 +5,8 @@ Shapes: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
 import os
 import pickle
 import signal
@@ -16,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,9 @@ _PREFETCH = 2
 
 # Some chunks are in memory at once. Only those of shards that are read from front to back hold the images' bytes.
 _MAX_CHUNK_BYTES = 256 << 20
+
+# After a larger image, its memory is given back: otherwise the heap of a worker keeps the sum of several.
+_LARGE_BYTES = 64 << 20
 
 Preprocessor = Callable[[np.ndarray], np.ndarray]  # `rgb_HWC` → `pixels_CHW`, both uint8
 
@@ -110,14 +116,24 @@ def batches(
         num_workers=num_workers,
         collate_fn=_unchanged,
         prefetch_factor=_PREFETCH,
-        # Not fork: after OpenMP or FAISS has run in a process, its forked child may hang.
-        multiprocessing_context="spawn",
+        multiprocessing_context=_forkserver(),
         worker_init_fn=partial(_set_up_worker, Image.MAX_IMAGE_PIXELS),
         pin_memory=torch.cuda.is_available(),
     )
     with _workers_ignore_interrupts():
         iterator = iter(loader)
     yield from iterator
+
+
+def _forkserver() -> BaseContext:
+    """Starts workers as forks of a process that has imported this module, and done nothing else.
+
+    They share the 400 MB that torch takes at its import, and start at once. Not forks of this process: after OpenMP or
+    FAISS has run in a process, its forked child may hang.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _check_preprocess_pickles(encoder: ImageEncoder) -> None:
@@ -143,6 +159,13 @@ def _workers_ignore_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker has a parent"
+    parent.join()
+    os._exit(1)
 
 
 class _Scanner:
@@ -240,9 +263,20 @@ class _Decoder(Dataset[Batch]):
             pixels = [preprocess(image.rgb_HWC) for preprocess in self._preprocess]
         except (SampleError, ShardError) as error:
             return error
-        return _Decoded(
+        decoded = _Decoded(
             record=_record(shard, sample, image.rgb_HWC), pixels=pixels, notes=(*sample.notes, *image.notes)
         )
+        if image.rgb_HWC.nbytes > _LARGE_BYTES:
+            del sample, image
+            _return_memory()
+        return decoded
+
+
+def _return_memory() -> None:
+    """Gives the free memory of the heap back to the system, where the C library can do that (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,9 +321,11 @@ def _unchanged(batch: Any) -> Any:
 def _set_up_worker(most_pixels: int | None, worker: int) -> None:
     """One thread, because the CPU cores belong to the model. Pillow's warnings are off: failures are recorded.
 
-    A worker starts with Pillow's default limit of pixels, so it gets that of the process which started it.
+    A worker starts with Pillow's default limit of pixels, so it gets that of the process which started it. When that
+    process dies, the worker ends: PyTorch would notice only the end of the process that the worker is a fork of.
     """
     del worker
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     Image.MAX_IMAGE_PIXELS = most_pixels
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="PIL")

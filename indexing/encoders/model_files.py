@@ -8,11 +8,12 @@ another model (`adapter_config.json`); and they can describe a model that fits i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...datasets.errors import InputError
+from ...datasets.files import read_bytes
 
 _SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer_config.json")
 _IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
@@ -40,7 +41,7 @@ def check_settings(what: str, weights: str, *, may_be_quantized: bool = False, m
         )
     for file in _SETTINGS:
         if path := model_file(weights, file):
-            for key, value in _pairs(json.loads(path.read_bytes())):
+            for key, value in _pairs(json.loads(read_bytes(path))):
                 if not (key == "quantization_config" and may_be_quantized):
                     _check_setting(what, file, key, value)
                 if key == "auto_map" and not may_name_code:
@@ -56,18 +57,34 @@ def check_weights(what: str, model_class: Any, config: Any, weights: str) -> Non
     Raises:
         InputError: if a file is a pickle of more than tensors, or the settings describe a larger model.
     """
-    import torch
-
-    for key, value in _pairs(config.to_dict()):
-        if key.endswith("layers") and isinstance(value, int) and value > _MOST_LAYERS:
-            raise InputError(f"{what} has {key} {value} in its config.json; at most {_MOST_LAYERS} are supported")
     files = _weight_files(weights)
     for path in files:
         if path.suffix != ".safetensors":
             _check_pickle(what, path)
+    check_size(what, config.to_dict(), files, lambda: model_class(config))
+
+
+def check_size(what: str, settings: Mapping[str, Any], files: Sequence[Path], build: Callable[[], Any]) -> None:
+    """Checks that a model is not larger than its weight files, before memory is reserved.
+
+    Args:
+        what: the model, for messages.
+        settings: of its config.json.
+        files: with its weights.
+        build: makes the model without weights; it is called where tensors take no memory.
+
+    Raises:
+        InputError: if the settings describe a larger model.
+    """
+    import torch
+
+    for key, value in _pairs(settings):
+        numbers = value if isinstance(value, list) else [value]
+        if "layers" in key and any(isinstance(number, int) and number > _MOST_LAYERS for number in numbers):
+            raise InputError(f"{what} has {key} {value} in its config.json; at most {_MOST_LAYERS} are supported")
     num_bytes = sum(path.stat().st_size for path in files)
     with torch.device("meta"):
-        described = sum(parameter.numel() for parameter in model_class(config).parameters())
+        described = sum(parameter.numel() for parameter in build().parameters())
     if described > num_bytes:  # no format that is supported stores a parameter in less than a byte
         raise InputError(
             f"{what} has {described} parameters by its config.json, and its weight files have {num_bytes} bytes; they "
@@ -128,7 +145,7 @@ def _weight_files(weights: str) -> list[Path]:
         if path := model_file(weights, name):
             return [path]
         if index := model_file(weights, f"{name}.index.json"):
-            names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+            names = sorted(set(json.loads(read_bytes(index))["weight_map"].values()))
             return [path for each in names if (path := model_file(weights, each))]
     return []
 

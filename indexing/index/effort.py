@@ -62,8 +62,8 @@ class EffortTable:
         if isinstance(effort, str) and effort in EFFORTS:
             return {"fast": min(FAST, self.target_recall), "balanced": self.target_recall, "exact": _EXACT}[effort]
         try:
-            target = float(effort)
-        except ValueError:
+            target = 0.0 if isinstance(effort, bool) else float(effort)
+        except (ValueError, TypeError):
             target = 0.0
         if not 0 < target <= 1:
             known = ", ".join(EFFORTS)

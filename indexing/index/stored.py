@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from ...datasets.checksums import Checksum
 from ...datasets.errors import InputError
-from ...datasets.files import refuse_unless_damaged
+from ...datasets.files import open_regular, refuse_unless_damaged
 from .report import REMEDY, IndexReport
 
 # FAISS begins every index of vectors with four letters for its class, the dimension and the number of rows.
@@ -51,7 +51,7 @@ class StoredIndex:
         """
         path = folder / "index.faiss"
         try:
-            file = path.open("rb")
+            file = open_regular(path)
             _, _, num_rows = _HEADER.unpack(file.read(_HEADER.size))
         except (OSError, struct.error) as error:
             refuse_unless_damaged(error, path)
@@ -93,7 +93,7 @@ class StoredIndex:
 
 def described(report: IndexReport, path: Path) -> IndexReport:
     """A report with size and checksums of the index that was written to a path."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         whole, head = Checksum.of_open(file), Checksum.of_open(file, HEAD)
     return replace(report, num_bytes=whole.bytes, sha256=whole.sha256, head_sha256=head.sha256)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...datasets.conditions import WHERE_SECONDS, Budget
 from ...datasets.errors import InputError
 from ..encoders import ImageEncoder, TextEncoder
 from ..index.effort import Effort
@@ -31,6 +32,7 @@ def evaluate(
     encoder: ImageEncoder | None = None,
     *,
     queries: Path | None = None,
+    where_timeout: float = WHERE_SECONDS,
     effort: Effort = "balanced",
     curve: bool = False,
     seed: int = 1,
@@ -42,6 +44,7 @@ def evaluate(
         encoder: the gallery's encoder, which turns captions into queries. None: measure with caption vectors that the
             gallery has, or with images alone.
         queries: labelled queries, see `labelled`.
+        where_timeout: seconds that the condition of a labelled query may take for each million rows.
         effort: of the searches.
         curve: also measure every recall that the index was tuned for.
         seed: of the samples, which are drawn where there are more than 1000 captions or rows. It differs from the seed
@@ -54,6 +57,7 @@ def evaluate(
     Raises:
         InputError: if the gallery has no rows, or the encoder is another one or has no text side for the queries.
     """
+    Budget(where_timeout)  # refuses what is no time before hours of work
     snapshot = Snapshot.read(root)
     index = GalleryIndex.open(snapshot)
     if not index.num_rows:
@@ -85,7 +89,7 @@ def evaluate(
             name: retrieval(index, encoder, texts, effort=effort, seed=seed) for name, texts in columns.items()
         }
         if queries:
-            report["labelled"] = labelled(index, encoder, queries, effort=effort)
+            report["labelled"] = labelled(index, encoder, queries, effort=effort, where_timeout=where_timeout)
     elif queries:
         raise InputError(
             f"{queries} needs an encoder with a text side; {snapshot.spec.name} could not be loaded or has none"
@@ -110,7 +114,12 @@ def retrieval(
 
 
 def labelled(
-    index: GalleryIndex, encoder: TextEncoder, queries: Path, *, effort: Effort = "balanced"
+    index: GalleryIndex,
+    encoder: TextEncoder,
+    queries: Path,
+    *,
+    effort: Effort = "balanced",
+    where_timeout: float = WHERE_SECONDS,
 ) -> list[dict[str, Any]]:
     """P@10 of labelled text queries: the share of the first ten results that are relevant.
 
@@ -119,12 +128,13 @@ def labelled(
         encoder: its encoder.
         queries: JSONL, each line with `text` and `where`, a SQL condition over the metadata that relevant rows meet.
         effort: of the searches.
+        where_timeout: seconds that a condition may take for each million rows.
 
     Raises:
         InputError: if the file or one of its conditions cannot be read.
     """
     lines = read_queries(queries, ("text", "where"))
-    matching = matching_rows(index.snapshot, [line["where"] for line in lines])
+    matching = matching_rows(index.snapshot, [line["where"] for line in lines], where_timeout=where_timeout)
     relevant = [np.setdiff1d(rows, index.snapshot.deleted, assume_unique=True) for rows in matching]
     _, found_QK = index.search(encoder.encode_texts([line["text"] for line in lines]), 10, effort=effort)
     return [

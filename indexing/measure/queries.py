@@ -14,8 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ...datasets.display import is_blank
+from ...datasets.encodings import decode_text
 from ...datasets.errors import InputError
-from ...datasets.text import decode_text, parse_json, split_lines
+from ...datasets.files import open_regular
+from ...datasets.text import json_objects, split_lines
+from ...datasets.values import as_text
 from ..encoders.spec import ImageEncoder, TextEncoder
 from ..index.effort import QueryKind
 from ..store.layout import text_vectors_path
@@ -142,21 +146,29 @@ def _captions(column: str, value: object) -> Iterator[tuple[str, str]]:
 
 
 def read_queries(path: Path, fields: Sequence[str]) -> list[dict[str, str]]:
-    """Reads a JSONL file of queries, each with some text fields.
+    """Reads a JSONL file of queries, each with some text fields. A number is a text, too.
 
     Raises:
-        InputError: if it has none, cannot be read, or a field is missing.
+        InputError: if it has none, cannot be read, or a field is missing or blank.
     """
     shape = "{" + ", ".join(f'"{name}": …' for name in fields) + "}"
     try:
-        lines = [parse_json(line) for line in split_lines(decode_text(path.read_bytes())) if line.strip()]
-        queries = [{name: str(line[name]) for name in fields} for line in lines]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"the queries {path} cannot be read ({reason}); each line: {shape}") from error
+        lines = list(json_objects("\n".join(_lines(path)), shape=shape))
+    except (OSError, ValueError) as error:
+        raise InputError(f"the queries {path} cannot be read ({error}); each line: {shape}") from error
+    queries = [{name: as_text(line.get(name)) for name in fields} for _, line in lines]
+    for (number, line), query in zip(lines, queries, strict=True):
+        for name, text in query.items():
+            if line.get(name) is None or isinstance(line[name], (bool, list, dict)) or is_blank(text):
+                raise InputError(f"line {number} of the queries {path} has no text {name!r}; each line: {shape}")
     if not queries:
         raise InputError(f"the queries {path} have no lines; each line: {shape}")
     return queries
+
+
+def _lines(path: Path) -> list[str]:
+    with open_regular(path) as file:
+        return split_lines(decode_text(file.read()))
 
 
 def _read_texts(path: Path) -> list[str]:
@@ -164,7 +176,7 @@ def _read_texts(path: Path) -> list[str]:
     if path.suffix == ".jsonl":
         return [query["text"] for query in read_queries(path, ("text",))]
     try:
-        texts = [line.strip() for line in split_lines(decode_text(path.read_bytes())) if line.strip()]
+        texts = [line.strip() for line in _lines(path) if line.strip()]
     except OSError as error:
         raise InputError(
             f"the queries {path} cannot be read ({error}); give one text per line, .jsonl or .npy"

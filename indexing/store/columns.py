@@ -197,8 +197,7 @@ class Columns:
     def _opened(self, number: int) -> Iterator[pq.ParquetFile]:
         """The metadata file of a part; damage that is found while it is read is told in one sentence."""
         path = metadata_path(self._root, number)
-        check_file(self._root, number, path)
-        try:
+        try:  # the file was compared with its checksum when its fields were read, and its pages have checksums
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 yield file
         except (OSError, pa.ArrowException) as error:
@@ -276,9 +275,9 @@ def _are_exact(footer: pq.FileMetaData, position: int) -> bool:
 
 
 def _type_of(fields: Sequence[_Field]) -> pa.DataType:
-    """The type of a column over all parts; text where no part has a value."""
+    """The type of a column over all parts; null, which SQL compares with any type, where no part has a value."""
     if not fields:
-        return pa.string()
+        return pa.null()
     kind = common_type((field.type for field in fields), ints_are_floats=all(field.is_exact for field in fields))
     return pa.list_(pa.string()) if kind == pa.list_(pa.null()) else kind
 

@@ -58,8 +58,10 @@ class Metadata:
         tables = [self._read(number, local_N[here], columns) for number, here in zip(numbers, places, strict=True)]
         found: list[dict[str, Any]] = [{}] * len(rows_N)
         for these in _of_one_schema(tables):
+            these_N = np.concatenate([places[i] for i in these]).tolist()
             records = pa.concat_tables([tables[i] for i in these]).to_pylist()
-            for place, record in zip(np.concatenate([places[i] for i in these]).tolist(), records, strict=True):
+            records = records or [{} for _ in these_N]  # a table without columns has no rows either
+            for place, record in zip(these_N, records, strict=True):
                 found[place] = self._placed(record)
         if self._duplicates is not None and (columns is None or _DUPLICATE_OF in columns):
             representatives = self._duplicates.representatives(rows_N)

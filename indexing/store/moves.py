@@ -85,7 +85,10 @@ def _is_absolute(uri: str) -> bool:
 
 def _with_prefix(uri: str, old: str, new: str) -> str:
     """Replaces whole folders only: /data/a is no prefix of /data/ab."""
-    return new + uri[len(old) :] if uri == old or uri.startswith(f"{old}/") else uri
+    if uri == old:
+        return new
+    folder = f"{_without_slash(old).rstrip('/')}/"
+    return f"{new.rstrip('/')}/{uri[len(folder) :]}" if uri.startswith(folder) else uri
 
 
 def _without_slash(place: str) -> str:

@@ -15,7 +15,7 @@ from typing import IO
 import numpy as np
 
 from ...datasets.errors import InputError
-from ...datasets.files import refuse_unless_damaged
+from ...datasets.files import open_regular, refuse_unless_damaged
 from .records import REMEDY, check_file
 
 _MAGIC = b"\x93NUMPY"
@@ -112,7 +112,7 @@ def map_array(path: Path) -> np.ndarray:
         OSError: if the file cannot be read.
         ValueError: if it is not an array of numbers.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         header = read_header(file)
         size = file.seek(0, 2)
         if size != header.num_bytes:

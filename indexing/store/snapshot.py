@@ -7,6 +7,7 @@ tombstones of another.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -14,7 +15,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ...datasets.errors import InputError
-from ...datasets.files import sha256
+from ...datasets.files import read_bytes, reading, sha256
 from ..encoders.spec import EncoderSpec
 from .layout import DELETED, DUPLICATES, MANIFEST, MOVES, space_root
 from .manifest import Manifest, read_manifest
@@ -24,6 +25,8 @@ from .tombstones import read_deleted
 Over: TypeAlias = Literal["images", "captions"]
 OVER: tuple[Over, ...] = ("images", "captions")
 
+_REPORT = "index.json"
+_MEASURED = ("build_seconds", "delivers")  # parts of a report
 # Name, inode, size and modification time of each file that jobs replace when they change a gallery.
 _Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -116,13 +119,24 @@ def gallery_version(root: Path) -> str:
     digest = hashlib.sha256()
     for name in _changing_files(root):
         if (root / name).exists():
-            digest.update(f"{name}\0{sha256((root / name).read_bytes())}\0".encode())
+            data = read_bytes(root / name)
+            content = _without_measurements(data) if name.endswith(_REPORT) else data
+            digest.update(f"{name}\0{sha256(content)}\0".encode())
     return digest.hexdigest()[:16]
+
+
+def _without_measurements(report: bytes) -> bytes:
+    """An `index.json` without what differs each time the same index is built: seconds and milliseconds."""
+    try:
+        values = {name: value for name, value in json.loads(report).items() if name not in _MEASURED}
+    except (ValueError, AttributeError):  # damaged: opening the index says so
+        return report
+    return json.dumps(values, sort_keys=True).encode()
 
 
 def _changing_files(root: Path) -> list[str]:
     """The files that jobs replace whenever they change a gallery, relative to its folder."""
-    indexes = sorted(path.relative_to(root).as_posix() for path in root.glob("index/*/index.json"))
+    indexes = sorted(path.relative_to(root).as_posix() for path in root.glob(f"index/*/{_REPORT}"))
     return [MANIFEST, DELETED, DUPLICATES, MOVES, *indexes]
 
 
@@ -130,7 +144,8 @@ def _stamp_of(root: Path) -> _Stamp:
     stamps = []
     for name in _changing_files(root):
         try:
-            found = (root / name).stat()
+            with reading(root / name):
+                found = (root / name).stat()
         except FileNotFoundError:
             continue
         stamps.append((name, found.st_ino, found.st_size, found.st_mtime_ns))

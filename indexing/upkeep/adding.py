@@ -14,15 +14,20 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from ...datasets import arguments
 from ...datasets.decoding import ImageInput, pixels_of, read_file
-from ...datasets.errors import InputError, Reason, SampleError
+from ...datasets.errors import InputError, Reason
 from ...datasets.files import write_atomic
+from ...datasets.text import valid_text
 from ...datasets.types import Failure, Shard
+from ...datasets.values import SCALARS, holds_bytes, plain, plain_column
 from ..embed import BATCH_SIZE, embed
 from ..encoders.spec import ImageEncoder
 from ..store.layout import ADDED
@@ -30,11 +35,13 @@ from ..store.manifest import MANIFEST, read_manifest
 from ..store.parts import read_failures, read_metadata
 from ..store.records import Part, read_part
 from ..store.snapshot import Snapshot
+from ..store.tables import array_of
 
 # A call with more images than this, or with more bytes, becomes several shards: memory does not grow with the call.
 SHARD_IMAGES = 1000
 _SHARD_BYTES = 256 << 20
 _ROW_GROUP = 16  # images that are read to give one back
+_MOST_DEPTH = 20  # of nested metadata
 # The parquet reader's columns. A row without an image is a failure with the message as its detail.
 _KEY, _IMAGE, _MESSAGE = "key", "image", "error_message"
 
@@ -70,14 +77,15 @@ def add_images(
         images: triples of key, image and metadata, from a list or a generator. An image is a path, encoded bytes, a PIL
             image or an array; see `datasets.decoding.pixels_of`. Paths and bytes are kept as they are, PIL images and
             arrays as PNG. Metadata is None, or has a value for each column: text, numbers, booleans, dates, lists. Its
-            `caption` is the image's caption.
+            `caption` is the image's caption. Values of several types make a column of text.
         encoder: the gallery's encoder, or all its encoders if it has further spaces, the main one first.
         batch_size: images per batch of the model.
         texts: embed captions as well. None: as the gallery does, or not for a new one.
 
     Raises:
         InputError: if a key is no text, is given twice, or is that of an added image already; if metadata cannot be
-            stored; if the gallery was made with another encoder, or another job is writing to it.
+            stored; if something is no triple; if the gallery was made with another encoder, or another job is writing
+            to it.
     """
     root = Path(gallery)
     wanted = read_manifest(root).texts if texts is None and (root / MANIFEST).exists() else bool(texts)
@@ -167,7 +175,8 @@ def _chunks(
     taken: set[str] = set()
     records: list[dict[str, Any]] = []
     num_bytes = 0
-    for key, image, metadata in images:
+    for given in arguments.items("images", images):
+        key, image, metadata = _triple(given)
         if not isinstance(key, str) or not key:
             raise InputError(f"the key {key!r} cannot be used; give a text that is not empty")
         if key in taken:
@@ -182,10 +191,25 @@ def _chunks(
         yield records
 
 
+def _triple(given: Any) -> tuple[Any, Any, Mapping[str, Any] | None]:
+    if not isinstance(given, (tuple, list)) or len(given) != 3:
+        raise InputError(
+            f"{arguments.shown(given)} is no triple of key, image and metadata; give (key, image, None) at least"
+        )
+    metadata = given[2]
+    is_usable = metadata is None or isinstance(metadata, Mapping)
+    if not is_usable or not all(isinstance(name, str) and name for name in metadata or ()):
+        shown = f"the metadata of {arguments.shown(given[0])} is {arguments.shown(metadata)}"
+        raise InputError(f"{shown}; give a dictionary whose keys are names of columns, or None")
+    return given[0], given[1], metadata
+
+
 def _with_image(key: str, image: ImageInput) -> dict[str, Any]:
     try:
         return {_KEY: key, _IMAGE: _bytes_of(image)}
-    except (OSError, SampleError) as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError) and not isinstance(image, (np.ndarray, Image.Image)):
+            raise  # no kind of image: the program is wrong, not the data
         return {_KEY: key, _IMAGE: None, _MESSAGE: str(error)}
 
 
@@ -201,7 +225,40 @@ def _bytes_of(image: ImageInput) -> bytes:
 
 def _further(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     """Metadata beside the key and the image; a column with one of their names gets the prefix of a table's columns."""
-    return {f"table_{name}" if name in (_KEY, _IMAGE) else name: value for name, value in (metadata or {}).items()}
+    further = {}
+    for name, value in (metadata or {}).items():
+        name = valid_text(name)
+        further[f"table_{name}" if name in (_KEY, _IMAGE, _MESSAGE) else name] = plain(_of_python(name, value))
+    return further
+
+
+def _of_python(name: str, value: Any, depth: int = 0) -> Any:
+    """A value of metadata with Python's own types in place of those of numpy and others.
+
+    Raises:
+        InputError: if it, or what is in it, is no data: an object of a program, or bytes.
+    """
+    if value is None or type(value) in SCALARS:
+        return value
+    if depth > _MOST_DEPTH:
+        raise InputError(
+            f"the metadata column {name!r} cannot be stored: a value is nested more than {_MOST_DEPTH} deep"
+        )
+    if isinstance(value, Mapping):
+        return {str(inner): _of_python(name, item, depth + 1) for inner, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_of_python(name, item, depth + 1) for item in value]
+    try:
+        given = [str(value) if isinstance(value, UUID) else value]
+        array = pa.array(np.array(given) if isinstance(value, np.generic) else given)
+        if not holds_bytes(array.type):
+            return plain_column(array)[0]
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        pass
+    raise InputError(
+        f"the metadata column {name!r} cannot be stored, because {arguments.shown(value)} is of type "
+        f"{type(value).__name__}; give text, numbers, booleans, dates, or lists of these"
+    )
 
 
 def _parquet_bytes(records: Sequence[Mapping[str, Any]], attempt: int) -> bytes:
@@ -215,13 +272,9 @@ def _parquet_bytes(records: Sequence[Mapping[str, Any]], attempt: int) -> bytes:
 
 
 def _array(name: str, values: Sequence[Any]) -> pa.Array:
-    try:
-        return pa.array(values, {_KEY: pa.string(), _IMAGE: pa.large_binary(), _MESSAGE: pa.string()}.get(name))
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise InputError(
-            f"the metadata column {name!r} cannot be stored ({error}); give values of one type: text, numbers, "
-            "booleans, dates or lists"
-        ) from error
+    if name == _IMAGE:
+        return pa.array(values, pa.large_binary())
+    return pa.array(map(valid_text, values), pa.string()) if name == _KEY else array_of(values)
 
 
 def _failure(row: Mapping[str, str]) -> Failure:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from ...datasets.errors import InputError
 from ...datasets.files import exclusive
@@ -45,6 +46,7 @@ def relocate(gallery: str | Path, old: str, new: str) -> Relocated:
     """
     root = Path(gallery)
     read_manifest(root)
+    old, new = _place(old), _place(new)
     with exclusive(root, JOB_LOCK):
         before = Moves.read(root)
         after = before.moved(old, new)
@@ -62,6 +64,14 @@ def relocate(gallery: str | Path, old: str, new: str) -> Relocated:
             )
         after.save()
     return Relocated(num_moved=len(moved), missing=missing)
+
+
+def _place(given: str) -> str:
+    """A place as galleries record it: a path from the root, whatever folder a command runs in, or a URI."""
+    if not given.strip():
+        raise InputError("a place is empty; give the folder, URI or shard that the shards were in and are in now")
+    is_uri = "://" in given or PureWindowsPath(given).is_absolute()
+    return given if is_uri else os.path.abspath(given)
 
 
 def _exists(place: str) -> bool:

@@ -6,8 +6,10 @@ import logging
 from pathlib import Path
 
 from ...datasets.conditions import WHERE_SECONDS
+from ...datasets.encodings import decode_text
 from ...datasets.errors import InputError
-from ...datasets.text import decode_text, split_lines
+from ...datasets.files import open_regular
+from ...datasets.text import split_lines
 from .common import has_duplicates
 
 log = logging.getLogger(__name__)
@@ -60,7 +62,8 @@ def run(
 
 def _read_keys(path: Path) -> list[str]:
     try:
-        lines = split_lines(decode_text(path.read_bytes()))
+        with open_regular(path) as file:
+            lines = split_lines(decode_text(file.read()))
     except OSError as error:
         raise InputError(
             f"the file of keys {path} cannot be read ({error}); give a text file, one key per line"

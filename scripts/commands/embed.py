@@ -42,8 +42,8 @@ def run(
         encoder: conse, cn_clip:<model or .pt file>, hf:<repository or folder>, or
             open_clip:<architecture>/<weights>. Searches use the vectors of the first one; vectors of others go to
             spaces/ (see diantu search --space).
-        captions: for folders of images, the CSV or JSONL table of captions; auto looks for it in the folder, none uses
-            no table.
+        captions: for folders of images, the table of captions: CSV, JSONL, JSON or COCO's captions; auto looks for it
+            in the folder, none uses no table.
         texts: captions (embed the captions, too, into text_emb/) or none.
         batch_size: images per batch of the model; by default 16 on a CPU, 256 on a GPU.
         num_workers: number of processes that read and decode, per embedding process; 0 decodes in threads of that

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...datasets.conditions import WHERE_SECONDS
 from .common import load_gallery_encoder, print_json, print_lines
 
 
 def run(
     gallery: str,
     queries: str | None = None,
+    where_timeout: float = WHERE_SECONDS,
     effort: str = "balanced",
     plot: str | None = None,
     json_: bool = False,
@@ -25,6 +27,7 @@ def run(
         gallery: the gallery's folder.
         queries: labelled queries in JSONL: each line has "text", a query, and "where", a SQL condition over the
             metadata that is true for the relevant rows.
+        where_timeout: seconds that a condition of --queries may take for each million rows.
         effort: how the index is searched: fast, balanced or exact, or a target recall, for example 0.98.
         plot: draw recall against latency for every target recall of the index into this file: .png, .svg or .pdf.
         json_: print the report as JSON on stdout.
@@ -40,6 +43,7 @@ def run(
         Path(gallery),
         load_gallery_encoder(Path(gallery), encoder, device),
         queries=Path(queries) if queries else None,
+        where_timeout=where_timeout,
         effort=effort,
         curve=bool(plot),
         seed=seed,

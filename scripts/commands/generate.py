@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ...datasets import InputError
+from ...datasets.conditions import WHERE_SECONDS
 from .common import print_json
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def run(
     negative_prompt: str = "",
     k: int | None = None,
     where: str | None = None,
+    where_timeout: float = WHERE_SECONDS,
     diversity: float = 0.0,
     min_zscore: float | None = None,
     min_score: float | None = None,
@@ -74,6 +76,7 @@ def run(
         negative_prompt: what the model should avoid.
         k: references per picture, if the strategy takes several.
         where: a SQL condition that references must meet, for example "width >= 512 AND licence = 'CC0-1.0'".
+        where_timeout: seconds that a condition may take for each million rows.
         diversity: 0 to 1; a higher value prefers references that differ from each other.
         min_zscore: references with a lower zscore are not used.
         min_score: references with a lower score are not used.
@@ -98,7 +101,7 @@ def run(
     # These words are strings on the command line; RunOptions and ModelOptions check them.
     options = RunOptions(
         seed=seed, batch_size=batch_size, rotate=rotate, no_reference=cast("NoReference", no_reference),
-        max_punsafe=max_punsafe,
+        max_punsafe=max_punsafe, where_timeout=where_timeout,
     )  # fmt: skip
     loaded = ModelOptions(
         name=model, revision=revision, variant=variant, pipeline=pipeline, dtype=cast("Dtype", dtype), device=device,

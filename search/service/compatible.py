@@ -33,7 +33,7 @@ _SAME = 0.94
 _SAFE = "TRY_CAST(punsafe AS DOUBLE) <= 0.5"
 _AESTHETIC_WEIGHT = 0.5
 _OWN = ("id", "similarity", "image")
-_PIXELS = 512  # width and height of the image that a result carries
+_PIXELS = 256  # width and height of the image that a result carries
 _COMPARED = 1024  # vectors that are compared with all others at a time
 
 

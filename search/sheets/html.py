@@ -31,6 +31,9 @@ figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; overflow:
 figure > img, figure > .gone { display: block; width: 100%; aspect-ratio: 4/3; object-fit: contain; background: #8881; }
 figure > .gone { display: grid; place-items: center; color: var(--dim); font-size: .85rem; }
 figcaption { padding: .5rem .6rem .6rem; overflow-wrap: anywhere; }
+/* Long texts are cut, and each runs in its own direction; all of a text is in the tooltip or below the picture. */
+h1, h2, .clip { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 4; overflow: hidden;
+overflow-wrap: anywhere; unicode-bidi: plaintext; }
 .score { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums; font-size: .85rem; }
 .bar { height: 3px; margin: .3rem 0 .4rem; background: var(--line); border-radius: 2px; }
 .bar i { display: block; height: 100%; background: var(--bar); border-radius: 2px; } }

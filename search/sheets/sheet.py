@@ -99,7 +99,7 @@ def _figure(tile: Tile, best_score: float) -> Html:
         "<figure title='{details}'>{shown}<figcaption>"
         "<div class=score><b>{score}</b><span class=dim>{zscore}</span></div>"
         "<div class=bar><i style='width:{width}%'></i></div>"
-        "{caption}<br><span class=dim>{key}{folded}</span></figcaption></figure>"
+        "<div class=clip>{caption}</div><div class='dim clip'>{key}{folded}</div></figcaption></figure>"
     ).format(
         details=tile.details,
         shown=(

@@ -16,11 +16,14 @@ import pytest
 from diantu.datasets.errors import FileError
 from diantu.datasets.files import (
     exclusive,
+    file_error,
     finish_replacing,
+    read_bytes,
     reading,
     remove_temporary,
     replacing,
     replacing_together,
+    sha256_of_file,
     write_atomic,
 )
 from diantu.scripts.main import call
@@ -139,3 +142,29 @@ def test_every_error_of_the_system_is_a_sentence(
     (said,) = capfd.readouterr().err.splitlines()
     assert said.startswith(f"diantu: {sentence}")
     assert "bug" not in said
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "loop"])
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "gallery.json"
+    make = {
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "folder": path.mkdir,
+        "loop": lambda: path.symlink_to(path.name),
+    }
+    make[kind]()
+    for read in (read_bytes, sha256_of_file):
+        with pytest.raises(FileError, match=r"gallery\.json cannot be read \("):
+            read(path)
+
+
+def test_a_pipe_in_the_place_of_a_lock_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.lock")
+    with pytest.raises(FileError, match=r"a\.lock cannot be written"), exclusive(tmp_path, "a.lock"):
+        pass
+
+
+def test_a_copy_to_a_full_disk_names_the_file_that_is_written() -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", "/gallery/a.npy", None, "/full/a.npy.tmp")
+    assert str(file_error(error, Path("/full/a.npy"), "written")).startswith("/full/a.npy cannot be written (No space")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from pictures import jpeg, write_tar
 from scanned import only
 
-from diantu.datasets import InputError, Shard, find_shards
+from diantu.datasets import InputError, Shard, ShardError, Span, find_shards, read_span, scan
 
 
 def test_braces_globs_and_folders_of_tars(tmp_path: Path) -> None:
@@ -70,3 +71,28 @@ def test_a_folder_of_tars_and_images_gives_both(tmp_path: Path, caplog: pytest.L
     (tmp_path / "a.jpg").write_bytes(jpeg())
     assert [shard.format for shard in find_shards(str(tmp_path))] == ["webdataset", "folder"]
     assert "1 images and 1 other shards; all are embedded" in caplog.text
+
+
+def test_shards_that_are_no_regular_files_are_not_opened(tmp_path: Path) -> None:
+    names = ["a.tar", "b.tar.gz", "c.zip", "d.parquet"]
+    for name in names:
+        os.mkfifo(tmp_path / name)
+        (shard,) = find_shards([str(tmp_path)])
+        with pytest.raises(ShardError, match=f"{name} is not a regular file"):
+            scan(shard)
+        (tmp_path / name).unlink()
+    with pytest.raises(OSError, match="is not a regular file"):
+        read_span(Span(uri="/dev/zero", format="zip", member="a.jpg", offset=0, length=8))
+    (tmp_path / "e.tar").symlink_to("gone.tar")
+    with pytest.raises(ShardError, match=r"e\.tar cannot be read: .*No such file"):
+        scan(only(tmp_path))
+
+
+def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    os.mkdir(folder)
+    for name in ("a.jpg", "a.tar"):
+        Path(folder, name).write_bytes(b"")
+        with pytest.raises(InputError, match=r"/\ufffd.* is not valid UTF-8; rename"):
+            find_shards([folder])
+        Path(folder, name).unlink()

@@ -15,8 +15,9 @@ from pictures import jpeg, write_tar
 from scanned import only, samples
 
 from diantu.datasets import InputError, find_shards
+from diantu.datasets.encodings import common_encoding, decode_text
 from diantu.datasets.photos import rows
-from diantu.datasets.text import common_encoding, decode_text, parse_json, split_lines, valid_text
+from diantu.datasets.text import parse_json, split_lines, valid_text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "gb18030"])
@@ -31,6 +32,12 @@ def test_chinese_is_read_in_every_encoding_that_has_it(encoding: str) -> None:
     [
         ("utf-16-le", "a red cat"),  # no mark, but half of the bytes are NUL
         ("utf-16-be", "a red cat"),
+        ("utf-16-le", "一只戴帽子的橘猫"),  # 一 has a NUL
+        ("utf-16-be", "file,caption\na.jpg,戴帽子的橘猫坐在窗台上晒太阳"),
+        ("utf-32-le", "戴帽子的橘猫"),
+        ("utf-32-be", "👩\u200d👧 a family"),
+        ("euc_jp", "帽子をかぶった猫が窓辺に座っています"),
+        ("cp932", "帽子をかぶった猫が窓辺に座っています"),  # Hangul in CP949, but none of it common
         ("big5", "夕陽下的海邊，一個女孩在散步"),
         ("cp932", "草原で眠る猫"),
         ("cp949", "해변을 걷는 소녀 두 명이 바다를 본다"),
@@ -41,6 +48,12 @@ def test_chinese_is_read_in_every_encoding_that_has_it(encoding: str) -> None:
 )
 def test_an_encoding_without_a_mark_is_recognized_by_its_characters(encoding: str, text: str) -> None:
     assert decode_text(text.encode(encoding)) == text
+
+
+def test_halves_of_characters_do_not_change_the_encoding_of_a_file() -> None:
+    assert decode_text("猫\ud83d\ude00 \ud83d".encode("utf-8", "surrogatepass")) == "猫😀 \ufffd"
+    assert decode_text(b"fifty words, one \0 of them") == "fifty words, one \ufffd of them"
+    assert decode_text("一只\0猫在草地上睡觉".encode("gbk")) == "一只\ufffd猫在草地上睡觉"
 
 
 def test_a_text_that_was_cut_keeps_its_encoding() -> None:

@@ -250,7 +250,7 @@ def main() -> None:
     problems = 0
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, zygote() as jobs:
-        preload(jobs)
+        preload(jobs, models=True)
         for done in run(range(given.first, given.first + given.rounds), Path(folder), jobs, tuple(given.only)):
             codes[done.scenario, done.code] += 1
             problems += done.problem is not None
@@ -263,19 +263,19 @@ def main() -> None:
     sys.exit(bool(problems))
 
 
-def preload(jobs: Zygote) -> None:
-    """Imports what most commands need, once."""
+def preload(jobs: Zygote, *, models: bool) -> None:
+    """Imports what most commands need, once; `models` adds what those need that embed."""
     ours = (
         "indexing.embed.job.embed", "indexing.build.job.build_index", "search.Gallery", "generation.generate",
         "generation.strategies.poster.overlay.Overlay", "indexing.upkeep.compaction.compact",
         "indexing.upkeep.dedup.np", "indexing.upkeep.importing.np", "indexing.measure.evaluate.evaluate",
         "search.sheets.sheet.write_sheet",
     )  # fmt: skip
-    models = ("CLIPModel", "AutoConfig", "AutoImageProcessor", "AutoTokenizer", "CLIPImageProcessor", "Dinov2Model")
+    classes = ("CLIPModel", "AutoConfig", "AutoImageProcessor", "AutoTokenizer", "CLIPImageProcessor", "Dinov2Model")
     others = ("duckdb.connect", "pandas.DataFrame", "pyarrow.acero.Declaration", "jsonargparse.CLI")
     jobs.preload(
         *(f"diantu.{name}" for name in ours),
-        *(f"transformers.{name}" for name in models),
+        *(f"transformers.{name}" for name in classes if models),
         *others,
         "docstring_parser.parse",
     )

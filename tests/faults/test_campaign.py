@@ -21,7 +21,7 @@ QUICK = () if "DIANTU_FUZZ_ROUNDS" in os.environ else ("delete-keys", "compact")
 def test_kills_and_failing_system_calls_do_no_harm(tmp_path: Path, jobs: Zygote) -> None:
     if reason := why_not():
         pytest.skip(reason)
-    preload(jobs)
+    preload(jobs, models=not QUICK)
     done = list(run(range(ROUNDS), tmp_path, jobs, QUICK))
     assert not [str(one) for one in done if one.problem]
     assert any(one.code for one in done), "no round was disturbed: the test checks nothing"

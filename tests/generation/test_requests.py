@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,7 @@ def test_half_of_a_surrogate_pair_is_repaired(tmp_path: Path) -> None:
         ("a.csv", "prompt,promt\na,\na,b\n", "line 3", "'promt'.*prompt"),
         ("a.csv", 'prompt\n"two\nlines"\n"a","b"\n', "line 4", "more cells"),
         ("a.csv", 'prompt\n"open\n', "a.csv", "parsed"),
+        ("a.csv", "prompt,k,Prompt ,prompt \na,1,,b\n", "a.csv", "the column 'prompt' is given twice"),
         ("a.csv", "prompt,seed\na,-1\n", "line 2", "seed is '-1'; give a whole number from 0 to 4294967295"),
         ("a.csv", "prompt,k\na,1.5\n", "line 2", "k is '1.5'"),
         ("a.csv", "prompt,min_zscore\na,nan\n", "line 2", "min_zscore is 'nan'"),
@@ -117,6 +119,12 @@ def test_an_error_names_the_file_and_the_line(tmp_path: Path, name: str, text: s
         read_requests(tmp_path / name)
     assert line in str(error.value)
     assert name in str(error.value)
+
+
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(InputError, match=r"a\.txt cannot be read \(it is not a regular file\)"):
+        read_requests(tmp_path / "a.txt")
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -33,11 +33,15 @@ class Tint:
     black: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
     seconds: float = 0.0
+    too_wide: int = 1 << 30
     batches: list[list[str]] = field(default_factory=list)
 
     def describe(self) -> dict[str, Any]:
         settings = {"strength": self.strength}
         return {"strategy": self.name, "settings": settings, "versions": {"pillow": Image.__version__}}
+
+    def unfit(self, size: tuple[int, int]) -> str:
+        return f"has {size[0]} px of width; give less than {self.too_wide}" if size[0] >= self.too_wide else ""
 
     def check(self, draft: Draft) -> None:
         for setting, value in draft.settings.get(self.name, {}).items():

@@ -233,6 +233,10 @@ def test_an_unreadable_tar_ends_with_1_and_its_name(tmp_path: Path, clip_folder:
             ["search", "--gallery", "{demo}", "--text", "x", "--where", "true", "--where-timeout", "0"],
             "the where timeout is 0; give seconds, more than 0",
         ),
+        (
+            ["evaluate", "--gallery", "{demo}", "--queries", "{tmp}/labelled.jsonl", "--where-timeout", "0"],
+            "the where timeout is 0",
+        ),
         (["search", "--gallery", "{demo}", "--text", "x", "--missing", "drop"], "missing values: exclude or include"),
         (["embed", "--source", "{photos}", "--output", "{tmp}/g", "--encoder", "clip"], "encoder 'clip' is not known"),
         (["embed", "--source", "{photos}", "--output", "{tmp}/g", "--encoder", "hf:/no/model"], "cannot be loaded"),

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from galleries import keyed, write_gallery
 
-from diantu.scripts.main import COMMANDS, main
+from diantu.datasets import InputError
+from diantu.scripts.main import COMMANDS, call, main
 
 # Each takes a tenth of a second or more to import, or imports one that does.
 HEAVY = {"torch", "transformers", "faiss", "numpy", "pyarrow", "duckdb", "PIL", "fsspec", "diffusers", "tqdm", "pandas"}
@@ -94,3 +95,14 @@ def test_an_unexpected_error_names_its_place(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "KeyError: 'boom' (this is a bug in broken.py, line 2; --debug shows more)" in done.stderr
+
+
+def test_a_traceback_shows_text_of_strangers_without_its_escape_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse() -> int:
+        raise InputError("the key '\x1b[2J' is given twice\u202e; \x9b0m")
+
+    assert call(refuse, "diantu test", ["--debug"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-2].endswith("InputError: the key '\\x1b[2J' is given twice\\u202e; \\x9b0m")
+    assert lines[-1] == "diantu: the key '\\x1b[2J' is given twice\\u202e; \\x9b0m"

@@ -71,14 +71,14 @@ def test_a_picture_comes_from_its_url_if_that_is_allowed(server: str, tmp_path: 
     records = [{"url": f"{server}/p.jpg"}, {"url": None}, {"url": f"{server}/none.jpg"}]
     root = plant(tmp_path, unit(np.eye(3)), records)
     hits = [Gallery.open(root).search(vector=np.eye(3)[i], k=1)[0] for i in range(3)]
-    with pytest.raises(FileNotFoundError, match="no image of it is known on this machine"):
+    with pytest.raises(FileNotFoundError, match="was imported, and the path of its image is not known"):
         hits[0].bytes()
     with pytest.raises(FileNotFoundError, match="private network, which must be allowed"):
         hits[0].bytes(from_url=True)
     assert hits[0].bytes(from_url=True, private_hosts=True) == jpeg(1)
     assert hits[0].image(from_url=True, private_hosts=True).mode == "RGB"
     assert max(hits[0].thumbnail(16, from_url=True, private_hosts=True).size) == 16
-    with pytest.raises(FileNotFoundError, match="no image of it is known on this machine"):
+    with pytest.raises(FileNotFoundError, match="was imported, and the path of its image is not known"):
         hits[1].bytes(from_url=True, private_hosts=True)
     with pytest.raises(FileNotFoundError, match="answered 404"):
         hits[2].bytes(from_url=True, private_hosts=True)

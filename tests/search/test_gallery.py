@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import picture
 from PIL import Image
 
 from diantu.datasets import InputError, photos
@@ -111,6 +112,13 @@ def test_many_threads_share_one_gallery(demo: Path) -> None:
         ({}, "the query is empty"),
         ({"query": "  "}, "is empty"),
         ({"query": "a", "k": 0}, "k is 0"),
+        ({"query": "a", "k": "5"}, "k is '5'"),
+        ({"query": "a", "k": 2.5}, r"k is 2\.5"),
+        ({"query": picture()}, "a text of the query is .*; give a text"),
+        ({"rows": ["a"]}, "a row of the query is 'a'"),
+        ({"texts": [("a", "b")]}, "is 'b'; give a number"),
+        ({"texts": [("a", 1, 2)]}, "a tuple of 3 values"),
+        ({"vector": "abc"}, "not an array of numbers"),
         ({"vector": np.ones(511)}, "511"),
         ({"vector": np.ones((1, 512))}, "1×512"),
         ({"vector": np.zeros(512)}, "zero or not finite"),

@@ -93,12 +93,20 @@ def test_a_batch_answers_like_its_queries(gallery: Gallery) -> None:
         (Query(negatives=["dog"]), "the query is empty"),
         (Query(texts=["a", " "]), "text of the query is empty"),
         (Query(texts=[("a", 0)]), "weight 0; give one above 0"),
-        (Query(texts=[("a", float("nan"))]), "weight nan"),
+        (Query(texts=[("a", float("nan"))]), "query is nan; give a number"),
         (Query(rows=[184]), "row 184 is not one of the gallery's rows, which are 0 to 183"),
         (Query(rows=[-1]), "row -1 is not one"),
         (Query(text="a", negatives=[("a", 1)]), "cancel each other out"),
         (Query(images=["/no/such.jpg"]), "cannot be read"),
         (Query(images=[7]), "a int is not an image"),  # type: ignore[list-item]
+        (Query(text=5), "a text of the query is 5; give a text"),  # type: ignore[arg-type]
+        (Query(texts=[("a", "b")]), "the weight of a part of the query is 'b'; give a number"),  # type: ignore[list-item]
+        (Query(texts=[("a", 1, 2)]), r"a tuple of 3 values; give \(part, weight\)"),  # type: ignore[list-item]
+        (Query(rows=[10**30]), "not row ids"),
+        (Query(rows=[0.5]), "a row of the query is 0.5; give a whole number"),  # type: ignore[list-item]
+        (Query(vector=np.array(["x"])), "not an array of numbers: it holds values of the type <U1"),
+        (Query(vector=[1, [2]]), "not an array of numbers"),  # type: ignore[arg-type]
+        (Query(vector=[10**400]), "not an array of numbers"),  # type: ignore[arg-type]
     ],
 )
 def test_queries_that_cannot_be_used(gallery: Gallery, query: Query, message: str) -> None:
@@ -109,9 +117,14 @@ def test_queries_that_cannot_be_used(gallery: Gallery, query: Query, message: st
 def test_mistakes_of_form_are_told(gallery: Gallery) -> None:
     with pytest.raises(InputError, match=r"texts takes a list; give texts=\["):
         Query(texts="panda")
+    for name, given in {"vectors": 5, "rows": None, "images": np.array(3), "negatives": {"a": 1}}.items():
+        with pytest.raises(InputError, match=f"{name} takes a list"):
+            Query(text="panda", **{name: given})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="one of texts is 5"):
+        gallery.encode_texts([5])  # type: ignore[list-item]
     with pytest.raises(InputError, match="put them there"):
         gallery.search(Query(text="panda"), image=CAT)
-    with pytest.raises(InputError, match="search_many takes a list"):
+    with pytest.raises(InputError, match="queries takes a list"):
         gallery.search_many("panda")
 
 

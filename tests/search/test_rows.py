@@ -43,6 +43,12 @@ def test_metadata_comes_in_the_order_given(gallery: Gallery) -> None:
     assert gallery.rows([5], columns=["number"]) == [{"number": 5}]
     assert gallery.rows([6], columns=["TEXT"]) == [{"caption": "c 1 2"}]
     assert gallery.rows([]) == []
+    assert gallery.rows([0, 6], columns=[]) == [{}, {}]
+
+
+def test_a_row_lacks_the_columns_that_its_part_has_not(tmp_path: Path) -> None:
+    root = write_gallery(tmp_path / "g", [[{"key": "a", "tag": "x"}], [{"key": "b"}]])
+    assert Gallery.open(root).rows([1, 0, 1], columns=["tag"]) == [{}, {"tag": "x"}, {}]
 
 
 def test_vectors_come_in_the_order_given_in_every_space(gallery: Gallery) -> None:
@@ -60,17 +66,21 @@ def test_vectors_come_in_the_order_given_in_every_space(gallery: Gallery) -> Non
         ([7], "row 7 is not one of the gallery's rows, which are 0 to 6"),
         ([-1], "row -1 is not"),
         ([0, 2], "row 2 was deleted"),
+        ([0.5], "not row ids; give whole numbers, 0 to 6"),
+        (["0"], "not row ids"),
+        ([10**30], "not row ids"),
+        ([[0], [1, 2]], "not row ids"),
     ],
 )
-def test_rows_that_do_not_exist_or_are_deleted_are_refused(gallery: Gallery, rows: list[int], message: str) -> None:
+def test_rows_that_do_not_exist_or_are_deleted_are_refused(gallery: Gallery, rows: list, message: str) -> None:
     delete(gallery.path, keys=["0-2"])
     assert [record["key"] for record in gallery.rows([2])] == ["0-2"]  # the version that was opened
     assert gallery.refresh()
     for read in (gallery.rows, gallery.vectors):
-        with pytest.raises(RowError, match=message) as raised:
+        with pytest.raises(InputError, match=message) as raised:
             read(rows)
-        assert raised.value.was_deleted == ("deleted" in message)
-        assert isinstance(raised.value, InputError)
+        assert isinstance(raised.value, RowError) == ("row ids" not in message)
+        assert getattr(raised.value, "was_deleted", False) == ("deleted" in message)
 
 
 def test_an_unknown_column_is_refused(gallery: Gallery) -> None:

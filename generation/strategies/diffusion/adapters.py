@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ....datasets.errors import InputError
-from ....indexing.encoders.model_files import check_settings
+from ....indexing.encoders.model_files import check_finite, check_settings, check_weights
 from .loading import content_sha256, load_errors, reason
 
 if TYPE_CHECKING:
@@ -44,16 +44,22 @@ class Adapter:
     """
 
     def __init__(self, options: AdapterOptions, pipeline: Any) -> None:
-        from transformers import CLIPVisionModelWithProjection
+        from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
         self.options = options
         self._pipeline = pipeline  # it has the image encoder; pipelines made before it do not
         try:
             folder, self.revision = _resolve(options)
-            check_settings(f"the image encoder of adapter {options.adapter!r}", str(folder / options.encoder_folder))
+            what, place = f"the image encoder of adapter {options.adapter!r}", folder / options.encoder_folder
+            check_settings(what, str(place))
+            config = CLIPVisionConfig.from_pretrained(place)
+            check_weights(what, CLIPVisionModelWithProjection, config, str(place))
+            for name in options.weight_names:
+                _check_adapter(f"{name} of adapter {options.adapter!r}", folder / options.subfolder / name)
             encoder: Any = CLIPVisionModelWithProjection.from_pretrained(
-                folder / options.encoder_folder, use_safetensors=True, dtype=pipeline.unet.dtype
+                place, use_safetensors=True, dtype=pipeline.unet.dtype
             )
+            check_finite(what, encoder.state_dict())
             pipeline.register_modules(image_encoder=encoder.to(pipeline.unet.device))
             pipeline.load_ip_adapter(
                 str(folder), subfolder=options.subfolder, weight_name=list(options.weight_names),
@@ -138,6 +144,15 @@ def _batched(rows: Sequence[tuple[torch.Tensor, torch.Tensor]], num: int, guided
     if len(rows) < num:  # the black image, for all
         batch = wanted.repeat_interleave(2 * num if guided else num, dim=0)
     return batch
+
+
+def _check_adapter(what: str, path: Path) -> None:
+    """Checks that the weights of an adapter are numbers, one tensor at a time."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118 - the file is no mapping
+            check_finite(what, {name: file.get_tensor(name)})
 
 
 def _resolve(options: AdapterOptions) -> tuple[Path, str]:

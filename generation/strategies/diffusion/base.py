@@ -6,10 +6,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
-from ....datasets.errors import InputError
 from ..base import BaseStrategy
 from ..sizes import Canvas, plan_canvas, restore
-from ..spec import Draft, Made
+from ..spec import Draft, DraftError, Made
 from .calls import PipelineCall, render
 from .models import shared_model
 from .options import ModelOptions
@@ -43,12 +42,12 @@ class Diffusion(BaseStrategy[S]):
         """See `Strategy`.
 
         Raises:
-            InputError: if the draft has a wrong number of references or neither prompt nor reference, or a setting
-                cannot be used.
+            InputError: if the draft has a wrong number of references, or a setting cannot be used.
+            DraftError: if it has neither prompt nor reference: a search may have found none.
         """
         super().check(draft)
         if not draft.prompt.strip() and not draft.references:
-            raise InputError(f"{draft.name}: the prompt is empty and there is no reference; give one of them")
+            raise DraftError(f"{draft.name}: the prompt is empty and there is no reference; give one of them")
         scheduler = self.settings_of(draft).scheduler
         if scheduler is not None:  # the model knows which schedulers fit
             self.model.pipeline(self.task)

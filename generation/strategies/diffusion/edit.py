@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ....datasets.errors import InputError
 from ..sizes import flatten
-from ..spec import Draft, Made
+from ..spec import Draft, DraftError, Made
 from .base import Diffusion
 from .pipeline_classes import PipelineTask
 from .settings import SizedSettings
@@ -41,16 +40,22 @@ class Edit(Diffusion[EditSettings]):
         """See `Strategy`.
 
         Raises:
-            InputError: also if a reference is too small or too long.
+            DraftError: also if a reference is too small or too long.
         """
         super().check(draft)
         for reference in draft.references:
-            short, long = sorted(reference.size)
-            if short < _LEAST_SIDE or long > _MOST_ASPECT * short:
-                raise InputError(
-                    f"{draft.name}: a reference has {reference.width}×{reference.height} px; give one with at least "
-                    f"{_LEAST_SIDE} px on each side, and at most {_MOST_ASPECT} times as long as wide"
-                )
+            if reason := self.unfit(reference.size):
+                raise DraftError(f"{draft.name}: a reference {reason}")
+
+    def unfit(self, size: tuple[int, int]) -> str:
+        """See `Strategy`."""
+        short, long = sorted(size)
+        if short >= _LEAST_SIDE and long <= _MOST_ASPECT * short:
+            return ""
+        return (
+            f"has {size[0]}×{size[1]} px; give one with at least {_LEAST_SIDE} px on each side, and at most "
+            f"{_MOST_ASPECT} times as long as wide"
+        )
 
     def make(self, drafts: Sequence[Draft]) -> list[Made]:
         """See `Strategy`."""

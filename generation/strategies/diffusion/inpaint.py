@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageFilter, ImageOps
 from ....datasets.errors import InputError
 from ..settings import as_tuple, check_choice, check_number, check_text
 from ..sizes import Canvas, flatten, plan_canvas
-from ..spec import Draft, Made
+from ..spec import Draft, DraftError, Made
 from .base import Diffusion
 from .options import ModelOptions
 from .pipeline_classes import PipelineTask
@@ -69,7 +69,8 @@ class Inpaint(Diffusion[InpaintSettings]):
         """See `Strategy`.
 
         Raises:
-            InputError: also if there is neither mask nor segmenter, or the mask cannot be used.
+            InputError: also if there is neither mask nor segmenter.
+            DraftError: if the mask cannot be used.
         """
         super().check(draft)
         if draft.mask is None and self.settings_of(draft).segmenter is None:
@@ -78,12 +79,12 @@ class Inpaint(Diffusion[InpaintSettings]):
             return
         reference = draft.references[0]
         if draft.mask.size != reference.size:
-            raise InputError(
+            raise DraftError(
                 f"{draft.name}: the mask has {draft.mask.width}×{draft.mask.height} px and the reference "
                 f"{reference.width}×{reference.height}; give a mask of the same size"
             )
         if not (np.asarray(draft.mask.convert("L")) >= _WHITE).any():
-            raise InputError(f"{draft.name}: the mask is completely black; paint the part to repaint white")
+            raise DraftError(f"{draft.name}: the mask is completely black; paint the part to repaint white")
 
     def canvas(self, draft: Draft) -> Canvas:
         """Returns the sizes. The result has the size of the reference, so that the kept part can be copied."""

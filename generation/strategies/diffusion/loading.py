@@ -6,20 +6,19 @@ Weights are read from safetensors only, and code that comes with a model is not 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....datasets.errors import InputError
-from ....indexing.encoders.model_files import check_settings
+from ....datasets.files import open_regular
+from .components import check_components, check_loaded
 from .options import ModelOptions
 
 if TYPE_CHECKING:
     import torch
 
-_LIBRARIES = ("diffusers", "transformers")
 _HASHED = {".json", ".safetensors", ".txt", ".model"}  # the files of a local model that decide its images
 
 
@@ -44,11 +43,12 @@ def load_pipeline(
         raise InputError(f"offload={options.offload!r} needs a GPU and the device is cpu; give offload=none")
     try:
         folder, revision = _resolve(pipeline_class, options)
-        _check_components(folder, options)
+        check_components(folder, options)
         with _quiet_loading():
             pipeline = pipeline_class.from_pretrained(
                 folder, dtype=dtype, variant=options.variant, use_safetensors=True, trust_remote_code=False
             )
+        check_loaded(pipeline, options)
     except InputError:
         raise
     except ImportError as error:  # the message of transformers or diffusers names the missing package
@@ -77,9 +77,9 @@ def load_errors() -> tuple[type[Exception], ...]:
 def content_sha256(folder: Path, paths: Iterable[Path]) -> str:
     """Returns the revision of a local model: sha256 over names and bytes of the files that decide its images."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in paths if path.suffix in _HASHED):
+    for path in sorted(path for path in paths if path.suffix in _HASHED and not path.is_dir()):
         digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while block := file.read(1 << 22):
                 digest.update(block)
     return f"sha256:{digest.hexdigest()}"
@@ -88,40 +88,6 @@ def content_sha256(folder: Path, paths: Iterable[Path]) -> str:
 def reason(error: Exception) -> str:
     """Returns the first line of the message of an error."""
     return " ".join(str(error).strip().split("\n")[0].split())
-
-
-def check_index(index: Mapping[str, Any], options: ModelOptions) -> None:
-    """Checks the classes that the `model_index.json` of a model names, before diffusers imports their modules.
-
-    Raises:
-        InputError: if a class is neither of diffusers nor of transformers.
-    """
-    from diffusers import pipelines
-
-    for component, value in index.items():
-        if component.startswith("_") or not isinstance(value, list) or value == [None, None]:
-            continue
-        library = value[0] if len(value) == 2 and all(isinstance(each, str) for each in value) else None
-        if library not in _LIBRARIES and not (library and library in dir(pipelines)):
-            raise InputError(
-                f"the model_index.json of {options.name!r} names {value!r} for {component}, which is no class of "
-                "diffusers or transformers, and diantu does not run code that comes with a model; give another model"
-            )
-
-
-def _check_components(folder: Path, options: ModelOptions) -> None:
-    """Checks the settings of the parts of a pipeline.
-
-    Raises:
-        InputError: if they ask for code, kernels or another model.
-    """
-    index = json.loads((folder / "model_index.json").read_bytes())
-    check_index(index, options)
-    for component, value in index.items():
-        if isinstance(value, list) and (folder / component).is_dir():
-            is_auto = isinstance(value[1], str) and value[1].startswith("Auto")  # these look for the code that is named
-            what = f"{component} of model {options.name!r}"
-            check_settings(what, str(folder / component), may_be_quantized=True, may_name_code=not is_auto)
 
 
 def _resolve(pipeline_class: Any, options: ModelOptions) -> tuple[Path, str]:

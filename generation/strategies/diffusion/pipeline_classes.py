@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from ....datasets.errors import InputError
-from .loading import check_index, reason
+from ....datasets.errors import FileError, InputError
+from ....datasets.files import read_bytes
+from .components import check_index
+from .loading import reason
 from .options import ModelOptions
 
 Kind: TypeAlias = Literal["text to image", "image to image", "inpainting"]
@@ -124,8 +126,8 @@ def model_index(options: ModelOptions) -> dict[str, Any]:
             from huggingface_hub import hf_hub_download
 
             path = Path(hf_hub_download(options.name, "model_index.json", revision=options.revision))
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        index = json.loads(read_bytes(path))
+    except (OSError, ValueError, RecursionError, FileError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(

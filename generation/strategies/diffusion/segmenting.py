@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ....datasets.errors import InputError
-from ....indexing.encoders.model_files import check_settings
+from ....indexing.encoders.model_files import check_finite, check_settings
 from .loading import load_errors, reason
 
 
@@ -26,6 +26,7 @@ class Segmenter:
                 "image-segmentation", model=name, device=device, trust_remote_code=False,
                 model_kwargs={"use_safetensors": True},
             )  # fmt: skip
+            check_finite(f"segmenter {name!r}", self._segment.model.state_dict())
         except InputError:
             raise
         except load_errors() as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..settings import check_choice, check_number, check_text
-from ..sizes import FITS, Fit
+from ..sizes import FITS, MOST_SIDE, Fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,6 @@ class SizedSettings(DiffusionSettings):
 
     def __post_init__(self) -> None:
         DiffusionSettings.__post_init__(self)
-        check_number("width", self.width, 8, 16384, whole=True, optional=True)
-        check_number("height", self.height, 8, 16384, whole=True, optional=True)
+        check_number("width", self.width, 8, MOST_SIDE, whole=True, optional=True)
+        check_number("height", self.height, 8, MOST_SIDE, whole=True, optional=True)
         check_choice("fit", self.fit, FITS)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,7 +16,7 @@ from ..bodies import read_json
 from ..context import context_of, json_bytes
 from ..documentation import body, problems
 from ..images import attachment, original, thumbnail
-from ..models import ColumnName, RowOut, RowsRequest, RowsResponse
+from ..models import RowOut, RowsRequest, RowsResponse
 from ..problems import ProblemError
 from ..served import Opened
 
@@ -50,7 +51,8 @@ async def read_row(
     row: _RowId,
     gallery: _Gallery = None,
     columns: Annotated[
-        list[ColumnName] | None, Query(max_length=1000, description="the columns of metadata; by default all")
+        list[Annotated[str, Field(max_length=200)]] | None,
+        Query(max_length=16, description="the columns of metadata, at most 16; by default all"),
     ] = None,
     with_vector: Annotated[bool, Query(description="whether the row has its vector")] = False,
 ) -> Response:

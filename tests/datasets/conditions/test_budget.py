@@ -70,6 +70,7 @@ class _Watch:
     def __init__(self) -> None:
         self._before = self.own = _resident(os.getpid(), "VmRSS")
         self.child = 0.0
+        self._command = Path("/proc/self/cmdline").read_bytes()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look)
 
@@ -77,8 +78,10 @@ class _Watch:
         while not self._stop.wait(0.01):
             self.own = max(self.own, _resident(os.getpid(), "VmRSS"))
             for task in Path("/proc/self/task").iterdir():
-                with suppress(FileNotFoundError):  # the thread has ended
+                with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
                     for pid in (task / "children").read_text().split():
+                        if Path(f"/proc/{pid}/cmdline").read_bytes() == self._command:
+                            continue  # it was forked, and is about to become another program
                         self.child = max(self.child, _resident(int(pid), "VmHWM"))
 
     @contextmanager

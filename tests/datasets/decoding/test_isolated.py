@@ -36,3 +36,12 @@ def test_a_crash_costs_one_image() -> None:
         decode_guarded(encoded(picture(), "TIFF"))
     assert caught.value.reason == Reason.UNDECODABLE
     assert decode_guarded(encoded(picture(), "TIFF")).rgb_HWC.shape == (30, 40, 3)
+
+
+def test_a_file_that_leaves_no_memory_for_its_pixels_is_refused_in_words() -> None:
+    data = bytearray((1 << 30) + 1)  # of zeros, which take no memory here before they are written
+    data[:2] = b"BM"
+    with pytest.raises(SampleError, match="decoding takes more memory than one image may have") as refused:
+        decode_guarded(data)  # type: ignore[arg-type]
+    assert refused.value.reason is Reason.TOO_LARGE
+    assert decode_guarded(encoded(picture(), "TIFF")).rgb_HWC.shape == (30, 40, 3)

@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from pictures import jpeg
 from scanned import only, samples
 
 from diantu.datasets import Reason, SampleError, read_sample, scan
+from diantu.datasets.errors import FileError
+from diantu.datasets.readers.folder import find_files
 
 
 def test_a_folder_with_subfolders_and_sidecars(tmp_path: Path) -> None:
@@ -84,3 +87,36 @@ def test_links_that_multiply_are_cut(tmp_path: Path) -> None:
         for name in "abcd":
             (tmp_path / "blobs" / str(level) / name).symlink_to(f"../{level + 1}")
     assert len(only(tmp_path / "blobs" / "0").members) < 200
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_folder(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    with pytest.raises(FileError, match=r"gone cannot be read \(No such file or directory\)"):
+        find_files(LocalFileSystem(), str(gone))
+
+
+def test_folders_may_be_nested_deeper_than_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1200):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("a.jpg").write_bytes(jpeg())
+    assert only(tmp_path).members == ("d/" * 1200 + "a.jpg",)
+    for _ in range(1200):  # pytest could not remove them
+        for path in Path().iterdir():
+            path.unlink() if path.is_file() else path.rmdir()
+        os.chdir("..")
+
+
+@pytest.mark.skipif(not Path("/proc/kmsg").exists(), reason="Linux has such files")
+def test_a_file_without_a_size_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "log.jpg").symlink_to("/proc/kmsg")
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    (tmp_path / "a.txt").symlink_to("/proc/kmsg")
+    found = {}
+    for entry in scan(only(tmp_path)).entries:
+        try:
+            found[entry.key] = read_sample(entry).image
+        except SampleError as error:  # only root may open it
+            found[entry.key] = error.reason
+    assert found == {"a": jpeg(), "log": b"" if os.geteuid() == 0 else Reason.UNREADABLE}

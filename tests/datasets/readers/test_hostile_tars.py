@@ -248,3 +248,23 @@ def test_links_are_followed_or_listed(tmp_path: Path) -> None:
     assert failures.keys() == told.keys()
     for key, says in told.items():
         assert says in failures[key].detail
+
+
+@pytest.mark.parametrize("behind", [b"", bytes(1024)], ids=["end of the file", "end mark"])
+def test_an_extended_header_describes_no_member_behind_the_end(tmp_path: Path, behind: bytes) -> None:
+    long_name = header("x", 6, b"L") + b"z.jpg\0".ljust(512, b"\0")
+    (tmp_path / "s.tar").write_bytes(
+        file("a.jpg", b"A") + long_name + behind + (file("b.jpg", b"B") if behind else b"")
+    )
+    samples, failures = read(tmp_path / "s.tar")
+    assert samples.keys() == ({"a", "b"} if behind else {"a"})
+    assert failures["z"].detail == "the member that an extended header names (z.jpg) is missing"
+
+
+def test_empty_values_of_an_extended_header_count_as_none(tmp_path: Path) -> None:
+    record = b"8 path=\n8 size=\n"
+    extended = header("x", len(record), b"x") + record.ljust(512, b"\0")
+    (tmp_path / "s.tar").write_bytes(extended + file("a.jpg", b"A") + bytes(1024))
+    samples, failures = read(tmp_path / "s.tar")
+    assert samples.keys() == {"a"}
+    assert not failures

@@ -10,6 +10,7 @@ import tracemalloc
 from pathlib import Path
 
 import fsspec
+import pyarrow as pa
 import pytest
 from pictures import jpeg, write_tar
 from scanned import only, samples
@@ -134,3 +135,11 @@ def test_a_large_tar_whose_members_stand_side_by_side_is_not_held(tmp_path: Path
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 5_000_000
+
+
+def test_a_zstd_file_that_begins_with_a_frame_to_be_skipped(tmp_path: Path) -> None:
+    """As parallel compressors write it."""
+    data = write_tar(tmp_path / "s.tar", [("a.jpg", jpeg())]).read_bytes()
+    frame = pa.Codec("zstd").compress(data, asbytes=True)
+    (tmp_path / "s.tar.zst").write_bytes(b"\x53\x2a\x4d\x18\4\0\0\0size" + frame)
+    assert samples(only(tmp_path / "s.tar.zst"))["a"].image == jpeg()

@@ -127,3 +127,15 @@ def test_plain_names(tmp_path: Path) -> None:
     names = ["./a.jpg", ".//b.jpg", "/c.jpg", "../d.jpg", "x/../e.jpg", "./f/./g.jpg", "std::h.jpg", ".jpg", "i/.jpg"]
     tar = write_tar(tmp_path / "s.tar", [(name, jpeg()) for name in names])
     assert list(samples(only(tar))) == ["a", "b", "c", "d", "e", "f/g", "std::h", ".jpg", "i/.jpg"]
+
+
+def test_members_without_an_ending_or_a_name_are_listed(tmp_path: Path) -> None:
+    names = ["0001", "README", "..", "b.jpg", "b"]
+    path = write_tar(tmp_path / "s.tar", [(name, jpeg()) for name in names])
+    found = scan(only(path))
+    assert [entry.key for entry in found.entries] == ["b"]
+    assert {failure.key: failure.reason for failure in found.failures} == {
+        "0001": Reason.NO_IMAGE,
+        "README": Reason.NO_IMAGE,
+        "": Reason.UNREADABLE,
+    }

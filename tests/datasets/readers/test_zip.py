@@ -154,3 +154,31 @@ def test_what_is_no_zip_archive_is_a_shard_error(tmp_path: Path, data: bytes, sa
     (tmp_path / "s.zip").write_bytes(data)
     with pytest.raises(ShardError, match=rf"s\.zip .*{says}"):
         scan(only(tmp_path / "s.zip"))
+
+
+def test_a_comment_that_looks_like_the_end_of_an_empty_archive(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.zip", [("a.jpg", jpeg())])
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"see PK\5\6" + bytes(18) + b" for an empty one"
+    assert samples(only(path)).keys() == {"a"}
+    path.write_bytes(path.read_bytes() + b"appended later")
+    assert not samples(only(path))  # nothing says any more which of them is the end
+
+
+def test_a_checksum_that_does_not_stand_behind_the_data(tmp_path: Path) -> None:
+    data = bytearray(write(tmp_path / "s.zip", [("a.jpg", jpeg())]).read_bytes())
+    data[6] |= 8
+    (tmp_path / "s.zip").write_bytes(data)
+    assert samples(only(tmp_path / "s.zip"))["a"].image == jpeg()
+
+
+def test_members_without_a_name_or_an_ending_are_listed_and_folders_are_not(tmp_path: Path) -> None:
+    by_unix, by_dos = zipfile.ZipInfo("one.jpg"), zipfile.ZipInfo("two")
+    by_unix.create_system, by_unix.external_attr = 3, 0o040755 << 16
+    by_dos.create_system, by_dos.external_attr = 0, 0x10
+    files = [(by_unix, b""), (by_dos, b""), ("..", jpeg()), ("0001", jpeg()), ("b.jpg", jpeg()), ("b", b"of b")]
+    found = failures(write(tmp_path / "s.zip", files))
+    assert {key: failure.detail for key, failure in found.items()} == {
+        "": "a member has no name",
+        "0001": "none of this sample's members (no ending) is an image",
+    }

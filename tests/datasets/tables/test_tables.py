@@ -59,6 +59,45 @@ def test_two_fitting_tables_are_refused(tmp_path: Path) -> None:
         find_shards([str(tmp_path)])
 
 
+def test_tables_of_different_images_are_used_together(tmp_path: Path) -> None:
+    for name in "abcde":
+        (tmp_path / f"{name}.jpg").write_bytes(jpeg())
+    (tmp_path / "train.csv").write_text("file,caption\na.jpg,1\nb.jpg,2\n")
+    (tmp_path / "val.jsonl").write_text('{"file": "c.jpg", "caption": "3"}\n')
+    (tmp_path / "test.csv").write_text("file,caption\nd.jpg,4\nq.jpg,5\n")
+    found = samples(only(tmp_path))
+    assert [found[name].caption for name in "abcde"] == ["1", "2", "3", "4", None]
+    (tmp_path / "all.csv").write_text("file,caption\n" + "".join(f"{name}.jpg,all\n" for name in "abcde"))
+    assert {sample.caption for sample in samples(only(tmp_path)).values()} == {"all"}  # the others name a few
+
+
+def test_the_captions_of_coco_are_a_table(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / "train" / name).write_bytes(jpeg())
+    images = [
+        {"id": 7, "file_name": "a.jpg", "license": 4, "width": 640},
+        {"id": 2**60, "file_name": "b.jpg", "license": 9},
+        {"id": "x", "file_name": "c.jpg"},
+    ]
+    annotations = [
+        {"id": 1, "image_id": 7, "caption": "A cat."}, {"id": 2, "image_id": 2**60, "caption": "一只猫"},
+        {"id": 3, "image_id": 7, "caption": "A cat on a mat.\n"}, {"id": 4, "image_id": 99, "caption": "?"}, 5,
+    ]  # fmt: skip
+    table = tmp_path / "captions_train.json"
+    data = {"info": {}, "images": images, "annotations": annotations, "licenses": [{"id": 4, "name": "CC BY 4.0"}]}
+    table.write_text(json.dumps(data))
+    found = samples(only(tmp_path / "train", captions=str(table)))
+    assert [found[name].caption for name in "abc"] == ["A cat.", "一只猫", None]
+    assert found["a"].metadata["captions"] == ["A cat.", "A cat on a mat."]
+    assert (found["a"].metadata["license"], found["b"].metadata["license"]) == ("CC BY 4.0", 9)
+    table.write_text(json.dumps([{"file_name": "c.jpg", "caption": "c"}]))
+    assert samples(only(tmp_path / "train", captions=str(table)))["c"].caption == "c"
+    table.write_text('{"images": 5}')
+    with pytest.raises(InputError, match="is not a JSON table: it holds neither"):
+        only(tmp_path / "train", captions=str(table))
+
+
 def test_captions_do_not_go_to_images_of_the_same_name_in_other_folders(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("x.jpg", "y.jpg", "sub/x.jpg"):

@@ -13,7 +13,7 @@ from pictures import encoded, picture
 from planted import plant
 
 from diantu.datasets import InputError
-from diantu.generation import GenerationRequest
+from diantu.generation import GenerationRequest, RunOptions
 from diantu.generation.references.choose import Choice, choose, find_candidates
 from diantu.indexing.build.job import build_index
 from diantu.indexing.store.snapshot import gallery_version
@@ -36,7 +36,7 @@ def chosen(
 ) -> list[Choice]:
     ks = [k] * len(requests)
     candidates = find_candidates(gallery, requests, ks, max_punsafe=max_punsafe)
-    return choose(candidates, ks, rotate=rotate)
+    return choose(candidates, ks, rotate=rotate, unfit=lambda size: "")
 
 
 def rows(choices: Sequence[Choice]) -> list[list[int | None]]:
@@ -60,6 +60,17 @@ def test_a_reference_has_score_credits_and_size(gallery: Gallery) -> None:
     assert (reference.licence, reference.author, reference.source) == ("CC0-1.0", "A. B.", "https://example.org/a.jpg")
     assert reference.size == reference.image().size == (40, 30)
     assert not [value for value in reference.credits().values() if str(gallery.path.parent) in str(value)]
+
+
+def test_conditions_have_a_budget(gallery: Gallery) -> None:
+    asked = [request("41", where="key = '4'")]
+    (found,) = find_candidates(gallery, asked, [1], max_punsafe=None, where_timeout=60)
+    assert [reference.row for reference in found.found] == [4]
+    with pytest.raises(InputError, match="the where timeout is 0; give seconds"):
+        find_candidates(gallery, asked, [1], max_punsafe=None, where_timeout=0)
+    with pytest.raises(InputError, match="the where timeout is -1"):
+        RunOptions(where_timeout=-1)
+    assert RunOptions(where_timeout=60).to_json() == RunOptions().to_json()  # a run goes on with another one
 
 
 def test_rotation_uses_several_references_within_its_limit(gallery: Gallery) -> None:
@@ -171,7 +182,7 @@ def test_a_candidate_without_pixels_is_replaced_by_the_next_best(tmp_path: Path)
     assert rows(chosen(gallery, [request("0"), request("0")])) == [[2], [2]]
     (tmp_path / "2.jpg").unlink()
     (gone,) = chosen(gallery, [request("0")])
-    assert "none of the 3 references found can be read: " in gone.reason
+    assert "none of the 3 references found can be used: " in gone.reason
     (named,) = chosen(gallery, [request("0", rows=[1])])
     assert "cannot be read as an image" in named.reason
 

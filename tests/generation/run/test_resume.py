@@ -196,4 +196,5 @@ def test_a_reference_that_is_missing_since_the_plan_is_a_failure(tmp_path: Path)
     (tmp_path / "g/1.jpg").unlink()
     results = generate(["0", "9"], tmp_path / "run", Tint(), gallery=gallery)
     assert statuses(results) == {"0001-1": "done", "0002-1": "failed"}
-    assert "no image of it is known" in results[1].reason
+    assert "1.jpg is not on this machine; put the file back" in results[1].reason
+    assert "or say where it is now: diantu status --relocate OLD NEW" in results[1].reason

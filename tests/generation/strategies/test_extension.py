@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from diantu.datasets import photos
+from diantu.datasets import InputError, photos, plugins
+from diantu.generation import load_strategies
+from diantu.generation.strategies.registry import strategy_class
 
 MODULE = '''
 from dataclasses import dataclass
@@ -65,16 +68,28 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def load(folder: Path, name: str) -> str:
-    """Loads a strategy in a process of its own; returns its description, or the message of the error."""
-    code = (
-        "import json\nfrom diantu.datasets import InputError\nfrom diantu.generation import load_strategies\n"
-        f"try:\n    print(json.dumps(load_strategies([{name!r}]).describe()))\n"
-        "except InputError as error:\n    print(error)"
-    )
-    done = python(folder, "-c", code)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+def _forget() -> None:
+    """What the process remembers of installed packages."""
+    plugins.declared.cache_clear()
+    strategy_class.cache_clear()
+    for package in ("posters", "others"):
+        sys.modules.pop(package, None)
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path, str], str]]:
+    """Loads a strategy with the packages of a folder; returns its description, or the message of the error."""
+
+    def loaded(folder: Path, name: str) -> str:
+        monkeypatch.syspath_prepend(folder)
+        _forget()
+        try:
+            return json.dumps(load_strategies([name]).describe())
+        except InputError as error:
+            return str(error)
+
+    yield loaded
+    _forget()
 
 
 def test_a_strategy_of_another_package_makes_pictures(tmp_path: Path) -> None:
@@ -101,7 +116,9 @@ def test_a_strategy_of_another_package_makes_pictures(tmp_path: Path) -> None:
     assert "'posterize' has no setting 'bit'; it has: bits" in refused.stderr
 
 
-def test_unknown_names_list_installed_strategies_and_import_none(tmp_path: Path) -> None:
+def test_unknown_names_list_installed_strategies_and_import_none(
+    tmp_path: Path, load: Callable[[Path, str], str]
+) -> None:
     folder = install(tmp_path / "packages", "posterize = posters:Posterize", module="raise SystemExit('imported')")
     assert load(folder, "magic").endswith("inpaint, edit, stylize, overlay, posterize")
 
@@ -137,7 +154,9 @@ def test_importing_generation_imports_no_strategy_and_no_entry_point(tmp_path: P
         ),
     ],
 )
-def test_entry_points_that_cannot_be_used(tmp_path: Path, point: str, name: str, says: str) -> None:
+def test_entry_points_that_cannot_be_used(
+    tmp_path: Path, load: Callable[[Path, str], str], point: str, name: str, says: str
+) -> None:
     more = "\n\nMODULE_LEVEL = 3\n\n\nclass Bare:\n    name = 'posterize'\n"
     more += "\n\nclass Unable(Bare):\n    settings_type = PosterizeSettings\n"
     message = load(install(tmp_path / "packages", point, module=MODULE + more), name)
@@ -145,7 +164,7 @@ def test_entry_points_that_cannot_be_used(tmp_path: Path, point: str, name: str,
     assert "\n" not in message
 
 
-def test_two_packages_with_the_same_strategy(tmp_path: Path) -> None:
+def test_two_packages_with_the_same_strategy(tmp_path: Path, load: Callable[[Path, str], str]) -> None:
     folder = install(tmp_path / "packages", "posterize = posters:Posterize")
     install(folder, "posterize = others:Posterize", package="others")
     message = load(folder, "posterize")

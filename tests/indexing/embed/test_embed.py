@@ -256,7 +256,7 @@ def test_odd_files_are_embedded_or_listed(tmp_path: Path, clip_folder: Path) -> 
     peak = 0
     while job.poll() is None:
         peak = max(peak, resident_bytes(job.pid))
-        time.sleep(0.02)
+        time.sleep(0.1)  # the kernel walks through all pages for each answer
     stderr = job.stderr.read() if job.stderr else ""
     assert job.returncode == 0, stderr
     assert "188 images in " in stderr.strip().splitlines()[-1]

@@ -10,7 +10,7 @@ from galleries import snapshot_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diantu.datasets import Shard
+from diantu.datasets import InputError, Shard
 from diantu.indexing.build.job import build_index
 from diantu.indexing.encoders import EncoderSpec
 from diantu.indexing.index.exact import best, exact_search
@@ -162,6 +162,22 @@ def test_caption_columns_are_told_apart(tmp_path: Path) -> None:
 def test_files_of_queries_are_read_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "q.jsonl").write_bytes('{"text": "a\u2028cat"}\r\n{"text": "一只猫"}\n'.encode(encoding))
     assert read_queries(tmp_path / "q.jsonl", ("text",)) == [{"text": "a\u2028cat"}, {"text": "一只猫"}]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": "a"}', "line 2 of the queries .* has no text 'where'; each line: "),
+        ('{"text": " ", "where": "true"}', "line 2 .* has no text 'text'"),
+        ('{"text": ["a"], "where": "true"}', "line 2 .* has no text 'text'"),
+        ('{"text": "a", "where": null}', "line 2 .* has no text 'where'"),
+        ("[]", "line 2 is not a JSON object"),
+    ],
+)
+def test_lines_of_queries_have_texts(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "q.jsonl").write_text('{"text": 2023, "where": "true"}\n' + line)
+    with pytest.raises(InputError, match=message):
+        read_queries(tmp_path / "q.jsonl", ("text", "where"))
 
 
 @settings(max_examples=100, deadline=None)

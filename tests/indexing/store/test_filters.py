@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,20 @@ def test_a_gallery_without_rows_has_none_that_match(tmp_path: Path) -> None:
     for parts in ((), ((0, 0), (1, 0))):
         found = matching_rows(snapshot_of(tmp_path, Manifest(encoders=(SPEC,), parts=parts)), ["punsafe < 0.1", "true"])
         assert [(rows_N.dtype, len(rows_N)) for rows_N in found] == [(np.int64, 0)] * 2
+
+
+def test_a_column_without_a_value_fits_every_condition(tmp_path: Path) -> None:
+    manifest = write_metadata(tmp_path / "g", [[{"key": "a", "score": None}, {"key": "b", "score": None}]])
+    conditions = ["score > 5", "score = 'x'", "score LIKE '%x%'", "score > DATE '2024-01-01'", "coalesce(score, 1) = 1"]
+    found = matching_rows(snapshot_of(tmp_path / "g", manifest), conditions)
+    assert [rows_N.tolist() for rows_N in found] == [[], [], [], [], [0, 1]]
+
+
+def test_words_of_sql_without_parentheses_are_no_columns(tmp_path: Path) -> None:
+    manifest = write_metadata(tmp_path / "g", [[{"key": "a", "day": date(2020, 1, 1)}]])
+    conditions = ["day < current_date", "CURRENT_TIMESTAMP > day", "if(day IS NULL, 1, 0) = 0"]
+    found = matching_rows(snapshot_of(tmp_path / "g", manifest), conditions)
+    assert [rows_N.tolist() for rows_N in found] == [[0], [0], [0]]
 
 
 def test_fields_and_folders_may_have_any_name(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from galleries import FURTHER, keyed, write_gallery
 
 from diantu.indexing.build.job import build_index
+from diantu.indexing.index.report import IndexRequest
 from diantu.indexing.store.snapshot import Snapshot, gallery_version
 from diantu.indexing.upkeep.dedup import find_duplicates
 from diantu.indexing.upkeep.deletion import delete
@@ -29,6 +30,9 @@ def test_every_change_of_a_gallery_is_noticed(tmp_path: Path) -> None:
         versions.append(gallery_version(root))
     assert len(set(versions)) == 4  # the version goes by content: the last change was none
     assert versions[-1] == versions[-2]
+    for _ in range(2):  # the same index built again: only the measured times differ
+        build_index(root, None, request=IndexRequest(rebuild=True))
+        assert gallery_version(root) == versions[-1]
 
 
 def test_deleted_rows_are_those_of_the_manifest(tmp_path: Path) -> None:

@@ -17,11 +17,16 @@ from diantu.datasets import DiantuError, InputError, Reason, find_shards
 from diantu.indexing import add_images, compact, delete, relocate
 from diantu.indexing.embed import embed
 from diantu.indexing.store.ledger import Ledger
+from diantu.indexing.store.moves import Moves
 from diantu.indexing.store.parts import read_failures
 from diantu.indexing.upkeep import adding
 from diantu.search import Gallery
 
 RED, GREEN, BLUE = ((200, 20, 20), (20, 200, 20), (20, 20, 200))
+
+
+ENDLESS: list = []
+ENDLESS.append(ENDLESS)
 
 
 def plain(colour: tuple[int, int, int]) -> Image.Image:
@@ -55,6 +60,23 @@ def test_every_form_is_found_with_its_metadata_and_pixels(root: Path) -> None:
     assert gallery.search("green", k=1).to_dicts()[0]["table_key"] == "own"
 
 
+def test_metadata_of_any_type_is_stored(tmp_path: Path) -> None:
+    day = datetime.date(2024, 2, 29)
+    values = {
+        "whole": (np.int64(5), 5), "half": (np.float32(0.5), 0.5), "day": (np.datetime64(day), day),
+        "list": (np.array([1, 2]), [1, 2]), "long": (10**30, str(10**30)), "empty": ({}, "{}"),
+        "nested": ({"a": [np.int8(1), day]}, '{"a": [1, "2024-02-29"]}'), "nan": (float("nan"), None),
+        "\ud83d": ("a\0b", "a\ufffdb"),
+    }  # fmt: skip
+    given = {name: value for name, (value, _) in values.items()}
+    add_images(tmp_path / "g", [("a", jpeg(1), given), ("b", jpeg(2), {"whole": "five"})], Histogram())
+    (first, second) = Gallery.open(tmp_path / "g").rows([0, 1])
+    assert (first.pop("whole"), second["whole"]) == ("5", "five")
+    assert {name: first[name] for name in ("half", "day", "list", "long", "empty", "nested", "nan", "\ufffd")} == {
+        name.replace("\ud83d", "\ufffd"): stored for name, (_, stored) in values.items() if name != "whole"
+    }
+
+
 def test_the_same_call_again_adds_nothing(root: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*.npy")}
     again = add_images(root, [("n", picture(1), None)], Histogram())
@@ -82,11 +104,15 @@ def test_an_interrupted_call_is_finished_by_the_same_call(tmp_path: Path, monkey
 
 
 def test_what_is_no_image_is_listed(tmp_path: Path) -> None:
-    images = [("a", b"no image", None), ("b", tmp_path / "missing.png", None), ("c", jpeg(1), None), ("d", b"", None)]
+    images = [
+        ("a", b"no image", None), ("b", tmp_path / "missing.png", None), ("c", jpeg(1), {"error_message": "own"}),
+        ("d", b"", None), ("e", np.zeros((0, 4, 3), np.uint8), None), ("f", Image.new("RGB", (0, 5)), None),
+        ("g", "nul\0.png", {"notes": {}}),
+    ]  # fmt: skip
     added = add_images(tmp_path / "g", images, Histogram())
     assert dict(added.rows) == {"c": 0}
     reasons = {failure.key: failure.reason for failure in added.failures}
-    assert reasons == {"a": Reason.UNDECODABLE, "b": Reason.NO_IMAGE, "d": Reason.NO_IMAGE}
+    assert reasons == {"a": Reason.UNDECODABLE, **dict.fromkeys("bdefg", Reason.NO_IMAGE)}
     assert [row["key"] for row in read_failures(tmp_path / "g", 0)] == [failure.key for failure in added.failures]
 
 
@@ -97,8 +123,17 @@ def test_what_is_no_image_is_listed(tmp_path: Path) -> None:
         ([("r", jpeg(2), None)], "'r' was added to .* before; delete it first"),
         ([("", jpeg(2), None)], "key '' cannot be used"),
         ([(7, jpeg(2), None)], "key 7 cannot be used"),
-        ([("x", jpeg(1), {"n": 1}), ("y", jpeg(2), {"n": "one"})], "column 'n' cannot be stored"),
+        ([("x", jpeg(1), {"n": b"one"})], "column 'n' cannot be stored, because b'one' is of type bytes"),
+        ([("x", jpeg(1), {"n": [object]})], "column 'n' cannot be stored"),
+        ([("x", jpeg(1), {"n": ENDLESS})], "a value is nested more than 20 deep"),
+        ([("x", jpeg(1), {5: 1})], "keys are names of columns"),
+        ([("x", jpeg(1), "n")], "keys are names of columns"),
+        ([("x", jpeg(1))], "is no triple of key"),
+        ({"x": jpeg(1)}, "images takes a list"),
         ([("x", 5, None)], "a int is not an image"),
+        ([("x", jpeg(1))], "no triple of key, image and metadata"),
+        ([("x", jpeg(1), ["red"])], r"metadata of 'x' is \['red'\]; give a dictionary"),
+        ([("x", jpeg(1), {1: 2})], r"metadata of 'x' is \{1: 2\}; give a dictionary"),
     ],
 )
 def test_what_cannot_be_added_changes_nothing(root: Path, images: list, message: str) -> None:
@@ -165,3 +200,23 @@ def test_status_relocates(root: Path, tmp_path: Path, diantu: CommandLine) -> No
     done = diantu("status", "--gallery", root, "--relocate", tmp_path / "old")
     assert done.returncode == 2
     assert "--relocate takes two places" in done.stderr
+
+
+def test_places_are_those_that_the_gallery_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A move that is given relative to a folder holds in every folder; the root of a file system is a prefix."""
+    root = tmp_path / "g"
+    write_tar(tmp_path / "old/0.tar", [("a.jpg", jpeg(1))])
+    embed(find_shards(str(tmp_path / "old")), root, Histogram())
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "old").rename(tmp_path / "deep/new")
+    with pytest.raises(InputError, match="a place is empty"):
+        relocate(root, "", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "deep")
+    assert relocate(root, "../old/./", "new/").num_moved == 1
+    monkeypatch.chdir("/")
+    assert Gallery.open(root).rows([0])[0]["shard"] == str(tmp_path / "deep/new/0.tar")
+    moves = Moves(root=root).moved("/", "/mnt/disk").moved("s3://a/b/", "/data")
+    assert moves.now("/x/0.tar") == "/mnt/disk/x/0.tar"
+    assert moves.now("s3://a/b/0.tar") == "/data/0.tar"
+    assert moves.now("s3://a/bc/0.tar") == "s3://a/bc/0.tar"
+    assert moves.recorded("/mnt/disk/x/0.tar") == "/x/0.tar"

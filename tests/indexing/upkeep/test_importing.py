@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def imported(root: Path, table: pa.Table) -> list[dict[str, Any]]:
         ({"metadata": [{"licence": "CC0", "width": 384}]}, {"licence": "CC0", "width": 384}),
         ({"metadata": ['{"length": 220, "caption": "json"}'], "caption": ["own"]},
          {"table_length": 220, "caption": "own", "table_caption": "json"}),
+        ({"width": ["384"], "height": ["1_000"]}, {"width": 384, "table_height": "1_000"}),
         ({"metadata": ["[1, 2]"]}, {"metadata": "[1, 2]"}),
         ({"metadata": ["{ no JSON"]}, {"metadata": "{ no JSON"}),
         ({"score": [3], "shard": ["s"], "Brightness": [7]}, {"table_score": 3, "table_shard": "s",
@@ -87,7 +89,8 @@ def test_any_columns_can_be_imported_and_filtered(tmp_path: Path) -> None:
         rows = imported(root, table)
         for name, column in columns:
             for row, value in zip(rows, column.values or [], strict=column.values is not None):
-                held = {as_text(held).strip() for held in row.values()}
+                lists = [each for each in row.values() if isinstance(each, list)]  # captions: their items are texts
+                held = {as_text(held).strip() for held in [*row.values(), *chain.from_iterable(lists)]}
                 items = value if isinstance(value, list) else [value]
                 if name == "metadata" and isinstance(value, str) and value.startswith("{"):
                     items = list(json.loads(value).values())  # an object's fields become columns

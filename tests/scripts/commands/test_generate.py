@@ -55,6 +55,7 @@ def test_a_hundred_prompts_in_both_languages_killed_twice(
         for part in (f"--{name}", *([value] if isinstance(value, str) else value))
     ]
     killed = tmp_path / "killed"
+    jobs.preload("transformers.CLIPModel", "diffusers.StableDiffusionImg2ImgPipeline")
     for enough in (15, 55):
         job = jobs.start("generate", "--output", killed, *given)
         wait_for_rows(job, killed, enough)

@@ -202,7 +202,7 @@ def test_a_row_without_a_url_has_its_image_here(shown: TestClient) -> None:
     assert results["red"]["url"].startswith("http://127.0.0.1/v1/rows/0/image?gallery=g&part=")
     assert shown.get(results["red"]["url"]).headers["content-type"] == "image/jpeg"
     image = Image.open(io.BytesIO(base64.b64decode(results["red"]["image"])))
-    assert (image.format, image.size) == ("JPEG", (512, 341))
+    assert (image.format, image.size) == ("JPEG", (256, 171))
     assert not results["gone"].keys() & {"url", "image"}
     (answer,) = shown.post("/metadata", json={"ids": [0], "indice_name": "g"}).json()
     assert answer["metadata"]["image"] == results["red"]["image"]

@@ -82,6 +82,14 @@ def test_a_single_section_is_headed_once(hits: Hits, tmp_path: Path) -> None:
     assert "<h2>大熊猫</h2>" in hits._repr_html_()
 
 
+def test_a_long_text_is_cut_and_runs_in_its_own_direction(hits: Hits) -> None:
+    page = hits._repr_html_()
+    assert page.count("<div class=clip>") == page.count("<div class='dim clip'>") == len(hits)
+    (rule,) = re.findall(r"h1, h2, \.clip \{(.*?)\}", page, re.DOTALL)
+    assert "-webkit-line-clamp: 4; overflow: hidden;" in rule
+    assert "unicode-bidi: plaintext;" in rule
+
+
 def test_several_sections_have_a_common_title(tmp_path: Path) -> None:
     sections = [SheetSection(heading=heading) for heading in ("a < b", "c")]
     page = write_sheet(sections, tmp_path / "a.html", further="<p>more</p>").read_text(encoding="utf-8")
