@@ -159,7 +159,7 @@ REFUSED = [
     ({"text": "a", "space": "dino"}, "the space 'dino' is not one of the gallery's, which are: hf:x"),
     ({"text": "a", "window": 5}, "window needs rerank, diversity, sort_by or aesthetic, and none of them is given"),
     ({"text": "a", "fold_duplicates": True}, "diantu dedup --gallery"),
-    ({"texts": [{"text": "a", "weight": 0}]}, "a part of the query has the weight 0.0; give one above 0"),
+    ({"texts": [{"text": "a", "weight": 0}]}, "a part of the query has the weight 0; give one above 0"),
 ]
 
 
