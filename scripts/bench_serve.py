@@ -1,6 +1,6 @@
 """What the service costs beside a search in the process, and what it gains by encoding texts together, in one run.
 
-    python -m diantu.scripts.bench_serve --output FOLDER [--rows 1000000] [--peer ENVIRONMENT]
+    python -m diantu.scripts.bench_serve --output FOLDER [--rows 1000000]
 
 The gallery is synthetic (see `bench.generator`). The service runs in a process of its own, and the clients in this one,
 on the same machine. Texts are encoded by a model of the size of CLIP ViT-B with random weights.
@@ -8,7 +8,6 @@ on the same machine. Texts are encoded by a model of the size of CLIP ViT-B with
 1. Vector queries, 12 hits with metadata, one client: p50 of `POST /v1/search` ÷ p50 of `Gallery.search`. Both are asked
    in turns, so that a slow minute of the machine affects both alike.
 2. Text queries: requests per second of 16 clients ÷ those of one client.
-3. With `--peer`, an environment that has clip-retrieval: the same vectors and queries by 16 clients.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from .main import call
 _K = 12
 _CLIENTS = 16
 _ROUNDS = 10  # turns of the service and the process
-_TIMES, _MORE_MS, _GAIN, _PEER_TIMES = 2.0, 3.0, 2.5, 5.0
+_TIMES, _MORE_MS, _GAIN = 2.0, 3.0, 2.5
 _WORDS = ("red", "blue", "old", "castle", "sea", "night", "photograph", "of", "a", "the", "panda", "bamboo", "bridge")
 
 
@@ -47,7 +46,6 @@ def run(
     rows: int = 1_000_000,
     queries: int = 500,
     texts: int = 320,
-    peer: str | None = None,
     json_: bool = False,
     seed: int = 0,
 ) -> int:
@@ -58,7 +56,6 @@ def run(
         rows: number of vectors to search.
         queries: number of vector queries.
         texts: number of text queries.
-        peer: an environment with clip-retrieval, to compare with.
         json_: print the results as JSON on stdout.
         seed: the seed of the vectors and the queries.
     """

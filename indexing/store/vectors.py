@@ -31,12 +31,9 @@ class Vectors:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.dim = snapshot.spec.dim
-        self._root = snapshot.root
-        self._path = text_vectors_path if snapshot.over == "captions" else vectors_path
         self._parts = snapshot.manifest.parts
         self._starts = np.cumsum([0, *(count for _, count in self._parts)], dtype=np.int64)
-        self._checked: set[int] = set()
-        self._open = lru_cache(maxsize=_OPEN_FILES)(self._map)
+        self._open = lru_cache(maxsize=_OPEN_FILES)(_Files(snapshot).map)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -87,15 +84,31 @@ class Vectors:
         found = [first + np.flatnonzero(~are_usable(emb_ND)) for first, emb_ND in self.blocks()]
         return np.concatenate([np.zeros(0, np.int64), *found])
 
-    def _map(self, position: int) -> np.ndarray:
+
+class _Files:
+    """The files of the vectors, apart from `Vectors`, so that no cycle of references keeps files open after it."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._dim = snapshot.spec.dim
+        self._root = snapshot.root
+        self._path = text_vectors_path if snapshot.over == "captions" else vectors_path
+        self._parts = snapshot.manifest.parts
+        self._checked: set[int] = set()
+
+    def map(self, position: int) -> np.ndarray:
+        """The vectors of a part, by its position in the manifest: `emb_ND` float16.
+
+        Raises:
+            InputError: if the file is missing or damaged.
+        """
         number, count = self._parts[position]
         path = self._path(self._root, number)
         # A plain array, because indexing a memmap costs more; copy-on-write, because torch needs writable memory.
         array = np.asarray(map_part(self._root, number, path, is_checked=number in self._checked))
         self._checked.add(number)
-        if array.shape != (count, self.dim) or array.dtype != np.float16:
+        if array.shape != (count, self._dim) or array.dtype != np.float16:
             raise InputError(
-                f"{path} holds {array.shape} values of {array.dtype}, {(count, self.dim)} of float16 were written; "
+                f"{path} holds {array.shape} values of {array.dtype}, {(count, self._dim)} of float16 were written; "
                 f"{REMEDY}"
             )
         return array

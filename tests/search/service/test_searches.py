@@ -121,6 +121,19 @@ def test_a_url_of_the_service_is_its_row(service: TestClient) -> None:
     assert (other.status_code, other.json()["type"]) == (403, "urn:diantu:forbidden")
 
 
+def test_other_urls_are_fetched_only_where_allowed_and_public(root: Path) -> None:
+    with client(root, allow_urls=True) as calling:
+        for url in (
+            "http://127.0.0.1:1/a.png",
+            "http://169.254.169.254/latest",
+            "http://[::1]/v1/rows/1",
+            "http://a b/",
+        ):
+            answer = calling.post("/v1/search", json={"image": url})
+            assert answer.status_code == 400, answer.text
+            assert f"the image {url} cannot be downloaded" in answer.json()["detail"]
+
+
 def test_numbers_that_json_does_not_have_are_null(service: TestClient) -> None:
     hits = service.post("/v1/search", json={"text": "a", "k": 60}).json()["hits"]
     assert {hit["zscore"] for hit in hits} == {None}
@@ -132,7 +145,7 @@ REFUSED = [
     ({"text": " "}, "the text of the query is empty; say what to search for"),
     ({"text": "a", "gallery": "h"}, "the gallery 'h' is not served; give one of: g"),
     ({"text": "a", "colour": "red"}, "there is no field 'colour' in this request; see /openapi.json for its fields"),
-    ({"text": "a", "k": "12"}, "k: input should be a valid integer"),
+    ({"text": "a", "k": "12"}, 'k is "12"; it should be a valid integer'),
     ({"text": "a", "k": 1001}, "k is 1001; this service gives at most 1000 hits"),
     ({"text": "a", "where": "nothing > 1"}, "nothing"),
     ({"vector": [0.0] * DIM}, "the vector is zero or not finite, so it has no direction; give another one"),
@@ -146,7 +159,7 @@ REFUSED = [
     ({"text": "a", "space": "dino"}, "the space 'dino' is not one of the gallery's, which are: hf:x"),
     ({"text": "a", "window": 5}, "window needs rerank, diversity, sort_by or aesthetic, and none of them is given"),
     ({"text": "a", "fold_duplicates": True}, "diantu dedup --gallery"),
-    ({"texts": [{"text": "a", "weight": 0}]}, "texts.0"),
+    ({"texts": [{"text": "a", "weight": 0}]}, "a part of the query has the weight 0.0; give one above 0"),
 ]
 
 
