@@ -8,7 +8,6 @@ kept. A long task is what the browser calls so: more than 50 ms in which nothing
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import shutil
 import statistics
@@ -27,6 +26,7 @@ from ..indexing.build.job import build_index
 from ..indexing.store.parts import write_part
 from ..indexing.store.records import read_part
 from .bench.vectors import bench_manifest
+from .main import call
 
 _DIM, _PART_ROWS = 512, 10_000
 _HITS = 2000
@@ -70,18 +70,19 @@ _SCROLL = """(count) => new Promise((resolve) => {
 })"""
 
 
-def main() -> int:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="a folder for the gallery")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the gallery")
-    arguments = parser.parse_args()
+def run(output: str, rows: int = 1_000_000) -> int:
+    """Measures the page of a service in Chromium.
+
+    Args:
+        output: a folder for the gallery, which is kept.
+        rows: rows of the gallery.
+    """
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
         raise InputError(
             "bench_page needs Chromium, which is not installed; install it, for example: apt install chromium"
         )
-    gallery = write_gallery(arguments.output / f"page-{arguments.rows}", arguments.rows)
+    gallery = write_gallery(Path(output) / f"page-{rows}", rows)
     command = [sys.executable, "-m", "diantu.scripts.bench.service", str(gallery)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as service:
         assert service.stdout is not None
@@ -93,7 +94,7 @@ def main() -> int:
             typed, scrolled = asyncio.run(_measure(chromium, url))
         finally:
             service.stdin.close()
-    _report(arguments.rows, typed, scrolled)
+    _report(rows, typed, scrolled)
     return 0
 
 
@@ -163,4 +164,4 @@ def _report(num_rows: int, typed: list[tuple[float, float]], scrolled: dict[str,
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(run, "python -m diantu.scripts.bench_page", sys.argv[1:]))
