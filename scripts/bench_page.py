@@ -23,8 +23,10 @@ from ..datasets import photos
 from ..datasets.errors import InputError
 from ..datasets.types import Shard
 from ..indexing.build.job import build_index
+from ..indexing.index.report import read_report
 from ..indexing.store.parts import write_part
 from ..indexing.store.records import read_part
+from ..indexing.store.snapshot import Snapshot
 from .bench.vectors import bench_manifest
 from .main import call
 
@@ -129,7 +131,8 @@ def write_gallery(folder: Path, num_rows: int) -> Path:
         shard = Shard(uri=f"/bench/{number:05d}.tar", format="webdataset", size_bytes=0)
         write_part(gallery, number, shard, fingerprint=manifest.spec.fingerprint, emb_ND=emb_ND, records=records)
     manifest.with_committed(gallery).save(gallery)
-    build_index(gallery, None)
+    if read_report(Snapshot.read(gallery)) is None:
+        build_index(gallery, None)
     return gallery
 
 
