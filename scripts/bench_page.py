@@ -8,7 +8,6 @@ kept. A long task is what the browser calls so: more than 50 ms in which nothing
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import shutil
 import statistics
@@ -24,9 +23,12 @@ from ..datasets import photos
 from ..datasets.errors import InputError
 from ..datasets.types import Shard
 from ..indexing.build.job import build_index
+from ..indexing.index.report import read_report
 from ..indexing.store.parts import write_part
 from ..indexing.store.records import read_part
+from ..indexing.store.snapshot import Snapshot
 from .bench.vectors import bench_manifest
+from .main import call
 
 _DIM, _PART_ROWS = 512, 10_000
 _HITS = 2000
@@ -49,7 +51,7 @@ _TYPE = """(text) => new Promise((resolve) => {
   keyed = performance.now();
   input.dispatchEvent(new InputEvent("input", { bubbles: true }));
 })"""
-# Scrolls as a hand does, 40 pixels a frame and more, until so many hits were in view.
+# Scrolls 150 pixels a frame, as a fast hand does, until so many hits were in view.
 _SCROLL = """(count) => new Promise((resolve) => {
   const tasks = [];
   let most = 0, frames = 0, shift = 0;
@@ -58,7 +60,7 @@ _SCROLL = """(count) => new Promise((resolve) => {
   observe("layout-shift", (moved) => (shift += moved.value));
   const began = performance.now();
   const step = () => {
-    scrollBy(0, 60);
+    scrollBy(0, 150);
     frames++;
     const tiles = document.querySelectorAll(".tile");
     most = Math.max(most, tiles.length);
@@ -70,18 +72,19 @@ _SCROLL = """(count) => new Promise((resolve) => {
 })"""
 
 
-def main() -> int:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="a folder for the gallery")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the gallery")
-    arguments = parser.parse_args()
+def run(output: str, rows: int = 1_000_000) -> int:
+    """Measures the page of a service in Chromium.
+
+    Args:
+        output: a folder for the gallery, which is kept.
+        rows: rows of the gallery.
+    """
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
         raise InputError(
             "bench_page needs Chromium, which is not installed; install it, for example: apt install chromium"
         )
-    gallery = write_gallery(arguments.output / f"page-{arguments.rows}", arguments.rows)
+    gallery = write_gallery(Path(output) / f"page-{rows}", rows)
     command = [sys.executable, "-m", "diantu.scripts.bench.service", str(gallery)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as service:
         assert service.stdout is not None
@@ -93,7 +96,7 @@ def main() -> int:
             typed, scrolled = asyncio.run(_measure(chromium, url))
         finally:
             service.stdin.close()
-    _report(arguments.rows, typed, scrolled)
+    _report(rows, typed, scrolled)
     return 0
 
 
@@ -128,7 +131,8 @@ def write_gallery(folder: Path, num_rows: int) -> Path:
         shard = Shard(uri=f"/bench/{number:05d}.tar", format="webdataset", size_bytes=0)
         write_part(gallery, number, shard, fingerprint=manifest.spec.fingerprint, emb_ND=emb_ND, records=records)
     manifest.with_committed(gallery).save(gallery)
-    build_index(gallery, None)
+    if read_report(Snapshot.read(gallery)) is None:
+        build_index(gallery, None)
     return gallery
 
 
@@ -163,4 +167,4 @@ def _report(num_rows: int, typed: list[tuple[float, float]], scrolled: dict[str,
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(run, "python -m diantu.scripts.bench_page", sys.argv[1:]))

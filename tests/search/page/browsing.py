@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-MILLISECONDS = 20_000  # a deadline, not a measure: the machine may be busy
+MILLISECONDS = 60_000  # a deadline, not a measure: the machine may be busy
 
 _ROWS = """() => document.querySelector('#grid').getAttribute('aria-busy') === 'true' ? null
   : [...document.querySelectorAll('.tile[data-row]')]
