@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -19,14 +20,25 @@ from ..indexing.store.vectors import Vectors
 from .query import QueryPart
 
 
+class EncoderLoader(Protocol):
+    """Loads an encoder by its name, as `load_encoder` does. Another one may share encoders, or wrap them."""
+
+    def __call__(self, name: str, *, device: str = "auto", named_by: Path | None = None) -> ImageEncoder:
+        """See `load_encoder`."""
+        ...
+
+
 class Encoders:
     """The encoders of a gallery's spaces, each loaded when it is first needed. Threads may share it."""
 
-    def __init__(self, root: Path, given: Mapping[str, str | ImageEncoder], device: str) -> None:
+    def __init__(
+        self, root: Path, given: Mapping[str, str | ImageEncoder], device: str, loader: EncoderLoader = load_encoder
+    ) -> None:
         """`given`: encoders, or other names to load them by, by the fingerprint of their space."""
         self._root = root
         self._given = given
         self._device = device
+        self._loader = loader
         self._loaded: dict[str, ImageEncoder] = {}
         self._loading = threading.Lock()
 
@@ -40,9 +52,9 @@ class Encoders:
             if spec.fingerprint not in self._loaded:
                 given = self._given.get(spec.fingerprint)
                 if given is None:
-                    encoder = load_encoder(spec.name, device=self._device, named_by=self._root)
+                    encoder = self._loader(spec.name, device=self._device, named_by=self._root)
                 else:
-                    encoder = load_encoder(given, device=self._device) if isinstance(given, str) else given
+                    encoder = self._loader(given, device=self._device) if isinstance(given, str) else given
                 refuse_other(spec, encoder.spec, self._root)
                 self._loaded[spec.fingerprint] = encoder
             return self._loaded[spec.fingerprint]

@@ -14,13 +14,14 @@ import numpy as np
 
 from ..datasets import InputError
 from ..datasets.conditions import WHERE_SECONDS, Missing
-from ..indexing.encoders import ImageEncoder
+from ..indexing.encoders import ImageEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec
 from ..indexing.index.effort import Effort
 from ..indexing.index.opened import faiss_threads
 from ..indexing.store.duplicates import Duplicates
+from ..indexing.store.snapshot import Snapshot
 from .answer import Answer
-from .encode import Encoders
+from .encode import EncoderLoader, Encoders
 from .hits import Hits
 from .options import Options, SearchOptions
 from .query import ImageQuery, Query, pixels_of
@@ -54,12 +55,13 @@ class Gallery:
         encoder: str | ImageEncoder | None = None,
         device: str = "auto",
         threads: int | None = None,
+        loader: EncoderLoader = load_encoder,
     ) -> None:
         """Opens a gallery; see `Gallery.open`."""
         self.path = Path(path)
         self._version = Version(self.path)
         given = {} if encoder is None else {self._version.snapshot.spec.fingerprint: encoder}
-        self._encoders = Encoders(self.path, given, device)
+        self._encoders = Encoders(self.path, given, device, loader)
         self._threads = threads
 
     @classmethod
@@ -70,6 +72,7 @@ class Gallery:
         encoder: str | ImageEncoder | None = None,
         device: str = "auto",
         threads: int | None = None,
+        loader: EncoderLoader = load_encoder,
     ) -> Gallery:
         """Opens a gallery. Its encoder is loaded when the first text or image is searched for.
 
@@ -83,11 +86,13 @@ class Gallery:
             device: where a loaded encoder runs; `auto` is the first GPU, else the CPU.
             threads: threads of FAISS for one search; by default one per CPU core. A server that answers many requests
                 at a time should give 1.
+            loader: loads encoders by their names; give another one to share encoders between galleries, or to wrap
+                them.
 
         Raises:
             InputError: if there is no gallery.
         """
-        return cls(path, encoder=encoder, device=device, threads=threads)
+        return cls(path, encoder=encoder, device=device, threads=threads, loader=loader)
 
     def __len__(self) -> int:
         return self._version.snapshot.num_alive
@@ -96,6 +101,11 @@ class Gallery:
     def spec(self) -> EncoderSpec:
         """The encoder that the gallery was made with."""
         return self._version.snapshot.spec
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The folder, the manifest and the deleted rows that it reads."""
+        return self._version.snapshot
 
     @property
     def spaces(self) -> list[str]:

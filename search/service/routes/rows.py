@@ -1,0 +1,7 @@
+"""Rows: their metadata, images and thumbnails."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter()
