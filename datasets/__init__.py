@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .decoding import IMAGE_EXTENSIONS, decode, is_image_name
-    from .errors import DiantuError, FileError, InputError, JobError, PixelsError, Reason, SampleError, ShardError
+    from .errors import (
+        DiantuError,
+        FileError,
+        InputError,
+        JobError,
+        PixelsError,
+        Reason,
+        SampleError,
+        ServiceError,
+        ShardError,
+    )
     from .features import image_features
     from .readers.formats import locate, read_span, scan
     from .readers.reader import Reader, read_range
@@ -34,6 +44,7 @@ __all__ = [
     "Sample",
     "SampleError",
     "Scan",
+    "ServiceError",
     "Shard",
     "ShardError",
     "Span",
@@ -57,7 +68,17 @@ _MODULES = {
     "find_shards": "sources",
     **dict.fromkeys(("IMAGE_EXTENSIONS", "decode", "is_image_name"), "decoding"),
     **dict.fromkeys(
-        ("DiantuError", "FileError", "InputError", "JobError", "PixelsError", "Reason", "SampleError", "ShardError"),
+        (
+            "DiantuError",
+            "FileError",
+            "InputError",
+            "JobError",
+            "PixelsError",
+            "Reason",
+            "SampleError",
+            "ServiceError",
+            "ShardError",
+        ),
         "errors",
     ),
     **dict.fromkeys(("locate", "read_span", "scan"), "readers.formats"),

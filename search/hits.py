@@ -20,14 +20,14 @@ from ..datasets.names import free_name
 from ..datasets.values import jsonable
 from ..indexing.store.tables import metadata_table
 from .explain import Explain
-from .pixels import read_pixels
+from .pixels import SHARDS, ImageSource, read_pixels
 from .query import QueryPart
 from .sheets.section import SheetSection, Tile
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_OWN = ("rank", "row", "score", "zscore", "folded")  # what is known about a hit beside its metadata
+OWN_FIELDS = ("rank", "row", "score", "zscore", "folded")  # what is known about a hit beside its metadata
 _THUMBNAILS = ("JPEG", "WEBP", "PNG")
 
 
@@ -45,6 +45,7 @@ class Hit:
         caption: its caption.
         metadata: its metadata, by column.
         folded: the number of near-duplicates that the hit represents, in a search that folds them.
+        source: where its image is read from.
     """
 
     row: int
@@ -55,9 +56,10 @@ class Hit:
     caption: str | None
     metadata: Mapping[str, Any] = field(repr=False)
     folded: int = 0
+    source: ImageSource = field(default=SHARDS, repr=False, compare=False)
 
     def bytes(self, *, from_url: bool = False, private_hosts: bool = False) -> bytes:
-        """The bytes of the original image: read from the tar or parquet file by offset, or from its own file.
+        """The bytes of the original image: from the tar or parquet file by offset, its own file, or a service.
 
         Args:
             from_url: whether an image that is no longer on this machine may be downloaded from the URL in its metadata:
@@ -67,7 +69,7 @@ class Hit:
         Raises:
             PixelsError: if it is no longer where it was embedded from, and cannot be downloaded either.
         """
-        return read_pixels(self.metadata, from_url=from_url, private_hosts=private_hosts)
+        return self._read(None, from_url, private_hosts)
 
     def image(self, *, from_url: bool = False, private_hosts: bool = False) -> Image.Image:
         """The image as RGB, rotated as its EXIF orientation says; see `bytes`.
@@ -75,15 +77,11 @@ class Hit:
         Raises:
             PixelsError: if it is no longer where it was embedded from, or the bytes there are not an image.
         """
-        data = self.bytes(from_url=from_url, private_hosts=private_hosts)
-        try:
-            return Image.fromarray(decode(data))
-        except SampleError as error:
-            raise PixelsError(f"the bytes of {self.key} are not an image any more ({error})") from error
+        return self._decoded(self._read(None, from_url, private_hosts))
 
     def thumbnail(self, size: int, *, from_url: bool = False, private_hosts: bool = False) -> Image.Image:
         """The image, at most `size` pixels wide and high; see `image`."""
-        image = self.image(from_url=from_url, private_hosts=private_hosts)
+        image = self._decoded(self._read(size, from_url, private_hosts))
         image.thumbnail((size, size), Image.Resampling.LANCZOS)
         return image
 
@@ -116,6 +114,15 @@ class Hit:
         thumbnail.save(buffer, image_format.upper(), quality=quality)
         return buffer.getvalue()
 
+    def _read(self, size: int | None, from_url: bool, private_hosts: bool) -> builtins.bytes:
+        return read_pixels(self.metadata, source=self.source, size=size, from_url=from_url, private_hosts=private_hosts)
+
+    def _decoded(self, data: builtins.bytes) -> Image.Image:
+        try:
+            return Image.fromarray(decode(data))
+        except SampleError as error:
+            raise PixelsError(f"the bytes of {self.key} are not an image any more ({error})") from error
+
     def tile(self) -> Tile:
         """Returns the hit as one image of a sheet."""
         return Tile(
@@ -141,7 +148,7 @@ class Hit:
 
 def _named(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Metadata beside the fields of a hit: galleries of older versions may have columns called `score` or `rank`."""
-    taken = {*_OWN}
+    taken = {*OWN_FIELDS}
     return {free_name(name, taken): value for name, value in fields}
 
 

@@ -7,7 +7,7 @@ subtracted, and the sum is scaled to length 1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -95,12 +95,38 @@ class QueryPart:
         value: a text, `rgb_HWC` uint8, a vector or a row id.
         weight: negative for negative parts.
         label: a short text for people.
+        given: an image as it was given.
     """
 
     kind: Kind
     value: Any
     weight: float
     label: str
+    given: Any = None
+
+
+def one_query(query: str | Query | None, image: ImageQuery | None = None, vector: np.ndarray | None = None) -> Query:
+    """What `Gallery.search` is given, as a query.
+
+    Raises:
+        InputError: if a `Query` has company.
+    """
+    if not isinstance(query, Query):
+        return Query(text=query, image=image, vector=vector)
+    if image is not None or vector is not None:
+        raise InputError("a Query has its own images and vectors; put them there")
+    return query
+
+
+def many_queries(queries: Sequence[str | Query]) -> list[Query]:
+    """What `Gallery.search_many` is given, as queries.
+
+    Raises:
+        InputError: if it is a single query.
+    """
+    if isinstance(queries, (str, Query)):
+        raise InputError("search_many takes a list of queries; give search_many([…]), or use search")
+    return [one_query(query) for query in queries]
 
 
 def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
@@ -115,7 +141,7 @@ def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
         return QueryPart(kind=kind, value=text, weight=float(weight), label=text)
     if kind == "image":
         rgb_HWC, label = pixels_of(value)
-        return QueryPart(kind=kind, value=rgb_HWC, weight=float(weight), label=label)
+        return QueryPart(kind=kind, value=rgb_HWC, weight=float(weight), label=label, given=value)
     if kind == "row":
         return QueryPart(kind=kind, value=int(value), weight=float(weight), label=f"row {int(value)}")
     return QueryPart(kind=kind, value=value, weight=float(weight), label=f"{np.size(value)} dimensions")
@@ -124,7 +150,7 @@ def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
 def _negative(given: Any) -> QueryPart:
     value, weight = given if isinstance(given, tuple) else (given, NEGATIVE_WEIGHT)
     part = _part("text" if isinstance(value, str) else "image", value, weight)
-    return QueryPart(kind=part.kind, value=part.value, weight=-part.weight, label=part.label)
+    return replace(part, weight=-part.weight)
 
 
 def pixels_of(image: ImageQuery) -> tuple[np.ndarray, str]:
