@@ -17,6 +17,14 @@ class InputError(DiantuError, ValueError):
     """The caller gave something that cannot be used. The message says what was given, what is allowed, what to do."""
 
 
+class RowError(InputError, LookupError):
+    """A row is not one of the gallery's, or it was deleted (`was_deleted`)."""
+
+    def __init__(self, message: str, *, was_deleted: bool = False) -> None:
+        super().__init__(message)
+        self.was_deleted = was_deleted
+
+
 class FileError(DiantuError, RuntimeError):
     """The operating system does not let us read or write a file. The message names the file, the reason and a remedy.
 

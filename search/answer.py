@@ -15,6 +15,7 @@ import numpy as np
 from ..datasets import InputError
 from ..indexing.index.effort import QueryKind, Strategy
 from ..indexing.index.within import Within
+from ..indexing.store.vectors import are_usable
 from .encode import Encoders
 from .explain import Explain, with_strategy
 from .hits import Asked, Hit, Hits
@@ -41,7 +42,7 @@ class Answer:
         self._version = version
         self._encoders = encoders
         self._options = options
-        self._space = version.space(options.space)
+        self._space = version.space(options.space, options.over)
         self._space.index.efforts.recall(options.effort)  # raises for an unknown effort
         self._rerank = None if options.rerank is None else version.space(options.rerank)
         if options.fold_duplicates and version.duplicates is None:
@@ -60,18 +61,7 @@ class Answer:
         """
         self._load(queries)
         started = time.perf_counter()
-        with self._timed("encode"):
-            sought = [self._sought(parts) for parts in queries]
-            emb_QD = self._encoders.encode(sought, self._space.spec, self._space.index.vectors)
-        with self._timed("filter"):
-            within = self._within()
-        with self._timed("search"):
-            kinds: list[QueryKind] = [_kind(parts) for parts in sought]
-            first, strategies = self._searched(emb_QD, kinds, within, self._first_depth)
-            ranked = [
-                self._ranked(query, emb_D, kind, within, first[i])
-                for i, (query, emb_D, kind) in enumerate(zip(queries, emb_QD, kinds, strict=True))
-            ]
+        kinds, within, ranked, strategies = self._nearest(queries)
         with self._timed("metadata"):
             records = self._version.metadata.rows(np.concatenate([rows for _, rows in ranked]), self._columns)
         took_ms = 1000 * (time.perf_counter() - started) / len(queries)
@@ -90,6 +80,29 @@ class Answer:
                 )
             )
         return answers
+
+    def nearest(self, queries: Sequence[_Parts]) -> list[_Scored]:
+        """The scores and rows of each query's hits, without their metadata; raises as `hits` does."""
+        self._load(queries)
+        return self._nearest(queries)[2]
+
+    def _nearest(
+        self, queries: Sequence[_Parts]
+    ) -> tuple[list[QueryKind], Within | None, list[_Scored], list[Strategy]]:
+        """The kind of each query, the filter, and of each query its scores and rows and how they were found."""
+        with self._timed("encode"):
+            sought = [self._sought(parts) for parts in queries]
+            emb_QD = self._encoders.encode(sought, self._space.spec, self._space.index.vectors)
+        with self._timed("filter"):
+            within = self._within()
+        with self._timed("search"):
+            kinds: list[QueryKind] = [_kind(parts) for parts in sought]
+            first, strategies = self._searched(emb_QD, kinds, within, self._first_depth)
+            ranked = [
+                self._ranked(query, emb_D, kind, within, first[i])
+                for i, (query, emb_D, kind) in enumerate(zip(queries, emb_QD, kinds, strict=True))
+            ]
+        return kinds, within, ranked, strategies
 
     @property
     def _first_depth(self) -> int:
@@ -170,8 +183,7 @@ class Answer:
         In their place, or where nothing is left, a search may return −1.
         """
         is_row_K = rows_K >= 0
-        lengths = np.linalg.norm(self._space.index.vectors.rows(rows_K[is_row_K]), axis=1)
-        is_row_K[is_row_K] = np.isfinite(lengths) & (lengths > 0)
+        is_row_K[is_row_K] = are_usable(self._space.index.vectors.rows(rows_K[is_row_K]))
         return is_row_K
 
     def _arranged(self, parts: _Parts, scores_M: np.ndarray, rows_M: np.ndarray) -> _Scored:
@@ -211,7 +223,8 @@ class Answer:
             vectors = self._space.index.vectors
             return lambda scores_K, rows_K: calibration.zscores(scores_K, vectors.rows(rows_K))
         if self._options.min_zscore is not None:
-            why = f"{kind} queries" if self._space is self._version.main else "further spaces"
+            further = "captions" if self._options.over == "captions" else "further spaces"
+            why = f"{kind} queries" if self._space is self._version.main else further
             raise InputError(f"zscores of {why} are not known here (diantu index measures them); use min_score")
         return None
 
@@ -237,6 +250,8 @@ class Answer:
         options = self._options
         ms = {stage: round(1000 * seconds / num_queries, 3) for stage, seconds in self._seconds.items()}
         explain = Explain(space=self._space.spec.name, effort=options.effort, strategy="exact", ms=ms)
+        if options.over == "captions":
+            explain["over"] = options.over
         if within is not None and options.where is not None:
             explain["where"], explain["missing"] = options.where, options.missing
             explain["rows"], explain["share"] = within.num_rows, round(within.share, 6)

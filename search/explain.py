@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from ..datasets.conditions import Missing
 from ..indexing.index.effort import Effort, Strategy, StrategyName
+from ..indexing.store.snapshot import Over
 
 
 class _Always(TypedDict):
@@ -21,6 +22,7 @@ class Explain(_Always, total=False):
     Keys:
         space: the encoder whose vectors were searched.
         effort: as it was asked for.
+        over: `captions`, where the vectors of captions were compared.
         strategy: `exact` (every row that qualifies was compared), `index` (the index proposed candidates),
             `exact_lists` (the filter's rows in the nearest inverted lists were compared) or `index_lists` (the index
             proposed candidates among the filter's rows in the nearest lists).
@@ -34,6 +36,7 @@ class Explain(_Always, total=False):
         ms: milliseconds per query for each stage: encode, filter, search, metadata.
     """
 
+    over: Over
     compared: int
     breadth: int
     candidates: int

@@ -6,7 +6,7 @@ Shapes: N rows, B batch, D dimension; H, W, C of an image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,12 +14,15 @@ import numpy as np
 
 from ..datasets import InputError
 from ..datasets.conditions import WHERE_SECONDS, Missing
+from ..datasets.errors import RowError
 from ..indexing.encoders import ImageEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec
 from ..indexing.index.effort import Effort
 from ..indexing.index.opened import faiss_threads
 from ..indexing.store.duplicates import Duplicates
-from ..indexing.store.snapshot import Snapshot
+from ..indexing.store.facets import SECONDS as FACET_SECONDS
+from ..indexing.store.facets import Facets, find_facets, sql_type
+from ..indexing.store.snapshot import OVER, Over, Snapshot
 from .answer import Answer
 from .encode import EncoderLoader, Encoders
 from .hits import Hits
@@ -113,9 +116,25 @@ class Gallery:
         return [spec.name for spec in self._version.snapshot.manifest.encoders]
 
     @property
+    def over(self) -> list[Over]:
+        """What a search can compare a query with: images, and captions where the gallery has vectors of them."""
+        return [*OVER] if self._version.snapshot.manifest.texts else ["images"]
+
+    @property
     def columns(self) -> list[str]:
         """The columns of the metadata, and other names for them that a condition can use."""
         return self._version.columns.names
+
+    @property
+    def column_types(self) -> dict[str, str]:
+        """The columns of the metadata without other names for them, each with its type as SQL calls it."""
+        return {name: sql_type(kind) for name, kind in self._version.columns.types.items()}
+
+    @property
+    def has_zscores(self) -> bool:
+        """Whether hits have zscores: `diantu index` has measured what texts or images score at random."""
+        version = self._version
+        return any(version.calibration(version.main, kind) is not None for kind in ("text", "image"))
 
     @property
     def duplicates(self) -> Duplicates | None:
@@ -170,6 +189,7 @@ class Gallery:
         where_timeout: float = WHERE_SECONDS,
         effort: Effort = "balanced",
         space: str | None = None,
+        over: Over = "images",
         rerank: str | None = None,
         diversity: float = 0.0,
         fold_duplicates: bool = False,
@@ -196,6 +216,8 @@ class Gallery:
                 tuned for several; see `diantu index`.
             space: search the vectors of another encoder that the gallery has, by its name or a part of it, such as
                 `dinov2`.
+            over: compare the query with the `images`, or with their `captions` where the gallery has vectors of them
+                (`diantu embed --texts captions`); a row without one is never found.
             rerank: search by the query's texts (by the whole query if it has none), then sort the nearest rows by their
                 similarity to its images, rows and vectors in this other space.
             diversity: 0 to 1: prefer rows that differ from the rows before them (maximal marginal relevance).
@@ -214,7 +236,7 @@ class Gallery:
         """
         options = Options(
             k=k, offset=offset, where=where, missing=missing, where_timeout=where_timeout, effort=effort, space=space,
-            rerank=rerank, diversity=diversity, fold_duplicates=fold_duplicates, min_score=min_score,
+            over=over, rerank=rerank, diversity=diversity, fold_duplicates=fold_duplicates, min_score=min_score,
             min_zscore=min_zscore, sort_by=sort_by, aesthetic=aesthetic, window=window, columns=columns,
         )  # fmt: skip
         return self._answered([one_query(query, image, vector)], options)[0]
@@ -228,6 +250,34 @@ class Gallery:
         asked = many_queries(queries)
         return self._answered(asked, Options(**options)) if asked else []
 
+    def nearest(self, query: Question, **options: Unpack[SearchOptions]) -> tuple[np.ndarray, np.ndarray]:
+        """The scores and rows that `search` would find, without metadata: for thousands of results.
+
+        Args:
+            query: a text, or a `Query`.
+            options: those of `search`.
+
+        Returns:
+            `scores_K` float32 and `rows_K` int64.
+
+        Raises:
+            InputError: as `search`.
+        """
+        asked = query if isinstance(query, Query) else Query(text=query)
+        with self._searching():
+            return Answer(self._version, self._encoders, Options(**options)).nearest([asked.parts()])[0]
+
+    def facets(self, *, seconds: float = FACET_SECONDS) -> Facets:
+        """What the columns of the metadata hold: ranges, values with counts, licences. All metadata is read.
+
+        Args:
+            seconds: when this time is over, the facets describe the rows that were read by then.
+
+        Raises:
+            InputError: if metadata is damaged.
+        """
+        return find_facets(self._version.columns, self._version.snapshot.deleted, seconds=seconds)
+
     def rows(self, rows: Sequence[int] | np.ndarray, *, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """The metadata of some rows, in the order given.
 
@@ -237,23 +287,28 @@ class Gallery:
                 row whose part has no such column lacks it.
 
         Raises:
-            InputError: if a row is not one of the gallery's or is deleted, or there is no such column.
+            RowError: if a row is not one of the gallery's or is deleted.
+            InputError: if there is no such column.
         """
         version = self._version
         names = None if columns is None else [name for column in columns for name in version.columns.spellings(column)]
         return version.metadata.rows(self._checked(rows), names)
 
-    def vectors(self, rows: Sequence[int] | np.ndarray, *, space: str | None = None) -> np.ndarray:
+    def vectors(
+        self, rows: Sequence[int] | np.ndarray, *, space: str | None = None, over: Over = "images"
+    ) -> np.ndarray:
         """The vectors of some rows, in the order given: `emb_ND` float32 of unit length; zeros for a row without one.
 
         Args:
             rows: row ids.
             space: the encoder, by its name or a part of it; by default the main one.
+            over: whether of the images or of their captions.
 
         Raises:
-            InputError: if a row is not one of the gallery's or is deleted, or there is no such space.
+            RowError: if a row is not one of the gallery's or is deleted.
+            InputError: if there are no such vectors.
         """
-        return self._version.space(space).index.vectors.rows(self._checked(rows))
+        return self._version.space(space, over).index.vectors.rows(self._checked(rows))
 
     def encode_texts(self, texts: Sequence[str], *, space: str | None = None) -> np.ndarray:
         """Encodes texts as queries of this gallery: `emb_BD` float32 of unit length.
@@ -278,12 +333,15 @@ class Gallery:
         outside_N = (rows_N < 0) | (rows_N >= snapshot.num_rows)
         if outside_N.any():
             row = rows_N[outside_N][0]
-            raise InputError(f"row {row} is not one of the gallery's rows, which are 0 to {snapshot.num_rows - 1}")
+            raise RowError(f"row {row} is not one of the gallery's rows, which are 0 to {snapshot.num_rows - 1}")
         if (deleted := np.intersect1d(rows_N, snapshot.deleted)).size:
-            raise InputError(f"row {deleted[0]} was deleted from the gallery; name another one")
+            raise RowError(f"row {deleted[0]} was deleted from the gallery; name another one", was_deleted=True)
         return rows_N
 
     def _answered(self, queries: Sequence[Query], options: Options) -> list[Hits]:
         answer = Answer(self._version, self._encoders, options)
-        with nullcontext() if self._threads is None else faiss_threads(self._threads):
+        with self._searching():
             return answer.hits([query.parts() for query in queries])
+
+    def _searching(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._threads is None else faiss_threads(self._threads)

@@ -10,6 +10,7 @@ from ..datasets import InputError
 from ..datasets.conditions import WHERE_SECONDS, Missing
 from ..indexing.index.effort import Effort
 from ..indexing.store.filters import MISSING
+from ..indexing.store.snapshot import OVER, Over
 
 # The default window of a search that reorders hits: at least this many rows, and this many per hit.
 _WINDOW, _WINDOW_PER_K = 100, 10
@@ -25,6 +26,7 @@ class SearchOptions(TypedDict, total=False):
     where_timeout: float
     effort: Effort
     space: str | None
+    over: Over
     rerank: str | None
     diversity: float
     fold_duplicates: bool
@@ -51,6 +53,7 @@ class Options:
     where_timeout: float = WHERE_SECONDS
     effort: Effort = "balanced"
     space: str | None = None
+    over: Over = "images"
     rerank: str | None = None
     diversity: float = 0.0
     fold_duplicates: bool = False
@@ -70,6 +73,8 @@ class Options:
             raise InputError(f"diversity is {self.diversity}; give 0 (by score alone) to 1 (as different as possible)")
         if self.missing not in MISSING:
             raise InputError(f"missing {self.missing!r} is not known; missing values: {' or '.join(MISSING)}")
+        if self.over not in OVER:
+            raise InputError(f"over {self.over!r} is not known; search over {' or '.join(OVER)}")
         if self.sort_by and (self.diversity or self.aesthetic):
             raise InputError(
                 "sort_by cannot be combined with diversity or aesthetic, which give other orders; leave out one of them"

@@ -16,7 +16,8 @@ from ..indexing.store.columns import Columns
 from ..indexing.store.duplicates import read_duplicates
 from ..indexing.store.filters import Filters
 from ..indexing.store.metadata import Metadata
-from ..indexing.store.snapshot import Snapshot
+from ..indexing.store.snapshot import Over, Snapshot
+from ..indexing.store.vectors import Vectors
 
 
 class Space:
@@ -44,6 +45,7 @@ class Version:
         self.columns = Columns(self.snapshot, self.duplicates)
         self.filters = Filters(self.columns)
         self._further: dict[str, Space] = {}
+        self._captions: Space | None = None
         self._lock = threading.Lock()
 
     @property
@@ -51,21 +53,36 @@ class Version:
         """The gallery's folder."""
         return self.snapshot.root
 
-    def space(self, name: str | None = None) -> Space:
+    def space(self, name: str | None = None, over: Over = "images") -> Space:
         """A space, by the name of its encoder or a part of the name that only one has; None is the main space.
 
-        Further spaces have no index: every row is compared.
+        Further spaces and captions have no index: every row is compared.
 
         Raises:
-            InputError: if there is no such space, or several fit.
+            InputError: if there is no such space, or several fit, or it has no vectors of captions.
         """
         spec = self.snapshot.spec if name is None else self._spec(name)
+        if over == "captions":
+            return self._over_captions(spec)
         if spec is self.snapshot.spec:
             return self.main
         with self._lock:
             if spec.slug not in self._further:
                 self._further[spec.slug] = Space(spec, GalleryIndex(self.snapshot.in_space(spec)))
             return self._further[spec.slug]
+
+    def _over_captions(self, spec: EncoderSpec) -> Space:
+        """The captions in the main space; rows without a vector of a caption count as deleted there."""
+        if spec is not self.snapshot.spec:
+            raise InputError(
+                f"captions are embedded by {self.snapshot.spec.name}, not by {spec.name}; leave out space or over"
+            )
+        with self._lock:
+            if self._captions is None:
+                snapshot = self.snapshot.over_captions()
+                snapshot = snapshot.without(Vectors(snapshot).rows_without())
+                self._captions = Space(spec, GalleryIndex(snapshot))
+            return self._captions
 
     def calibration(self, space: Space, kind: str) -> Calibration | None:
         """What zscores of a kind of queries are relative to; None where `diantu index` has not measured it."""

@@ -32,12 +32,16 @@ def unit(seed: int, count: int) -> np.ndarray:
 
 
 def write_gallery(root: Path, parts: Sequence[Sequence[dict[str, Any]]], *, texts: bool = False) -> Path:
-    """A gallery whose parts have these records, one failure each, and vectors in two spaces (and of captions)."""
+    """A gallery whose parts have these records, one failure each, and vectors in two spaces (and of captions).
+
+    With `texts`, a row without a caption has zeros as the vector of its caption.
+    """
     shards = [Shard(uri=f"/{number}.tar", format="webdataset", size_bytes=number) for number in range(len(parts))]
     Ledger(root).assign(shards)
     for number, (shard, records) in enumerate(zip(shards, parts, strict=True)):
         failure = Failure(key=f"bad {number}", shard=shard.uri, reason=Reason.UNDECODABLE, detail="no picture")
         emb_ND, further_ND, texts_ND = (unit(3 * number + i, len(records)) for i in range(3))
+        texts_ND[[not record.get("caption") for record in records]] = 0  # as `diantu embed` leaves them
         write_space_part(
             space_root(root, FURTHER.slug), number, shard, fingerprint=FURTHER.fingerprint, emb_ND=further_ND
         )

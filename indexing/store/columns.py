@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -30,6 +32,8 @@ from .tables import COLUMNS, EXACT_INTEGER, as_texts, common_type
 MEMORY_BYTES = 1 << 30
 # About this many rows are read, kept and returned together.
 _BLOCK = 1_000_000
+# Rows that are read together, where they are not kept.
+_BATCH = 1 << 16
 _DUPLICATE_OF = "duplicate_of"
 
 
@@ -72,6 +76,11 @@ class Columns:
         return self._manifest.num_rows
 
     @property
+    def num_parts(self) -> int:
+        """Parts, those without rows included."""
+        return len(self._manifest.parts)
+
+    @property
     def names(self) -> list[str]:
         """All columns as they are written, and the other names that LAION-style tables have for them."""
         aliases = [alias for meaning in IN_CONDITIONS for alias in NAMES[meaning] if alias not in self._names]
@@ -106,6 +115,33 @@ class Columns:
             # A table without columns would have no rows either.
             columns["_diantu"] = pa.chunked_array([pa.nulls(sum(count for _, count in parts))])
             yield first, pa.table(columns)
+
+    @property
+    def types(self) -> dict[str, pa.DataType]:
+        """The type of each column, by its name as written."""
+        return {self._names[lower]: kind for lower, kind in self._types.items()}
+
+    def batches(self, positions: Iterable[int]) -> Iterator[tuple[int, pa.Table]]:
+        """All columns of some parts, a bounded number of rows at a time, which are not kept in memory.
+
+        Args:
+            positions: of the parts in the manifest.
+
+        Yields:
+            The first row of each batch, and a table of the columns that the part has.
+
+        Raises:
+            InputError: if metadata is damaged.
+        """
+        parts = self._manifest.parts
+        firsts = np.cumsum([0, *(count for _, count in parts)]).tolist()
+        for position in positions:
+            first = firsts[position]
+            for table in self._batches(parts[position][0]) if parts[position][1] else ():
+                if self._duplicates is not None:
+                    table = table.append_column(_DUPLICATE_OF, self._duplicates.column(first, len(table)))
+                yield first, table
+                first += len(table)
 
     def _own(self, name: str) -> str | None:
         """The column that a name means: its own, or the one that other tables call by this name."""
@@ -144,15 +180,30 @@ class Columns:
         field = self._fields.get(number, {}).get(name)
         if field is None or field.type == pa.null():
             return [pa.nulls(count, kind)]
+        with self._opened(number) as file:
+            column = file.read(columns=[field.name])[field.name]
+        return _as_type(column, kind).chunks
+
+    def _batches(self, number: int) -> Iterator[pa.Table]:
+        fields = self._fields[number].items()
+        with self._opened(number) as file:
+            for batch in file.iter_batches(_BATCH, use_threads=False):  # it runs beside searches
+                table = pa.table(batch)
+                yield pa.table(
+                    {self._names[lower]: _as_type(table[field.name], self._types[lower]) for lower, field in fields}
+                )
+
+    @contextmanager
+    def _opened(self, number: int) -> Iterator[pq.ParquetFile]:
+        """The metadata file of a part; damage that is found while it is read is told in one sentence."""
         path = metadata_path(self._root, number)
         check_file(self._root, number, path)
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                column = file.read(columns=[field.name])[field.name]
+                yield file
         except (OSError, pa.ArrowException) as error:
             refuse_unless_damaged(error, path)
             raise InputError(f"{path} is damaged ({_line(error)}); {REMEDY}") from error
-        return (as_texts(column) if kind == pa.string() else column.cast(kind)).chunks
 
     @cached_property
     def _fields(self) -> dict[int, _Fields]:
@@ -175,7 +226,8 @@ class Columns:
             for name, field in fields.items():
                 if field.type != pa.null():
                     found[name].append(field)
-        return {name: COLUMNS.get(name) or _type_of(fields) for name, fields in found.items()}
+        types = {name: COLUMNS.get(name) or _type_of(fields) for name, fields in found.items()}
+        return {**types, _DUPLICATE_OF: pa.int64()} if self._duplicates is not None else types
 
 
 def _fields(root: Path, number: int, count: int) -> _Fields:
@@ -229,6 +281,13 @@ def _type_of(fields: Sequence[_Field]) -> pa.DataType:
         return pa.string()
     kind = common_type((field.type for field in fields), ints_are_floats=all(field.is_exact for field in fields))
     return pa.list_(pa.string()) if kind == pa.list_(pa.null()) else kind
+
+
+def _as_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column of a part in the type that it has over all parts."""
+    if column.type == pa.null() or kind == column.type:
+        return column.cast(kind)
+    return as_texts(column) if kind == pa.string() else column.cast(kind)
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -9,14 +9,20 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 
+from ...datasets.errors import InputError
 from ...datasets.files import sha256
 from ..encoders.spec import EncoderSpec
 from .layout import DELETED, DUPLICATES, MANIFEST, MOVES, space_root
 from .manifest import Manifest, read_manifest
 from .tombstones import read_deleted
+
+# Which vectors of the main space a search compares: those of the images or those of their captions.
+Over: TypeAlias = Literal["images", "captions"]
+OVER: tuple[Over, ...] = ("images", "captions")
 
 # Name, inode, size and modification time of each file that jobs replace when they change a gallery.
 _Stamp = tuple[tuple[str, int, int, int], ...]
@@ -29,12 +35,15 @@ class Snapshot:
     Attributes:
         root: the gallery's folder; for a further space, the folder of that space.
         manifest: its encoders and parts.
-        deleted: the deleted rows among those of the manifest, int64 row ids, ascending.
+        deleted: the deleted rows among those of the manifest, int64 row ids, ascending; for captions, also the rows
+            that have no vector of a caption.
+        over: whose vectors a search of the snapshot compares.
     """
 
     root: Path
     manifest: Manifest
     deleted: np.ndarray
+    over: Over = "images"
     _stamp: _Stamp = field(default=(), repr=False)
 
     @classmethod
@@ -83,6 +92,23 @@ class Snapshot:
             return self
         manifest = replace(self.manifest, encoders=(spec,))
         return Snapshot(root=space_root(self.root, spec.slug), manifest=manifest, deleted=self.deleted)
+
+    def over_captions(self) -> Snapshot:
+        """The same rows with the vectors of their captions.
+
+        Raises:
+            InputError: if the gallery has none.
+        """
+        if not self.manifest.texts:
+            raise InputError(
+                f"the gallery {self.root} has no vectors of captions; embed its sources into a new gallery with: "
+                "diantu embed --texts captions"
+            )
+        return replace(self, over="captions")
+
+    def without(self, rows: np.ndarray) -> Snapshot:
+        """The same without some more rows, int64."""
+        return replace(self, deleted=np.union1d(self.deleted, rows))
 
 
 def gallery_version(root: Path) -> str:

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from ...datasets.errors import InputError
-from .layout import vectors_path
+from .layout import text_vectors_path, vectors_path
 from .npy import map_part
 from .records import REMEDY
 from .snapshot import Snapshot
@@ -24,11 +24,15 @@ _GATHERED = 512
 
 
 class Vectors:
-    """The vectors of a snapshot's rows: float16 on disk, read as float32. Opening takes constant time."""
+    """The vectors of a snapshot's rows, or of their captions: float16 on disk, read as float32.
+
+    Opening takes constant time.
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.dim = snapshot.spec.dim
         self._root = snapshot.root
+        self._path = text_vectors_path if snapshot.over == "captions" else vectors_path
         self._parts = snapshot.manifest.parts
         self._starts = np.cumsum([0, *(count for _, count in self._parts)], dtype=np.int64)
         self._checked: set[int] = set()
@@ -78,9 +82,14 @@ class Vectors:
                 yield first + low, _as_float32(self._open(position)[low : min(low + BLOCK, stop)])
             first += count
 
+    def rows_without(self) -> np.ndarray:
+        """The rows whose vector is zero or not finite, ascending; all vectors are read."""
+        found = [first + np.flatnonzero(~are_usable(emb_ND)) for first, emb_ND in self.blocks()]
+        return np.concatenate([np.zeros(0, np.int64), *found])
+
     def _map(self, position: int) -> np.ndarray:
         number, count = self._parts[position]
-        path = vectors_path(self._root, number)
+        path = self._path(self._root, number)
         # A plain array, because indexing a memmap costs more; copy-on-write, because torch needs writable memory.
         array = np.asarray(map_part(self._root, number, path, is_checked=number in self._checked))
         self._checked.add(number)
@@ -90,6 +99,12 @@ class Vectors:
                 f"{REMEDY}"
             )
         return array
+
+
+def are_usable(emb_ND: np.ndarray) -> np.ndarray:
+    """Which vectors have a direction, so that they can be compared: not zero and finite. `N` bool."""
+    squares_N = np.einsum("nd,nd->n", emb_ND, emb_ND)
+    return np.isfinite(squares_N) & (squares_N > 0)
 
 
 def _as_float32(half_ND: np.ndarray) -> np.ndarray:

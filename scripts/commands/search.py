@@ -41,6 +41,7 @@ def run(
     where_timeout: float = WHERE_SECONDS,
     effort: str = "balanced",
     space: str | None = None,
+    over: str = "images",
     rerank: str | None = None,
     diversity: float = 0.0,
     fold_duplicates: bool = False,
@@ -76,6 +77,7 @@ def run(
         where_timeout: seconds that --where may take for each million rows.
         effort: fast, balanced or exact, or the target recall, for example 0.98.
         space: search the vectors of another encoder of the gallery, for example dinov2.
+        over: compare with the images, or with their captions where the gallery has vectors of them.
         rerank: search by the texts, then sort the hits by their similarity to the images in this other space.
         diversity: from 0 to 1; prefer hits that differ from those before them.
         fold_duplicates: of near-duplicates (see diantu dedup) show only the best hit.
@@ -97,7 +99,7 @@ def run(
     _warn(opened, fold_duplicates)
     options: dict[str, Any] = {
         "k": k, "offset": offset, "where": where, "missing": missing, "where_timeout": where_timeout,
-        "effort": effort, "space": space, "rerank": rerank, "diversity": diversity,
+        "effort": effort, "space": space, "over": over, "rerank": rerank, "diversity": diversity,
         "fold_duplicates": fold_duplicates, "min_score": min_score, "min_zscore": min_zscore, "sort_by": sort_by,
         "aesthetic": aesthetic, "window": window, "columns": columns or None,
     }  # fmt: skip

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import logging
+from typing import TYPE_CHECKING
 
 from ...datasets.errors import InputError
 
-_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+if TYPE_CHECKING:
+    from ...search.service.server import Server
+
+log = logging.getLogger(__name__)
+
+_PACKAGES = ("fastapi", "uvicorn", "httptools", "python_multipart", "prometheus_client")
 
 
 def run(
@@ -46,7 +54,7 @@ def run(
         device: where the encoders run: auto, cpu, cuda or cuda:<number>.
     """
     require_packages()
-    from ...search.service.server import serve
+    from ...search.service.server import Server
     from ...search.service.settings import Settings, read_encoders, read_galleries, read_token
 
     galleries = read_galleries(gallery)
@@ -59,8 +67,15 @@ def run(
         raise InputError(
             f"other machines can reach {host}; give --token-file FILE, or --no-token to let everybody search"
         )
-    serve(settings, on_start=print_address)
+    run_until_stopped(Server(settings, on_start=print_address))
     return 0
+
+
+def run_until_stopped(server: Server) -> None:
+    """Serves until SIGTERM or Ctrl-C, which are the ways to end a service."""
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    log.info("stopped")
 
 
 def print_address(url: str) -> None:

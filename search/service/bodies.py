@@ -93,4 +93,4 @@ def parsed(body: bytes | str, model: type[M]) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise ProblemError(400, sentence(error.errors(include_url=False, include_input=False))) from error
+        raise ProblemError(400, sentence(error.errors(include_url=False), value)) from error

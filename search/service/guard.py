@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -53,7 +53,7 @@ class Guard:
         try:
             if (problem := self._refusal(scope)) is not None:
                 response = problem_response(
-                    problem.status, str(problem), instance=scope["path"], headers=problem.headers
+                    problem.status, str(problem), instance=quote(scope["path"]), headers=problem.headers
                 )
                 await response(scope, receive, sending)
             else:

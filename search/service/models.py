@@ -10,8 +10,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 Row: TypeAlias = Annotated[int, Field(ge=0, le=2**63 - 1, description="row id", examples=[17])]
-Weight: TypeAlias = Annotated[FiniteFloat, Field(gt=0, description="relative to the other terms", examples=[0.5])]
-Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=10_000, examples=["a castle by the sea"])]
+Weight: TypeAlias = Annotated[
+    FiniteFloat,
+    Field(description="relative to the other terms", examples=[0.5], json_schema_extra={"exclusiveMinimum": 0}),
+]
+Text: TypeAlias = Annotated[
+    str, Field(max_length=10_000, examples=["a castle by the sea"], json_schema_extra={"minLength": 1})
+]
 ImageText: TypeAlias = Annotated[
     str,
     Field(
@@ -98,18 +103,28 @@ class Terms(In):
 class Options(In):
     """The options of a search, as `diantu.search.Gallery.search` describes them."""
 
-    k: int = Field(12, ge=1, description="number of hits; fewer if fewer rows qualify", examples=[12])
-    offset: int = Field(0, ge=0, le=1_000_000, description="number of hits to skip")
+    k: int = Field(
+        12,
+        description="number of hits; fewer if fewer rows qualify",
+        examples=[12],
+        json_schema_extra={"minimum": 1},  # the maximum is a setting
+    )
+    offset: int = Field(0, le=1_000_000, description="number of hits to skip", json_schema_extra={"minimum": 0})
     where: str | None = Field(
         None, max_length=10_000, description="a SQL condition over the metadata", examples=["width >= 512"]
     )
-    missing: Literal["exclude", "include"] = Field(
-        "exclude", description="what to do with rows for which a value of the condition is missing"
+    missing: str = Field(
+        "exclude",
+        description="what to do with rows for which a value of the condition is missing",
+        json_schema_extra={"enum": ["exclude", "include"]},
     )
     where_timeout: FiniteFloat | None = Field(
         None, gt=0, description="seconds that the condition may take for each million rows; the service has a limit"
     )
-    effort: Literal["fast", "balanced", "exact"] | Annotated[FiniteFloat, Field(gt=0, le=1)] = Field(
+    effort: (
+        Annotated[str, Field(json_schema_extra={"enum": ["fast", "balanced", "exact"]})]
+        | Annotated[FiniteFloat, Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": 1})]
+    ) = Field(
         "balanced", description="how much of the index is searched, or the recall to reach", examples=["balanced", 0.98]
     )
     space: str | None = Field(
@@ -119,7 +134,11 @@ class Options(In):
     rerank: str | None = Field(
         None, max_length=1000, description="sort the nearest rows by their similarity in this other space"
     )
-    diversity: FiniteFloat = Field(0.0, ge=0, le=1, description="prefer rows that differ from the rows before them")
+    diversity: FiniteFloat = Field(
+        0.0,
+        description="prefer rows that differ from the rows before them",
+        json_schema_extra={"minimum": 0, "maximum": 1},
+    )
     fold_duplicates: bool = Field(False, description="of each group of near-duplicates return only the best row")
     min_score: FiniteFloat | None = Field(None, description="leave out rows below this score")
     min_zscore: FiniteFloat | None = Field(None, description="leave out rows below this zscore")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -17,10 +19,13 @@ from ...datasets.errors import FileError, PixelsError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from pydantic_core import ErrorDetails
 
 log = logging.getLogger(__name__)
 
+_SHOWN = 60  # characters of a value, or items of a list, that a sentence shows
+# What is around the rule itself in a message of pydantic's.
+_RULE = re.compile(r"^(Value error, )?\w+ should | after validation, not \d+")
+_OBJECT = re.compile(r"a valid dictionary or instance of \w+")
 MEDIA_TYPE = "application/problem+json"
 # Status → the kind in a problem's type, `urn:diantu:<kind>`, and its title.
 KINDS = {
@@ -82,25 +87,52 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _of_bug)
 
 
-def sentence(errors: list[ErrorDetails] | list[Any]) -> str:
-    """What pydantic complains about, in one sentence about the first field that is wrong."""
-    first = errors[0]
-    place = ".".join(str(each) for each in first["loc"] if each not in ("body", "query", "path", "header"))
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
+def sentence(errors: Sequence[Any], value: object = None) -> str:
+    """What pydantic complains about, in one sentence about the first place that is wrong.
+
+    Args:
+        errors: as `ValidationError.errors` lists them, with their input.
+        value: what was validated. Without it, names of pydantic's own may be among the names of fields.
+    """
+    # A union has an error for each alternative; the one that goes deepest is what the user meant.
+    place = max((_place(error, value) for error in errors), key=lambda place: place.count("."))
+    here = [error for error in errors if _place(error, value) == place]
+    unknown = next((error for error in here if error["type"] == "extra_forbidden"), None)
+    if unknown is not None:
         return f"there is no field {place!r} in this request; see /openapi.json for its fields"
-    if first["type"] == "missing":
-        return f"the field {place!r} is missing" if place else "the request has no body"
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{place}: {_lower(message)}{more}" if place else _lower(message) + more
+    if here[0]["type"] == "missing":
+        return f"the field {place!r} is missing; see /openapi.json for the fields" if place else "there is no body"
+    allowed = dict.fromkeys(_OBJECT.sub("an object", _RULE.sub("", error["msg"])) for error in here)
+    given = display.one_line(_shortened(here[0]["input"]))
+    return f"{place or 'the request'} is {given}; it should {' or '.join(allowed)}"
 
 
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _place(error: Any, value: object) -> str:
+    """Where an error is, without the names that pydantic gives to the alternatives of a union."""
+    found = []
+    for name in error["loc"]:
+        if isinstance(value, dict) and (name in value or (error["type"] == "missing" and name == error["loc"][-1])):
+            found.append(str(name))
+            value = value.get(name)
+        elif isinstance(value, list) and isinstance(name, int) and name < len(value):
+            found.append(str(name))
+            value = value[name]
+        elif value is None and name not in ("body", "query", "path", "header"):
+            found.append(str(name))
+    return ".".join(found)
+
+
+def _shortened(value: object) -> str:
+    if isinstance(value, (dict, list)) and len(value) > _SHOWN:
+        return f"a {'list' if isinstance(value, list) else 'object'} of {len(value)}"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 1 << 64:
+        return "a number of many digits"  # Python refuses to print some of them
+    text = display.to_json(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _answer(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    return problem_response(status, " ".join(detail.split()), instance=request.url.path, headers=headers)
+    return problem_response(status, " ".join(detail.split()), instance=quote(request.scope["path"]), headers=headers)
 
 
 def _of_diantu(request: Request, error: Exception) -> Response:
@@ -110,7 +142,7 @@ def _of_diantu(request: Request, error: Exception) -> Response:
         return _answer(request, 404, str(error))
     if isinstance(error, InputError):
         return _answer(request, 400, str(error))
-    log.error("%s %s: %s", request.method, request.url.path, error)
+    log.error("%s %s: %s", request.method, request.scope["path"], error)
     return _answer(request, 503 if isinstance(error, FileError) else 500, str(error))
 
 
@@ -123,15 +155,15 @@ def _of_router(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     detail = str(error.detail)
     if error.status_code == 404 and detail == "Not Found":
-        detail = f"there is nothing at {request.url.path}; /openapi.json lists what the service has"
+        detail = f"there is nothing at {request.scope['path']}; /openapi.json lists what the service has"
     if error.status_code == 405:
         allowed = (error.headers or {}).get("allow") or (error.headers or {}).get("Allow", "")
-        detail = f"{request.method} is not possible at {request.url.path}; use {allowed or 'another method'}"
+        detail = f"{request.method} is not possible at {request.scope['path']}; use {allowed or 'another method'}"
     return _answer(request, error.status_code, detail, error.headers)
 
 
 def _of_memory(request: Request, error: Exception) -> Response:
-    log.error("%s %s: out of memory", request.method, request.url.path)
+    log.error("%s %s: out of memory", request.method, request.scope["path"])
     return _answer(request, 503, "there is not enough memory for this request; ask for less, or try again later")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable, Mapping
 
@@ -11,39 +10,59 @@ import uvicorn
 from ...datasets import InputError
 from ...indexing.encoders import ImageEncoder
 from .app import create_app
+from .connections import Connection
 from .settings import Settings
 
-log = logging.getLogger(__name__)
+_MOST_CONNECTIONS = 1000  # further ones are answered with 503
 
 
-def serve(
-    settings: Settings,
-    encoders: Mapping[str, ImageEncoder] | None = None,
-    *,
-    on_start: Callable[[str], None] | None = None,
-) -> None:
-    """Serves until SIGTERM or Ctrl-C, then finishes the requests that run.
+class Server:
+    """A service whose socket is bound.
 
-    Args:
-        settings: what is served, and the limits.
-        encoders: encoders that are loaded already, by the names of galleries.
-        on_start: is called with the service's URL when it answers.
-
-    Raises:
-        InputError: if a gallery cannot be opened, or the address cannot be bound.
+    Attributes:
+        url: its address, for a browser on this machine.
     """
-    app = create_app(settings, encoders)
-    with _bound(settings) as listening:
-        url = _url(settings.host, listening.getsockname()[1])
+
+    def __init__(
+        self,
+        settings: Settings,
+        encoders: Mapping[str, ImageEncoder] | None = None,
+        *,
+        on_start: Callable[[str], None] = lambda url: None,
+    ) -> None:
+        """Opens the galleries and binds the socket.
+
+        Args:
+            settings: what is served, and the limits.
+            encoders: encoders that are loaded already, by the names of galleries.
+            on_start: is called with the service's URL when it answers.
+
+        Raises:
+            InputError: if a gallery cannot be opened, or the address cannot be bound.
+        """
+        app = create_app(settings, encoders)
+        self._socket = _bound(settings)
+        self.url = _url(settings.host, self._socket.getsockname()[1])
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, lifespan="on",
-            timeout_graceful_shutdown=int(settings.deadline) + 1,
+            app, http=Connection, ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
+            limit_concurrency=_MOST_CONNECTIONS, timeout_graceful_shutdown=int(settings.deadline) + 1,
         )  # fmt: skip
-        server = _Server(config, lambda: on_start(url) if on_start else None)
-        server.run(sockets=[listening])
+        self._server = _Announced(config, lambda: on_start(self.url))
+
+    def run(self) -> None:
+        """Serves until SIGTERM, Ctrl-C or `stop`, then finishes the requests that run.
+
+        After a signal, the handler that was there before is called, too.
+        """
+        with self._socket:
+            self._server.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Ends `run` in another thread."""
+        self._server.should_exit = True
 
 
-class _Server(uvicorn.Server):
+class _Announced(uvicorn.Server):
     """uvicorn's server, which says when it answers."""
 
     def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:

@@ -10,6 +10,7 @@ from galleries import FURTHER, SPEC, keyed, unit, write_gallery
 from PIL import Image
 
 from diantu.datasets import InputError
+from diantu.datasets.errors import RowError
 from diantu.indexing.upkeep.deletion import delete
 from diantu.search import Gallery
 
@@ -66,8 +67,10 @@ def test_rows_that_do_not_exist_or_are_deleted_are_refused(gallery: Gallery, row
     assert [record["key"] for record in gallery.rows([2])] == ["0-2"]  # the version that was opened
     assert gallery.refresh()
     for read in (gallery.rows, gallery.vectors):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(RowError, match=message) as raised:
             read(rows)
+        assert raised.value.was_deleted == ("deleted" in message)
+        assert isinstance(raised.value, InputError)
 
 
 def test_an_unknown_column_is_refused(gallery: Gallery) -> None:
@@ -83,3 +86,13 @@ def test_texts_and_images_are_encoded_as_queries(gallery: Gallery, tmp_path: Pat
     np.testing.assert_allclose(found, [[np.cos(1), np.sin(1), 0, 0, 0, 0, 0, 0]] * 3, atol=1e-6)
     assert gallery.encode_texts([]).shape == gallery.encode_images([]).shape == (0, 8)
     assert gallery.search(vector=gallery.encode_texts(["猫"])[0], k=3)[0].row == gallery.search("猫", k=3)[0].row
+
+
+def test_the_nearest_rows_are_those_of_the_hits_without_metadata(gallery: Gallery) -> None:
+    for options in ({"k": 5}, {"k": 3, "offset": 2, "where": "number > 1"}, {"k": 4, "diversity": 0.5, "window": 6}):
+        hits = gallery.search("猫", **options)  # type: ignore[arg-type]
+        scores_K, rows_K = gallery.nearest("猫", **options)  # type: ignore[arg-type]
+        assert rows_K.tolist() == [hit.row for hit in hits]
+        assert scores_K.tolist() == [hit.score for hit in hits]
+    with pytest.raises(InputError, match="k is 0"):
+        gallery.nearest("猫", k=0)

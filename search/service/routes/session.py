@@ -36,7 +36,7 @@ async def begin_session(request: Request) -> Response:
         raise ProblemError(401, "this is not the token of this service")
     response = json_response({"token_required": token is not None, "authorized": True})
     if token is not None:
-        secure = request.url.scheme == "https"
+        secure = request.scope["scheme"] == "https"
         response.set_cookie(
             COOKIE, new_session(token), max_age=SECONDS, httponly=True, samesite="strict", secure=secure
         )
