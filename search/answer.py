@@ -18,7 +18,7 @@ from ..indexing.index.within import Within
 from ..indexing.store.vectors import are_usable
 from .encode import Encoders
 from .explain import Explain, with_strategy
-from .hits import Asked, Hit, Hits
+from .hits import Asked, Hit, Hits, Nearest
 from .options import Options
 from .query import QueryPart
 from .ranking import by_column, diverse, found, with_aesthetic
@@ -81,10 +81,12 @@ class Answer:
             )
         return answers
 
-    def nearest(self, queries: Sequence[_Parts]) -> list[_Scored]:
-        """The scores and rows of each query's hits, without their metadata; raises as `hits` does."""
-        self._load(queries)
-        return self._nearest(queries)[2]
+    def nearest(self, parts: _Parts) -> Nearest:
+        """The hits of a query without their metadata; raises as `hits` does."""
+        self._load([parts])
+        _, within, ((scores_K, rows_K),), (strategy,) = self._nearest([parts])
+        explain = with_strategy(self._explain(within, 1), strategy)
+        return Nearest(rows_K=rows_K, scores_K=scores_K, explain=explain)
 
     def _nearest(
         self, queries: Sequence[_Parts]

@@ -59,6 +59,10 @@ class Encoders:
                 self._loaded[spec.fingerprint] = encoder
             return self._loaded[spec.fingerprint]
 
+    def loaded(self, spec: EncoderSpec) -> ImageEncoder | None:
+        """The encoder of a space, if it is loaded."""
+        return self._loaded.get(spec.fingerprint)
+
     def encode(self, queries: Sequence[Sequence[QueryPart]], spec: EncoderSpec, vectors: Vectors) -> np.ndarray:
         """The parts of each query to its vector: `emb_QD` float32 of unit length.
 

@@ -15,7 +15,7 @@ import numpy as np
 from ..datasets import InputError
 from ..datasets.conditions import WHERE_SECONDS, Missing
 from ..datasets.errors import RowError
-from ..indexing.encoders import ImageEncoder, load_encoder
+from ..indexing.encoders import ImageEncoder, TextEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec
 from ..indexing.index.effort import Effort
 from ..indexing.index.opened import faiss_threads
@@ -25,7 +25,7 @@ from ..indexing.store.facets import Facets, find_facets, sql_type
 from ..indexing.store.snapshot import OVER, Over, Snapshot
 from .answer import Answer
 from .encode import EncoderLoader, Encoders
-from .hits import Hits
+from .hits import Hits, Nearest
 from .options import Options, SearchOptions
 from .query import ImageQuery, Query, many_queries, one_query, pixels_of
 from .version import Version
@@ -119,6 +119,19 @@ class Gallery:
     def over(self) -> list[Over]:
         """What a search can compare a query with: images, and captions where the gallery has vectors of them."""
         return [*OVER] if self._version.snapshot.manifest.texts else ["images"]
+
+    def has_texts(self, space: str | None = None) -> bool:
+        """Whether texts can be searched for in a space. Its encoder knows; before it is loaded, this is a guess.
+
+        Args:
+            space: the encoder, by its name or a part of it; by default the main one.
+
+        Raises:
+            InputError: if there is no such space.
+        """
+        spec = self._version.space(space).spec
+        encoder = self._encoders.loaded(spec)
+        return spec is self.spec or spec.text_context > 0 if encoder is None else isinstance(encoder, TextEncoder)
 
     @property
     def columns(self) -> list[str]:
@@ -250,22 +263,19 @@ class Gallery:
         asked = many_queries(queries)
         return self._answered(asked, Options(**options)) if asked else []
 
-    def nearest(self, query: Question, **options: Unpack[SearchOptions]) -> tuple[np.ndarray, np.ndarray]:
-        """The scores and rows that `search` would find, without metadata: for thousands of results.
+    def nearest(self, query: Question, **options: Unpack[SearchOptions]) -> Nearest:
+        """The rows and scores that `search` would find, without metadata: for thousands of results.
 
         Args:
             query: a text, or a `Query`.
             options: those of `search`.
-
-        Returns:
-            `scores_K` float32 and `rows_K` int64.
 
         Raises:
             InputError: as `search`.
         """
         asked = query if isinstance(query, Query) else Query(text=query)
         with self._searching():
-            return Answer(self._version, self._encoders, Options(**options)).nearest([asked.parts()])[0]
+            return Answer(self._version, self._encoders, Options(**options)).nearest(asked.parts())
 
     def facets(self, *, seconds: float = FACET_SECONDS) -> Facets:
         """What the columns of the metadata hold: ranges, values with counts, licences. All metadata is read.
@@ -326,6 +336,14 @@ class Gallery:
         """
         return self._encoders.encode_images(self._version.space(space).spec, [pixels_of(image)[0] for image in images])
 
+    def check_rows(self, rows: Sequence[int] | np.ndarray) -> None:
+        """Checks row ids without reading anything.
+
+        Raises:
+            RowError: if a row is not one of the gallery's or is deleted.
+        """
+        self._checked(rows)
+
     def _checked(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Row ids that exist and are not deleted: `N` int64."""
         snapshot = self._version.snapshot
@@ -334,8 +352,11 @@ class Gallery:
         if outside_N.any():
             row = rows_N[outside_N][0]
             raise RowError(f"row {row} is not one of the gallery's rows, which are 0 to {snapshot.num_rows - 1}")
-        if (deleted := np.intersect1d(rows_N, snapshot.deleted)).size:
-            raise RowError(f"row {deleted[0]} was deleted from the gallery; name another one", was_deleted=True)
+        places_N = np.searchsorted(snapshot.deleted, rows_N)
+        is_deleted_N = np.take(np.append(snapshot.deleted, -1), places_N) == rows_N
+        if is_deleted_N.any():
+            row = rows_N[is_deleted_N].min()
+            raise RowError(f"row {row} was deleted from the gallery; name another one", was_deleted=True)
         return rows_N
 
     def _answered(self, queries: Sequence[Query], options: Options) -> list[Hits]:

@@ -9,8 +9,9 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TextIO, overload
 
+import numpy as np
 import pyarrow as pa
 from PIL import Image
 
@@ -133,8 +134,6 @@ class Hit:
 
     def to_json(self) -> dict[str, Any]:
         """The hit as JSON values, without empty metadata fields; other types as in `datasets.values.jsonable`."""
-        ours = {"key": self.key, "caption": self.caption}
-        fields = ((name, value) for name, value in self.metadata.items() if name not in ours and value is not None)
         return {
             "rank": self.rank,
             "row": self.row,
@@ -142,14 +141,31 @@ class Hit:
             "score": round(self.score, 6),
             "zscore": None if self.zscore is None else round(self.zscore, 3),
             "caption": self.caption,
-            "metadata": {name: jsonable(value) for name, value in _named(fields).items()},
+            "metadata": metadata_json(self.metadata),
         }
 
 
-def _named(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Metadata beside the fields of a hit: galleries of older versions may have columns called `score` or `rank`."""
-    taken = {*OWN_FIELDS}
-    return {free_name(name, taken): value for name, value in fields}
+def write_csv(table: pa.Table, file: TextIO) -> None:
+    """Writes a table of metadata as CSV for spreadsheets; see `Hits.to_csv`."""
+    writer = csv.writer(file)
+    writer.writerow(map(display.cell, table.column_names))
+    for row in table.to_pylist():
+        writer.writerow(
+            display.cell(display.to_json(jsonable(value)) if isinstance(value, (list, dict)) else value)
+            for value in row.values()
+        )
+
+
+def metadata_json(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of a row as JSON values, without its key, its caption and empty fields."""
+    fields = ((name, value) for name, value in metadata.items() if name not in ("key", "caption") and value is not None)
+    return {name: jsonable(value) for name, value in named_beside(OWN_FIELDS, fields).items()}
+
+
+def named_beside(own: Iterable[str], metadata: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Metadata under names that others do not have: a gallery may have a column called `score` or `file`."""
+    taken = {*own}
+    return {free_name(name, taken): value for name, value in metadata}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +201,21 @@ class Asked:
         if len(self.parts) <= 1:
             return {self.kind: self.label}
         return {"parts": [{part.kind: part.label, "weight": part.weight} for part in self.parts]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Nearest:
+    """The hits of one query without their metadata.
+
+    Attributes:
+        rows_K: row ids, int64, best first.
+        scores_K: float32.
+        explain: how the rows were found; see `Explain`.
+    """
+
+    rows_K: np.ndarray
+    scores_K: np.ndarray
+    explain: Explain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +280,7 @@ class Hits(Sequence[Hit]):
                 "folded": pa.array([hit.folded for hit in self.hits], pa.int64()),
             }
         )
-        records = [_named(hit.metadata.items()) for hit in self.hits]
+        records = [named_beside(OWN_FIELDS, hit.metadata.items()) for hit in self.hits]
         present = {name.lower() for record in records for name in record}
         metadata = metadata_table(records)
         for name in metadata.column_names:
@@ -275,15 +306,8 @@ class Hits(Sequence[Hit]):
         Returns:
             The path.
         """
-        table = self.to_arrow()
         with Path(path).open("w", encoding="utf-8-sig", newline="") as file:  # Excel reads UTF-8 only with the mark
-            writer = csv.writer(file)
-            writer.writerow(map(display.cell, table.column_names))
-            for row in table.to_pylist():
-                writer.writerow(
-                    display.cell(display.to_json(value) if isinstance(value, (list, dict)) else value)
-                    for value in row.values()
-                )
+            write_csv(self.to_arrow(), file)
         return Path(path)
 
     def sheet(self, path: str | Path) -> Path:

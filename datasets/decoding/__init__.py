@@ -5,7 +5,7 @@ pixels, `images` opens and decodes them within the `limits`, `conversion` makes 
 process of its own, where the decoder of a rare format may crash or hang.
 """
 
-from .formats import IMAGE_EXTENSIONS, is_image_name
+from .formats import IMAGE_EXTENSIONS, is_image_name, media_type
 from .images import Decoded, decode, decode_with_notes
 from .inputs import ImageInput, pixels_of, read_file
 from .isolated import decode_guarded
@@ -18,6 +18,7 @@ __all__ = [
     "decode_guarded",
     "decode_with_notes",
     "is_image_name",
+    "media_type",
     "pixels_of",
     "read_file",
 ]

@@ -38,6 +38,21 @@ _HEIF_BRANDS = frozenset({
 })  # fmt: skip
 
 
+# Pillow's name of a format → its media type and the usual ending of its files. Formats without a signature are not
+# here: any bytes may be one of those.
+_MEDIA_TYPES = {
+    "JPEG": ("image/jpeg", "jpg"), "PNG": ("image/png", "png"), "GIF": ("image/gif", "gif"),
+    "WEBP": ("image/webp", "webp"), "AVIF": ("image/avif", "avif"), "HEIF": ("image/heic", "heic"),
+    "TIFF": ("image/tiff", "tif"), "BMP": ("image/bmp", "bmp"), "JPEG2000": ("image/jp2", "jp2"),
+}  # fmt: skip
+
+
+def media_type(data: bytes) -> tuple[str, str] | None:
+    """The media type of an image, and the ending for a file of it, by its signature; None for all other bytes."""
+    formats = possible_formats(data)
+    return _MEDIA_TYPES.get(formats[0]) if formats else None
+
+
 def is_image_name(path: str) -> bool:
     """Whether a file's ending is that of an image; a file whose whole name is `.jpg` is none."""
     stem, dot, extension = path.rpartition(".")

@@ -43,18 +43,19 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_forget)
 
 
-def decode_guarded(data: bytes, *, seconds: float = SECONDS) -> Decoded:
+def decode_guarded(data: bytes, *, seconds: float = SECONDS, at_least: int | None = None) -> Decoded:
     """Decodes as `decode_with_notes` does; formats other than the most common ones in a process of their own.
 
     Args:
         data: the encoded image.
         seconds: that a decoder in another process may take.
+        at_least: as `decode_with_notes` has it.
 
     Raises:
         SampleError: as `decode`; too_large if it takes too long, undecodable if the decoder crashes.
     """
     if _TRUSTED.issuperset(possible_formats(data)):
-        return decode_with_notes(data)
+        return decode_with_notes(data, at_least=at_least)
     try:
         child = _idle.get_nowait()
     except queue.Empty:

@@ -232,5 +232,5 @@ def _kind(name: str, kind: pa.DataType, tally: _Tally) -> Kind:
 
 
 def _most_common(counts: Mapping[Any, int]) -> list[tuple[Any, int]]:
-    """Values with their counts, the most frequent first; equal counts in the order of the values."""
-    return sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
+    """Values with their counts, the most frequent first; equal counts in the order of the values, None last."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0] is None, str(item[0])))

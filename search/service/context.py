@@ -16,6 +16,8 @@ from starlette.responses import Response
 from ...datasets import InputError, SampleError, display
 from ...datasets.decoding import decode_guarded
 from .batching import SharedEncoders
+from .cache import BytesCache
+from .facets import FacetsOfVersions
 from .metrics import Metrics
 from .pool import Pool
 from .served import Galleries, Opened
@@ -23,6 +25,8 @@ from .settings import Settings
 
 T = TypeVar("T")
 _MOST_DECODED = 4  # images that are decoded at the same time
+_MOST_EXPORTS = 2  # downloads of many rows at the same time
+_THUMBNAIL_BYTES = 64 << 20  # of memory for recent thumbnails: a few thousand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,9 @@ class Context:
     pool: Pool
     metrics: Metrics
     decoding: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_MOST_DECODED))
+    thumbnails: BytesCache = field(default_factory=lambda: BytesCache(_THUMBNAIL_BYTES))
+    facets: FacetsOfVersions = field(default_factory=FacetsOfVersions)
+    exports: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_MOST_EXPORTS))
 
     def opened(self, name: str | None) -> Opened:
         """A served gallery as it is now; None is the first. Use one value for all of a request.

@@ -46,6 +46,25 @@ class Metrics:
         self._gauges["waiting"].set_function(waiting)
         self._gauges["running"].set_function(running)
 
+    def total(self, name: str, **labels: str) -> tuple[int, float]:
+        """How often something was measured, and the sum of what was measured.
+
+        Args:
+            name: of the histogram.
+            labels: only what has these labels counts.
+        """
+        found = {"_count": 0.0, "_sum": 0.0}
+        for metric in self.registry.collect():
+            for sample in metric.samples if metric.name == name else ():
+                if labels.items() <= sample.labels.items() and (ending := sample.name.removeprefix(name)) in found:
+                    found[ending] += sample.value
+        return int(found["_count"]), found["_sum"]
+
+    def steps(self) -> dict[str, str]:
+        """The histograms of the steps of searches, and what each measures."""
+        names = {f"diantu_{stage}_seconds" for stage in (*STAGES, "decode")}
+        return {each.name: each.documentation for each in self.registry.collect() if each.name in names}
+
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""
         return generate_latest(self.registry)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 
 Row: TypeAlias = Annotated[int, Field(ge=0, le=2**63 - 1, description="row id", examples=[17])]
 Weight: TypeAlias = Annotated[
@@ -32,7 +32,9 @@ Vector: TypeAlias = Annotated[
 GalleryName: TypeAlias = Annotated[
     str | None, Field(description="the name of a served gallery; by default the first one", examples=[None])
 ]
+ColumnName: TypeAlias = Annotated[str, Field(max_length=1000, examples=["width"])]
 _MOST_TERMS = 64
+MOST_IDS = 10_000  # results of a search of clip-retrieval's clients, whose page asks for 3000
 
 
 class In(BaseModel):
@@ -149,7 +151,7 @@ class Options(In):
     window: int | None = Field(
         None, ge=1, le=10_000, description="number of nearest rows that are reordered; by default 100, or ten times k"
     )
-    columns: list[Annotated[str, Field(max_length=1000)]] | None = Field(
+    columns: list[ColumnName] | None = Field(
         None, max_length=1000, description="the columns of metadata that hits have; by default all"
     )
     with_vectors: bool = Field(False, description="whether hits have their vectors")
@@ -229,6 +231,169 @@ class BatchResponse(Out):
     """The hits of several queries, in their order."""
 
     answers: list[SearchResponse]
+
+
+class RowOut(Out):
+    """One row of a gallery."""
+
+    gallery: str = Field(examples=["demo"])
+    row: int = Field(description="row id, 64 bits", examples=[17])
+    part: str = Field(
+        description="changes when the row id gets another image; for the URLs of images", examples=["9f86d081884c"]
+    )
+    key: str = Field(examples=["animal_panda"])
+    caption: str | None = Field(examples=["a panda eats bamboo"])
+    metadata: dict[str, Any] = Field(examples=[{"width": 640, "licence": "CC0-1.0"}])
+    vector: list[float] | None = Field(None, description="of unit length; only where asked for")
+
+
+class RowsRequest(In):
+    """Rows to read."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"rows": [17, 18], "columns": ["width", "licence"]}]})
+
+    gallery: GalleryName = None
+    rows: list[Row] = Field(max_length=1000)
+    columns: list[ColumnName] | None = Field(
+        None, max_length=1000, description="the columns of metadata; by default all"
+    )
+    with_vectors: bool = Field(False, description="whether rows have their vectors")
+
+
+class RowsResponse(Out):
+    """Rows, in the order of the request."""
+
+    gallery: str = Field(examples=["demo"])
+    version: str = Field(description="changes when the gallery does", examples=["4b227777d4dd1fc6"])
+    rows: list[RowOut]
+
+
+class ExportRequest(In):
+    """Rows to download."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"rows": [17, 18], "format": "csv"}]})
+
+    gallery: GalleryName = None
+    rows: list[Row] = Field(min_length=1, max_length=10_000, description="rows that repeat are exported once")
+    format: Literal["jsonl", "csv", "zip"] = Field(
+        description="`zip` has the original images, and `metadata.jsonl`, which says why an image is missing"
+    )
+
+
+class SpaceOut(Out):
+    """A space of vectors of the gallery's rows."""
+
+    name: str = Field(description="of its encoder", examples=["hf:openai/clip-vit-base-patch32"])
+    dim: int = Field(description="dimensions of a vector", examples=[512])
+    has_text: bool = Field(description="whether texts can be searched for in it")
+
+
+class ValueOut(Out):
+    """A value of a column, and how many rows have it."""
+
+    value: str
+    count: int
+
+
+class ColumnOut(Out):
+    """What a column of the metadata holds; fields that do not apply, or are not known yet, are absent."""
+
+    name: str = Field(examples=["width"])
+    type: str = Field(description="as SQL calls it", examples=["BIGINT"])
+    kind: Literal["range", "category", "flag", "color", "list", "text", "other"] | None = None
+    missing: int | None = Field(None, description="rows without a value")
+    min: int | float | str | None = Field(None, description="of a range; dates and timestamps in ISO 8601")
+    max: int | float | str | None = None
+    values: list[ValueOut] | None = Field(
+        None, description="of a category or color, the most frequent first, at most 200"
+    )
+    true: int | None = Field(None, description="rows with true, of a flag")
+    false: int | None = Field(None, description="rows with false, of a flag")
+
+
+class LicenceOut(Out):
+    """A licence and how many rows have it; null stands for rows without one."""
+
+    licence: str | None = Field(examples=["CC0-1.0"])
+    count: int
+
+
+class GalleryOut(Out):
+    """A gallery that is served."""
+
+    name: str = Field(examples=["demo"])
+    rows: int = Field(description="rows that can be found", examples=[184])
+    version: str = Field(description="changes when the gallery does", examples=["4b227777d4dd1fc6"])
+    encoder: str = Field(description="of the main space", examples=["conse"])
+    spaces: list[SpaceOut]
+    over: list[Literal["images", "captions"]] = Field(description="whose vectors a query can be compared with")
+    has_duplicates: bool = Field(description="whether near-duplicates are known, so that they can be folded")
+    has_zscores: bool = Field(description="whether hits have zscores")
+    columns_ready: bool = Field(description="whether it is known what the columns hold; ask again if not")
+    columns_rows: int = Field(description="rows that the facts about columns come from: all, unless they are very many")
+    columns: list[ColumnOut]
+    licences: list[LicenceOut]
+
+
+class GalleriesOut(Out):
+    """All galleries that are served; the first is the default."""
+
+    galleries: list[GalleryOut]
+
+
+def _absent(value: Any) -> Any:
+    return None if value == "" else value
+
+
+_Absent = BeforeValidator(_absent)  # clients of clip-retrieval send empty texts for what is not given
+
+
+class _Lenient(In):
+    """The base of clip-retrieval's requests: values are converted, and further fields are left alone."""
+
+    model_config = ConfigDict(extra="ignore", strict=False)
+
+
+class KnnRequest(_Lenient):
+    """A search of a client of clip-retrieval. Of text, image, image_url and embedding_input the first one counts."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"text": "a castle", "modality": "image", "num_images": 40}]}
+    )
+
+    text: Annotated[Text | None, _Absent] = None
+    image: Annotated[ImageText | None, _Absent] = Field(None, description="base64", examples=[None])
+    image_url: Annotated[ImageText | None, _Absent] = None
+    embedding_input: Vector | None = Field(None, examples=[None])
+    modality: Literal["image", "text"] = Field("image", description="whether images or captions are searched")
+    num_images: int = Field(100, ge=0, description="results with metadata", examples=[40])
+    num_result_ids: int | None = Field(
+        None, ge=1, le=MOST_IDS, description="results, of which the later ones have only an id; by default num_images"
+    )
+    indice_name: Annotated[str | None, _Absent] = Field(None, description="a served gallery; by default the first one")
+    use_mclip: bool = Field(False, description="not used: the gallery's encoder decides about languages")
+    deduplicate: bool = Field(False, description="whether images whose vectors have a similarity of 0.94 are one")
+    use_safety_model: bool = Field(False, description="whether rows with punsafe above 0.5 are left out")
+    use_violence_detector: bool = Field(False, description="not used")
+    aesthetic_score: Annotated[int | None, _Absent] = Field(None, ge=0, le=9, description="0 to 9")
+    aesthetic_weight: Annotated[FiniteFloat | None, _Absent] = None
+
+
+class IdsRequest(_Lenient):
+    """Rows whose metadata a client of clip-retrieval wants."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ids": [17, 18]}]})
+
+    ids: list[Row] = Field(max_length=MOST_IDS)
+    indice_name: Annotated[str | None, _Absent] = Field(None, description="a served gallery; by default the first one")
+
+
+class ConfigOut(Out):
+    """What clip-retrieval's page needs to know."""
+
+    defaultBackend: str
+    defaultIndex: str
+    urlColumn: str
 
 
 class ProblemOut(Out):

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...datasets import DiantuError, InputError, display
-from ...datasets.errors import FileError, PixelsError
+from ...datasets.errors import FileError, PixelsError, RowError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -138,6 +138,8 @@ def _answer(request: Request, status: int, detail: str, headers: Mapping[str, st
 def _of_diantu(request: Request, error: Exception) -> Response:
     if isinstance(error, ProblemError):
         return _answer(request, error.status, str(error), error.headers)
+    if isinstance(error, RowError):
+        return _answer(request, 410 if error.was_deleted else 404, str(error))
     if isinstance(error, PixelsError):
         return _answer(request, 404, str(error))
     if isinstance(error, InputError):

@@ -91,8 +91,10 @@ def test_texts_and_images_are_encoded_as_queries(gallery: Gallery, tmp_path: Pat
 def test_the_nearest_rows_are_those_of_the_hits_without_metadata(gallery: Gallery) -> None:
     for options in ({"k": 5}, {"k": 3, "offset": 2, "where": "number > 1"}, {"k": 4, "diversity": 0.5, "window": 6}):
         hits = gallery.search("猫", **options)  # type: ignore[arg-type]
-        scores_K, rows_K = gallery.nearest("猫", **options)  # type: ignore[arg-type]
-        assert rows_K.tolist() == [hit.row for hit in hits]
-        assert scores_K.tolist() == [hit.score for hit in hits]
+        nearest = gallery.nearest("猫", **options)  # type: ignore[arg-type]
+        assert nearest.rows_K.tolist() == [hit.row for hit in hits]
+        assert nearest.scores_K.tolist() == [hit.score for hit in hits]
+        facts, same = ({name: each[name] for name in each if name != "ms"} for each in (nearest.explain, hits.explain))
+        assert facts == same
     with pytest.raises(InputError, match="k is 0"):
         gallery.nearest("猫", k=0)
