@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Reason,
         RowError,
         SampleError,
+        ServiceError,
         ShardError,
     )
     from .features import image_features
@@ -45,6 +46,7 @@ __all__ = [
     "Sample",
     "SampleError",
     "Scan",
+    "ServiceError",
     "Shard",
     "ShardError",
     "Span",
@@ -77,6 +79,7 @@ _MODULES = {
             "Reason",
             "RowError",
             "SampleError",
+            "ServiceError",
             "ShardError",
         ),
         "errors",

@@ -64,6 +64,10 @@ class PixelsError(DiantuError, FileNotFoundError):
     """The image of a row is not where it was, and cannot be had from elsewhere."""
 
 
+class ServiceError(DiantuError, ConnectionError):
+    """A service cannot be reached, is busy, or could not do its work: not what was asked is wrong, and it may pass."""
+
+
 class JobError(DiantuError, RuntimeError):
     """A process of a job ended before its work was done. The next run completes the work."""
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "dedup": "find near-duplicate images in a gallery",
     "search": "search a gallery by text, image or vector",
     "serve": "serve galleries over HTTP, with a page for people",
+    "page": "search a gallery on a small page in the browser",
     "evaluate": "measure how good and how fast a gallery's searches are",
     "generate": "generate pictures from prompts and reference images",
 }

@@ -25,7 +25,7 @@ from .ranking import by_column, diverse, found, with_aesthetic
 from .version import Version
 
 # Columns that a hit needs for itself and for its image.
-_NEEDED = ("key", "caption", "shard", "offset", "length", "image_path", "url")
+NEEDED = ("key", "caption", "shard", "offset", "length", "image_path", "url")
 _Parts: TypeAlias = Sequence[QueryPart]
 _Scored: TypeAlias = tuple[np.ndarray, np.ndarray]  # scores and rows
 
@@ -260,7 +260,7 @@ class Answer:
         return explain
 
     def _spellings(self, columns: Sequence[str]) -> list[str]:
-        return [*_NEEDED, *(name for column in columns for name in self._version.columns.spellings(column))]
+        return [*NEEDED, *(name for column in columns for name in self._version.columns.spellings(column))]
 
 
 def _kind(parts: _Parts) -> QueryKind:

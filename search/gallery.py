@@ -26,7 +26,7 @@ from .answer import Answer
 from .encode import EncoderLoader, Encoders, row_ids
 from .hits import Hits, Nearest
 from .options import Options, SearchOptions
-from .query import ImageQuery, Query, pixels_of
+from .query import ImageQuery, Query, many_queries, one_query, pixels_of
 from .version import Version
 
 if TYPE_CHECKING:
@@ -251,12 +251,7 @@ class Gallery:
             over=over, rerank=rerank, diversity=diversity, fold_duplicates=fold_duplicates, min_score=min_score,
             min_zscore=min_zscore, sort_by=sort_by, aesthetic=aesthetic, window=window, columns=columns,
         )  # fmt: skip
-        if isinstance(query, Query):
-            if image is not None or vector is not None:
-                raise InputError("a Query has its own images and vectors; put them there")
-        else:
-            query = Query(text=query, image=image, vector=vector)
-        return self._answered([query], options)[0]
+        return self._answered([one_query(query, image, vector)], options)[0]
 
     def search_many(self, queries: Sequence[Question], **options: Unpack[SearchOptions]) -> list[Hits]:
         """Answers several queries at once: they are encoded and searched together. The options are those of `search`.
@@ -264,8 +259,7 @@ class Gallery:
         Raises:
             InputError: as `search`.
         """
-        queries = list(arguments.items("queries", queries))
-        asked = [query if isinstance(query, Query) else Query(text=query) for query in queries]
+        asked = many_queries(queries)
         return self._answered(asked, Options(**options)) if asked else []
 
     def nearest(self, query: Question, **options: Unpack[SearchOptions]) -> Nearest:

@@ -22,14 +22,14 @@ from ..datasets.names import free_name
 from ..datasets.values import jsonable
 from ..indexing.store.tables import metadata_table
 from .explain import Explain
-from .pixels import read_pixels
+from .pixels import SHARDS, ImageSource, read_pixels
 from .query import QueryPart
 from .sheets.section import SheetSection, Tile
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_OWN = ("rank", "row", "score", "zscore", "folded")  # what is known about a hit beside its metadata
+OWN_FIELDS = ("rank", "row", "score", "zscore", "folded")  # what is known about a hit beside its metadata
 _THUMBNAILS = ("JPEG", "WEBP", "PNG")
 
 
@@ -47,6 +47,7 @@ class Hit:
         caption: its caption.
         metadata: its metadata, by column.
         folded: the number of near-duplicates that the hit represents, in a search that folds them.
+        source: where its image is read from.
     """
 
     row: int
@@ -57,9 +58,10 @@ class Hit:
     caption: str | None
     metadata: Mapping[str, Any] = field(repr=False)
     folded: int = 0
+    source: ImageSource = field(default=SHARDS, repr=False, compare=False)
 
     def bytes(self, *, from_url: bool = False, private_hosts: bool = False) -> bytes:
-        """The bytes of the original image: read from the tar or parquet file by offset, or from its own file.
+        """The bytes of the original image: from the tar or parquet file by offset, its own file, or a service.
 
         Args:
             from_url: whether an image that is no longer on this machine may be downloaded from the URL in its metadata:
@@ -69,7 +71,7 @@ class Hit:
         Raises:
             PixelsError: if it is no longer where it was embedded from, and cannot be downloaded either.
         """
-        return read_pixels(self.metadata, from_url=from_url, private_hosts=private_hosts)
+        return self._read(None, from_url, private_hosts)
 
     def image(self, *, from_url: bool = False, private_hosts: bool = False) -> Image.Image:
         """The image as RGB, rotated as its EXIF orientation says; see `bytes`.
@@ -77,11 +79,7 @@ class Hit:
         Raises:
             PixelsError: if it is no longer where it was embedded from, or the bytes there are not an image.
         """
-        data = self.bytes(from_url=from_url, private_hosts=private_hosts)
-        try:
-            return Image.fromarray(decode(data))
-        except SampleError as error:
-            raise PixelsError(f"the bytes of {self.key} are not an image any more ({error})") from error
+        return self._decoded(self._read(None, from_url, private_hosts))
 
     def thumbnail(self, size: int, *, from_url: bool = False, private_hosts: bool = False) -> Image.Image:
         """The image, at most `size` pixels wide and high; see `image`.
@@ -91,7 +89,7 @@ class Hit:
         """
         if size < 1:
             raise InputError(f"the size of a thumbnail is {size}; give at least 1 pixel")
-        image = self.image(from_url=from_url, private_hosts=private_hosts)
+        image = self._decoded(self._read(size, from_url, private_hosts))
         image.thumbnail((size, size), Image.Resampling.LANCZOS)
         return image
 
@@ -123,6 +121,15 @@ class Hit:
         thumbnail = self.thumbnail(size, from_url=from_url, private_hosts=private_hosts)
         thumbnail.save(buffer, image_format.upper(), quality=quality)
         return buffer.getvalue()
+
+    def _read(self, size: int | None, from_url: bool, private_hosts: bool) -> builtins.bytes:
+        return read_pixels(self.metadata, source=self.source, size=size, from_url=from_url, private_hosts=private_hosts)
+
+    def _decoded(self, data: builtins.bytes) -> Image.Image:
+        try:
+            return Image.fromarray(decode(data))
+        except SampleError as error:
+            raise PixelsError(f"the bytes of {self.key} are not an image any more ({error})") from error
 
     def tile(self) -> Tile:
         """Returns the hit as one image of a sheet."""
@@ -159,7 +166,7 @@ def write_csv(table: pa.Table, file: TextIO) -> None:
 def metadata_json(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata of a row as JSON values, without its key, its caption and empty fields."""
     fields = ((name, value) for name, value in metadata.items() if name not in ("key", "caption") and value is not None)
-    return {name: jsonable(value) for name, value in named_beside(_OWN, fields).items()}
+    return {name: jsonable(value) for name, value in named_beside(OWN_FIELDS, fields).items()}
 
 
 def named_beside(own: Iterable[str], metadata: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -278,7 +285,7 @@ class Hits(Sequence[Hit]):
             "zscore": pa.array([hit.zscore for hit in self.hits], pa.float32()),
             "folded": pa.array([hit.folded for hit in self.hits], pa.int64()),
         }
-        records = [named_beside(_OWN, hit.metadata.items()) for hit in self.hits]
+        records = [named_beside(OWN_FIELDS, hit.metadata.items()) for hit in self.hits]
         present = {name.lower() for record in records for name in record}
         metadata = metadata_table(records)
         for name, column in zip(metadata.column_names, metadata.columns, strict=True):

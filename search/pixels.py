@@ -1,10 +1,10 @@
-"""The bytes of a row's image: from the shard that it was embedded from, or from its URL if that is allowed."""
+"""The bytes of a row's image: from where its gallery has them, or from its URL if that is allowed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..datasets import PixelsError, Place, SampleError, ShardError, Span, locate, read_span
 from .fetch import fetch
@@ -14,12 +14,49 @@ _ADVICE = (
 )
 
 
-def read_pixels(metadata: Mapping[str, Any], *, from_url: bool = False, private_hosts: bool = False) -> bytes:
-    """The bytes of a row's image as they were embedded.
+class ImageSource(Protocol):
+    """Where the image of a row is read from."""
+
+    def read(self, metadata: Mapping[str, Any], size: int | None) -> bytes:
+        """The bytes of the image's file as they were embedded, or of a smaller copy.
+
+        Args:
+            metadata: the row's metadata.
+            size: if a copy of at most so many pixels in width and height serves as well.
+
+        Raises:
+            PixelsError: if the image is no longer where it was.
+        """
+        ...
+
+
+class _Shards:
+    """The shards that images were embedded from, on this machine or where their URIs lead."""
+
+    def read(self, metadata: Mapping[str, Any], size: int | None) -> bytes:
+        """See `ImageSource.read`; there are no smaller copies."""
+        del size
+        return _from_shard(metadata)
+
+
+SHARDS: ImageSource = _Shards()
+
+
+def read_pixels(
+    metadata: Mapping[str, Any],
+    *,
+    source: ImageSource = SHARDS,
+    size: int | None = None,
+    from_url: bool = False,
+    private_hosts: bool = False,
+) -> bytes:
+    """The bytes of a row's image as they were embedded, or of a smaller copy.
 
     Args:
         metadata: the row's metadata, with `shard`, `offset`, `length`, `image_path` and `url`.
-        from_url: whether an image that cannot be read from its shard may be downloaded from its URL.
+        source: where the image is read from.
+        size: if a copy of at most so many pixels in width and height serves as well.
+        from_url: whether an image that the source no longer has may be downloaded from its URL.
         private_hosts: whether that URL may be in a private network.
 
     Raises:
@@ -27,7 +64,7 @@ def read_pixels(metadata: Mapping[str, Any], *, from_url: bool = False, private_
     """
     url = metadata.get("url")
     try:
-        return _from_shard(metadata)
+        return source.read(metadata, size)
     except FileNotFoundError:
         if not from_url or not url:
             raise

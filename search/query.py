@@ -7,7 +7,7 @@ subtracted, and the sum is scaled to length 1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -94,12 +94,36 @@ class QueryPart:
         value: a text, `rgb_HWC` uint8, a vector as float32, or a row id.
         weight: negative for negative parts.
         label: a short text for people.
+        given: an image as it was given.
     """
 
     kind: Kind
     value: Any
     weight: float
     label: str
+    given: Any = None
+
+
+def one_query(query: str | Query | None, image: ImageQuery | None = None, vector: np.ndarray | None = None) -> Query:
+    """What `Gallery.search` is given, as a query.
+
+    Raises:
+        InputError: if a `Query` has company.
+    """
+    if not isinstance(query, Query):
+        return Query(text=query, image=image, vector=vector)
+    if image is not None or vector is not None:
+        raise InputError("a Query has its own images and vectors; put them there")
+    return query
+
+
+def many_queries(queries: Sequence[str | Query]) -> list[Query]:
+    """What `Gallery.search_many` is given, as queries.
+
+    Raises:
+        InputError: if they are no list of queries.
+    """
+    return [one_query(query) for query in arguments.items("queries", queries)]
 
 
 def _weighted(given: Any, weight: float) -> tuple[Any, float]:
@@ -127,7 +151,7 @@ def _part(kind: Kind, value: Any, weight: float) -> QueryPart:
         return QueryPart(kind=kind, value=text, weight=weight, label=text)
     if kind == "image":
         rgb_HWC, label = pixels_of(value)
-        return QueryPart(kind=kind, value=rgb_HWC, weight=weight, label=label)
+        return QueryPart(kind=kind, value=rgb_HWC, weight=weight, label=label, given=value)
     if kind == "row":
         row = arguments.whole_number("a row of the query", value)
         return QueryPart(kind=kind, value=row, weight=weight, label=f"row {row}")
@@ -152,7 +176,7 @@ def _numbers(vector: Any) -> np.ndarray:
 def _negative(given: Any) -> QueryPart:
     value, weight = _weighted(given, NEGATIVE_WEIGHT)
     part = _part("text" if isinstance(value, str) else "image", value, weight)
-    return QueryPart(kind=part.kind, value=part.value, weight=-part.weight, label=part.label)
+    return replace(part, weight=-part.weight)
 
 
 def pixels_of(image: ImageQuery) -> tuple[np.ndarray, str]:

@@ -1,4 +1,4 @@
-"""The README and the pages of docs/en as data: their Python blocks and their command lines."""
+"""The READMEs and the pages of docs/en as data: their Python blocks and their command lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs" / "en").glob("*.md"))]
+README, CHINESE_README = REPOSITORY / "README.md", REPOSITORY / "README.zh-CN.md"
+PAGES = [README, CHINESE_README, *sorted((REPOSITORY / "docs" / "en").glob("*.md"))]
 # Pages whose code blocks are files of packages; they have a test of their own.
 EXTENDING = REPOSITORY / "docs" / "en" / "extending.md"
 

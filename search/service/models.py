@@ -329,6 +329,7 @@ class GalleryOut(Out):
     over: list[Literal["images", "captions"]] = Field(description="whose vectors a query can be compared with")
     has_duplicates: bool = Field(description="whether near-duplicates are known, so that they can be folded")
     has_zscores: bool = Field(description="whether hits have zscores")
+    names: list[str] = Field(description="what conditions can name: the columns, and other names for them")
     columns_ready: bool = Field(description="whether it is known what the columns hold; ask again if not")
     columns_rows: int = Field(description="rows that the facts about columns come from: all, unless they are very many")
     columns: list[ColumnOut]

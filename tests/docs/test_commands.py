@@ -1,4 +1,4 @@
-"""The command lines of the README and of docs/en run as they are printed, with small models for those of the hub."""
+"""The command lines of the READMEs and of docs/en run as they are printed, with small models for those of the hub."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The Python examples of the README and of docs/en run as they are printed, beside the folder of `diantu demo`."""
+"""The Python examples of the READMEs and of docs/en run as they are printed, beside the folder of `diantu demo`."""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 from documentation import EXTENDING, PAGES, Block, blocks
 
-EXAMPLES = [block for page in PAGES if page != EXTENDING for block in blocks(page) if block.language == "python"]
+# Code that several pages show runs once, with the first of them, also where the comments are in another language.
+_SHOWN = [block for page in PAGES if page != EXTENDING for block in blocks(page) if block.language == "python"]
+EXAMPLES = list({ast.dump(ast.parse(block.code)): block for block in reversed(_SHOWN)}.values())[::-1]
 
 
 @pytest.mark.slow

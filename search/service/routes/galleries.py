@@ -58,6 +58,7 @@ def _described(context: Context, opened: Opened) -> dict[str, Any]:
         "over": gallery.over,
         "has_duplicates": gallery.duplicates is not None,
         "has_zscores": gallery.has_zscores,
+        "names": gallery.columns,
         "columns_ready": facets is not None,
         "columns_rows": facets.num_rows if facets else 0,
         "columns": [known.get(name, {"name": name, "type": kind}) for name, kind in gallery.column_types.items()],

@@ -1,0 +1,1 @@
+"""A small page over one gallery, for one person on one machine: `diantu page`, with Streamlit (extra `page`)."""
