@@ -28,6 +28,8 @@ STAND_INS = {
     "hf:openai/clip-vit-base-patch32": "clip", "hf:/models/clip-vit-base-patch32": "clip", "cn_clip:ViT-B-16": "clip",
     "hf:facebook/dinov2-base": "dinov2", "stabilityai/sd-turbo": "sd", "hf:/new/place/clip-vit-base-patch32": "conse",
 }  # fmt: skip
+# Commands that need the web, or run until they are stopped; they have tests of their own.
+ELSEWHERE = ("diantu download", "diantu serve", "diantu page")
 # Commands that write a new folder. Each page gets its own, so that no line depends on another page.
 MAKERS = ("embed", "import", "compact", "generate")
 
@@ -98,7 +100,7 @@ def test_commands_end_well(
 ) -> None:
     monkeypatch.chdir(root)
     for number, line in enumerate(DIANTU):
-        if PAGE_OF[line] != page or line.startswith("diantu download"):  # needs the web; test_download has a server
+        if PAGE_OF[line] != page or line.startswith(ELSEWHERE):
             continue
         monkeypatch.setattr(sys, "stdin", io.StringIO("a cat\n@sketch.jpg\n"))  # for the search without a query
         assert _exit_code(_prepared(line, number, models)) == 0, (line, capfd.readouterr().err)
