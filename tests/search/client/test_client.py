@@ -222,7 +222,7 @@ def test_answers_of_strangers_are_named(status: int, body: bytes, kind: str) -> 
 def test_images_without_a_source_and_rows_that_moved(root: Path) -> None:
     with running(root) as url, Client(url) as client:
         hit = client.search(vector=VECTOR, k=1)[0]
-        with pytest.raises(PixelsError, match="no image of it is known"):  # planted rows have no images
+        with pytest.raises(PixelsError, match="the path of its image is not known"):  # planted rows have no images
             hit.image()
         with pytest.raises(PixelsError, match="the gallery was compacted; search again"):
             replace(hit, source=replace(hit.source, part="0" * 12)).image()

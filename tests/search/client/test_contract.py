@@ -175,7 +175,7 @@ def test_bad_rows_and_lists_get_the_same_sentence(gallery: Either) -> None:
         gallery.rows([0, 184])
     with pytest.raises(ValueError, match="dominant"):
         gallery.rows([0], columns=["dominant_colour"])
-    with pytest.raises(ValueError, match="search_many takes a list"):
+    with pytest.raises(ValueError, match="queries takes a list"):
         gallery.search_many("koala")  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match="limit"):
         gallery.search("koala", limit=3)  # pyright: ignore[reportCallIssue]

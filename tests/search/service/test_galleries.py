@@ -15,6 +15,7 @@ from zygote import wait_until
 from diantu.indexing.build.job import build_index
 from diantu.indexing.upkeep.dedup import find_duplicates
 from diantu.indexing.upkeep.deletion import delete
+from diantu.search import Gallery
 
 
 def described(client: TestClient) -> dict[str, Any]:
@@ -40,6 +41,7 @@ def test_a_gallery_is_described(tmp_path: Path) -> None:
     assert client.app.state.context.galleries["g"].refresh()  # type: ignore[attr-defined]
     gallery = described(client)
     columns = {column.pop("name"): column for column in gallery.pop("columns")}
+    assert gallery.pop("names") == Gallery.open(root).columns
     assert gallery == {
         "name": "g", "rows": 4, "version": gallery["version"], "encoder": SPEC.name,
         "spaces": [
