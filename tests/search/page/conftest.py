@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 import socket
 import threading
 import time
@@ -13,19 +11,10 @@ from typing import Any
 
 import pytest
 from browsing import Browsing
+from servers import chromium
 from strangers import Looks, write_strangers
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SECONDS = 60
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    missing = "Chromium is not installed" if CHROMIUM is None else ""
-    if importlib.util.find_spec("playwright") is None:
-        missing = "playwright is not installed"
-    for item in items:
-        if missing and Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason=missing))
 
 
 @pytest.fixture(scope="session")
@@ -73,14 +62,10 @@ def service(demo: Path, strangers: Path, serve: Callable[..., str]) -> str:
     return serve({"demo": demo / "gallery", "strangers": strangers}, encoders)
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+@pytest.fixture(scope="module", name="chromium")  # while it is open, no other test of this process can run asyncio
+def _chromium() -> Iterator[Any]:
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -64,6 +64,7 @@ def test_the_basket_becomes_a_file_of_prompts(browse: Browse, demo: Path, tmp_pa
     browsing.tile(1).locator("a").click()
     browsing.page.click("#detail .primary")
     browsing.page.keyboard.press("Escape")
+    browsing.until(lambda: "row=" not in browsing.page.url, "the details are closed")
     browsing.page.reload()  # the browser keeps it
     browsing.rows()
     assert browsing.page.inner_text("#basket-button .count") == "3"
