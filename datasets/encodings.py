@@ -42,8 +42,8 @@ def decode_text(raw: bytes, legacy: str | None = None) -> str:
 
     Args:
         raw: the content of the file. With a byte order mark: UTF-8, UTF-16, UTF-32 or GB 18030. Without one: UTF-8,
-            UTF-16 and UTF-32 where they show, else
-            GB 18030, Big5, Shift JIS, EUC-JP, EUC-KR or Windows-1252. Bytes that fit no encoding become U+FFFD.
+            UTF-16 and UTF-32 where they show, else GB 18030, Big5, Shift JIS, EUC-JP, EUC-KR or Windows-1252. Bytes
+            that fit no encoding become U+FFFD.
         legacy: what `common_encoding` found for the files around this one. It decides where the bytes could be either.
     """
     return _decoded(raw, legacy).replace("\0", REPLACEMENT)

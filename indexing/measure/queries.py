@@ -153,7 +153,7 @@ def read_queries(path: Path, fields: Sequence[str]) -> list[dict[str, str]]:
     """
     shape = "{" + ", ".join(f'"{name}": …' for name in fields) + "}"
     try:
-        lines = list(json_objects("\n".join(_lines(path)), shape=shape))
+        lines = list(json_objects(_read(path), shape=shape))
     except (OSError, ValueError) as error:
         raise InputError(f"the queries {path} cannot be read ({error}); each line: {shape}") from error
     queries = [{name: as_text(line.get(name)) for name in fields} for _, line in lines]
@@ -166,9 +166,9 @@ def read_queries(path: Path, fields: Sequence[str]) -> list[dict[str, str]]:
     return queries
 
 
-def _lines(path: Path) -> list[str]:
+def _read(path: Path) -> str:
     with open_regular(path) as file:
-        return split_lines(decode_text(file.read()))
+        return decode_text(file.read())
 
 
 def _read_texts(path: Path) -> list[str]:
@@ -176,7 +176,7 @@ def _read_texts(path: Path) -> list[str]:
     if path.suffix == ".jsonl":
         return [query["text"] for query in read_queries(path, ("text",))]
     try:
-        texts = [line.strip() for line in _lines(path) if line.strip()]
+        texts = [line.strip() for line in split_lines(_read(path)) if line.strip()]
     except OSError as error:
         raise InputError(
             f"the queries {path} cannot be read ({error}); give one text per line, .jsonl or .npy"

@@ -22,7 +22,7 @@ from ..query import Query
 from .context import Context
 from .images import thumbnail
 from .metrics import Metrics
-from .models import KnnRequest
+from .models.compatible import KnnRequest
 from .problems import ProblemError
 from .queries import image_bytes
 from .served import Opened

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,7 +10,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from . import models
+from .models.fields import In
+from .models.state import ProblemOut
 from .problems import KINDS, MEDIA_TYPE
 from .settings import Settings
 
@@ -66,6 +67,13 @@ def _name_galleries(value: Any, names: list[str]) -> None:
             choices[0]["enum"] = names
 
 
+def _requests(base: type[In]) -> Iterator[type[In]]:
+    """All requests: the routes that read a body themselves do not name theirs to FastAPI."""
+    for each in base.__subclasses__():
+        yield each
+        yield from _requests(each)
+
+
 def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
     found = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
@@ -73,9 +81,8 @@ def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
     schemas = found.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    wanted = [each for each in vars(models).values() if isinstance(each, type) and issubclass(each, models.In)]
     _, definitions = models_json_schema(
-        [*((each, "validation") for each in wanted), (models.ProblemOut, "serialization")], ref_template=_REF
+        [*((each, "validation") for each in _requests(In)), (ProblemOut, "serialization")], ref_template=_REF
     )
     for name, schema in definitions.get("$defs", {}).items():
         schemas.setdefault(name, schema)

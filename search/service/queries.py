@@ -17,16 +17,16 @@ from ...datasets.errors import PixelsError
 from ..fetch import fetch
 from ..pixels import read_pixels
 from ..query import Query
-from . import models
 from .bodies import Uploads
 from .context import Context
+from .models.searches import NegativeImage, Terms
 from .problems import ProblemError
 from .served import Opened
 
 _OWN_PATH = re.compile(r"/v1/rows/(\d{1,19})/(?:image|thumbnail)")
 
 
-def query_of(terms: models.Terms, uploads: Uploads, opened: Opened, context: Context, host: str) -> Query:
+def query_of(terms: Terms, uploads: Uploads, opened: Opened, context: Context, host: str) -> Query:
     """The query that a request asks; it may download images, so call it in a thread.
 
     Args:
@@ -54,7 +54,7 @@ def query_of(terms: models.Terms, uploads: Uploads, opened: Opened, context: Con
         else:
             images.append((image(text), weight))
     negatives: list[Any] = [
-        (image(term.image), term.weight) if isinstance(term, models.NegativeImage) else _pair(term, "text")
+        (image(term.image), term.weight) if isinstance(term, NegativeImage) else _pair(term, "text")
         for term in terms.negatives
     ]
     return Query(

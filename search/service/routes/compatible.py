@@ -16,7 +16,7 @@ from ..bodies import parsed
 from ..compatible import ignored, is_deleted, metadata_of, query_of, results_of, summary
 from ..context import context_of, json_bytes, json_response
 from ..documentation import body, problems
-from ..models import ConfigOut, IdsRequest, KnnRequest
+from ..models.compatible import ConfigOut, IdsRequest, KnnRequest
 from ..queries import host_of
 
 router = APIRouter(tags=["clip-retrieval"])

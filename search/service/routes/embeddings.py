@@ -14,7 +14,7 @@ from starlette.responses import Response
 from ..bodies import read_json
 from ..context import Context, context_of, json_bytes
 from ..documentation import body, problems
-from ..models import EmbeddingsRequest, EmbeddingsResponse, ImageItem
+from ..models.embeddings import EmbeddingsRequest, EmbeddingsResponse, ImageItem
 from ..problems import ProblemError
 from ..queries import host_of, image_bytes
 from ..served import Opened

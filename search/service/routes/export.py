@@ -15,7 +15,7 @@ from ..context import context_of
 from ..documentation import body, problems
 from ..exports import FORMATS
 from ..images import attachment
-from ..models import ExportRequest
+from ..models.rows import ExportRequest
 from ..problems import ProblemError
 
 router = APIRouter(prefix="/v1", tags=["rows"])

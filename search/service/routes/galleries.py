@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from ..context import Context, context_of, json_bytes
 from ..documentation import problems
-from ..models import GalleriesOut, GalleryOut
+from ..models.galleries import GalleriesOut, GalleryOut
 from ..served import Opened
 
 router = APIRouter(prefix="/v1", tags=["galleries"])

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from ..context import context_of, json_response
 from ..documentation import problems
-from ..models import HealthOut, ReadyOut
+from ..models.state import HealthOut, ReadyOut
 from ..problems import ProblemError
 
 router = APIRouter(tags=["health"])

@@ -16,7 +16,7 @@ from ..bodies import read_json
 from ..context import context_of, json_bytes
 from ..documentation import body, problems
 from ..images import attachment, original, thumbnail
-from ..models import RowOut, RowsRequest, RowsResponse
+from ..models.rows import RowOut, RowsRequest, RowsResponse
 from ..problems import ProblemError
 from ..served import Opened
 

@@ -13,7 +13,7 @@ from ...hits import Hits
 from ..bodies import Uploads, read_json, read_json_or_form
 from ..context import Context, context_of, json_bytes
 from ..documentation import body, problems
-from ..models import BatchRequest, BatchResponse, Options, SearchRequest, SearchResponse
+from ..models.searches import BatchRequest, BatchResponse, Options, SearchRequest, SearchResponse
 from ..problems import ProblemError
 from ..queries import host_of, query_of
 from ..served import Opened

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from ..bodies import read_json
 from ..context import context_of, json_response
 from ..documentation import body, problems
-from ..models import SessionOut, SessionRequest
+from ..models.state import SessionOut, SessionRequest
 from ..problems import ProblemError
 from ..tokens import COOKIE, SECONDS, has_token, is_token, new_session
 
