@@ -1,10 +1,15 @@
-"""Connections whose requests begin in time: uvicorn bounds neither how long nor how large the head of one may be."""
+"""Connections whose requests begin in time, and are HTTP; uvicorn bounds neither how long nor how large a head may be.
+
+What is refused here has not reached the application, and is answered with a problem document all the same.
+"""
 
 from __future__ import annotations
 
 import asyncio
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from .problems import problem_response
 
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 1 << 16
@@ -40,7 +45,7 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         # Of a chunk that has the end of a head and a body, nothing counts.
         if self._is_in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(431)
+            self._refuse(431, f"the headers are larger than {HEAD_BYTES >> 10} kB; send less")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops waiting."""
@@ -50,14 +55,22 @@ class Connection(HttpToolsProtocol):
     def _wait_for_head(self) -> None:
         self._stop_waiting()
         self._is_in_head, self._head_bytes = True, 0
-        self._timer = self.loop.call_later(HEAD_SECONDS, self._refuse, 408)
+        sentence = f"the headers did not arrive within {HEAD_SECONDS:g} s; send them faster"
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._refuse, 408, sentence)
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _refuse(self, status: int) -> None:
-        if not self.transport.is_closing():
-            self.transport.write(STATUS_LINE[status] + b"connection: close\r\ncontent-length: 0\r\n\r\n")
-            self.transport.close()
+    def send_400_response(self, msg: str) -> None:
+        """Answers what cannot be parsed."""
+        self._refuse(400, "this is no valid HTTP request; check its first line, its headers and the length of its body")
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        if self.transport.is_closing():
+            return
+        response = problem_response(status, sentence, headers={"connection": "close"})
+        headers = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
+        self.transport.write(STATUS_LINE[status] + headers + b"\r\n" + bytes(response.body))
+        self.transport.close()

@@ -41,6 +41,7 @@ KINDS = {
     415: ("unsupported-media-type", "Unsupported media type"),
     421: ("misdirected", "Wrong host"),
     429: ("busy", "Too many requests"),
+    431: ("too-large", "The headers are too large"),
     500: ("bug", "Internal error"),
     503: ("unavailable", "Not available"),
     504: ("deadline", "The request took too long"),
