@@ -1,6 +1,6 @@
 """What the service costs beside a search in the process, and what it gains by encoding texts together, in one run.
 
-    python -m diantu.scripts.bench_serve --output FOLDER [--rows 1000000]
+    python -m diantu.scripts.bench_serve --output FOLDER [--rows 1000000] [--peer ENVIRONMENT]
 
 The gallery is synthetic (see `bench.generator`). The service runs in a process of its own, and the clients in this one,
 on the same machine. Texts are encoded by a model of the size of CLIP ViT-B with random weights.
@@ -8,6 +8,9 @@ on the same machine. Texts are encoded by a model of the size of CLIP ViT-B with
 1. Vector queries, 12 hits with metadata, one client: p50 of `POST /v1/search` ÷ p50 of `Gallery.search`. Both are asked
    in turns, so that a slow minute of the machine affects both alike.
 2. Text queries: requests per second of 16 clients ÷ those of one client.
+3. With `--peer`, an environment with clip-retrieval 2.45: vector queries to `POST /knn-service`, 12 hits with metadata,
+   16 clients, requests per second of our service ÷ those of clip-retrieval's back end. Both have the same vectors and
+   metadata, each its own default index, and are asked in turns.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from ..indexing.build.request import IndexRequest
 from ..indexing.index.report import read_report
 from ..indexing.store.snapshot import Snapshot
 from ..search import Gallery
+from .bench.clip_retrieval import back_end
 from .bench.load import milliseconds, per_second
 from .bench.table import Line, print_targets
 from .bench.vectors import Bench, synthetic
@@ -37,7 +41,8 @@ from .main import call
 _K = 12
 _CLIENTS = 16
 _ROUNDS = 10  # turns of the service and the process
-_TIMES, _MORE_MS, _GAIN = 2.0, 3.0, 2.5
+_TURNS = 5  # of our service and clip-retrieval's
+_TIMES, _MORE_MS, _GAIN, _PEER = 2.0, 3.0, 2.5, 5.0
 _WORDS = ("red", "blue", "old", "castle", "sea", "night", "photograph", "of", "a", "the", "panda", "bamboo", "bridge")
 
 
@@ -46,6 +51,8 @@ def run(
     rows: int = 1_000_000,
     queries: int = 500,
     texts: int = 320,
+    peer: str | None = None,
+    peer_model: str = "ViT-B/32",
     json_: bool = False,
     seed: int = 0,
 ) -> int:
@@ -56,6 +63,8 @@ def run(
         rows: number of vectors to search.
         queries: number of vector queries.
         texts: number of text queries.
+        peer: a virtual environment with clip-retrieval, to compare with its back end.
+        peer_model: the CLIP model that its back end loads when it starts, for example hf_clip:FOLDER.
         json_: print the results as JSON on stdout.
         seed: the seed of the vectors and the queries.
     """
@@ -64,6 +73,11 @@ def run(
         build_index(bench.gallery, None, request=IndexRequest(target_recall=0.95, tune_queries=bench.tuning))
     with _serving(bench.gallery) as url:
         lines = [*_overhead(bench, url, queries), _batching(url, texts, seed)]
+        if peer is not None:
+            folder = Path(output) / "clip-retrieval"
+            folder.mkdir(exist_ok=True)
+            with back_end(Path(peer), peer_model, bench.gallery, folder) as peer_url:
+                lines.append(_beside(bench, url, peer_url, queries))
     if json_:
         print_json({"rows": rows, "lines": [asdict(line) for line in lines]})
     else:
@@ -140,6 +154,28 @@ def _batching(url: str, num_texts: int, seed: int) -> Line:
         value=f"{many / one:.2f}× ({many:.1f}, {one:.1f})",
         target=f"≥ {_GAIN}×",
         met=many >= _GAIN * one,
+    )
+
+
+def _beside(bench: Bench, url: str, peer_url: str, num_queries: int) -> Line:
+    """Requests per second of clip-retrieval's clients, answered by us and by its own back end, asked in turns."""
+    queries_QD = np.load(bench.queries("text"))[:num_queries]
+    bodies = [
+        {"embedding_input": emb_D.tolist(), "modality": "image", "num_images": _K, "num_result_ids": _K}
+        for emb_D in queries_QD
+    ]
+    speeds: dict[str, list[float]] = {url: [], peer_url: []}
+    for each in speeds:
+        per_second(each, "/knn-service", bodies[:_CLIENTS], clients=_CLIENTS)
+    for _ in range(_TURNS):
+        for each, found in speeds.items():
+            found.append(per_second(each, "/knn-service", bodies, clients=_CLIENTS))
+    ours, theirs = (statistics.median(found) for found in speeds.values())
+    return Line(
+        what=f"requests per second, {_CLIENTS} clients ÷ clip-retrieval's back end",
+        value=f"{ours / theirs:.2f}× ({ours:.1f}, {theirs:.1f})",
+        target=f"≥ {_PEER:.0f}×",
+        met=ours >= _PEER * theirs,
     )
 
 

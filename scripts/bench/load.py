@@ -1,4 +1,4 @@
-"""Requests to a service on this machine: as many clients as wanted, each with one connection that is kept.
+"""Requests to a service on this machine: as many clients as wanted, each with one connection if the service keeps it.
 
 The clients are as plain as they can be, because they share the processors with the service that they measure.
 """
@@ -20,10 +20,8 @@ class Client:
     def __init__(self, url: str, path: str) -> None:
         """Connects to the host of a URL; all requests are `POST path`."""
         self._host = urlsplit(url).netloc
-        host, port = self._host.rsplit(":", 1)
-        self._socket = socket.create_connection((host, int(port)), timeout=120)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._path = path
+        self._connect()
 
     def request(self, body: bytes) -> bytes:
         """The answer's body.
@@ -43,11 +41,19 @@ class Client:
             answer += self._received()
         if " 200" not in lines[0]:
             raise RuntimeError(f"{lines[0]}: {answer.decode()[:500]}")
+        if lines[0].startswith("http/1.0") or "connection: close" in lines:
+            self.close()
+            self._connect()
         return bytes(answer)
 
     def close(self) -> None:
         """Closes the connection."""
         self._socket.close()
+
+    def _connect(self) -> None:
+        host, port = self._host.rsplit(":", 1)
+        self._socket = socket.create_connection((host, int(port)), timeout=120)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _received(self) -> bytes:
         data = self._socket.recv(1 << 16)
