@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from documentation import EXTENDING, blocks
+from pictures import write_tar
 
 from diantu.datasets import photos
 
@@ -73,6 +74,7 @@ def _write_inputs(work: Path) -> None:
         shutil.copy(photos.FOLDER / f"{stem}.jpg", work / "photos")
     images = {path.stem: np.fromfile(path, np.uint8) for path in (work / "photos").iterdir()}
     np.savez(work / "archives" / "some.npz", **images)
-    photos.pack(work / "shards", num_shards=2)
+    for stem, image in images.items():
+        write_tar(work / "shards" / f"{stem}.tar", [(f"{stem}.jpg", image.tobytes())])
     (work / "prompts.txt").write_text("orange\nwhite\n")
     (work / "copy.txt").write_text("周末，去看大熊猫\n", encoding="utf-8")

@@ -9,18 +9,34 @@ from pathlib import Path
 
 import pytest
 from documentation import EXTENDING, PAGES, Block, blocks
+from pictures import write_tar
+
+from diantu.datasets import photos
 
 # Code that several pages show runs once, with the first of them, also where the comments are in another language.
 _SHOWN = [block for page in PAGES if page != EXTENDING for block in blocks(page) if block.language == "python"]
 EXAMPLES = list({ast.dump(ast.parse(block.code)): block for block in reversed(_SHOWN)}.values())[::-1]
 
 
+@pytest.fixture(scope="module")
+def folder(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with that of the demo in it, whose shards have few images for examples that embed them."""
+    folder = tmp_path_factory.mktemp("examples")
+    (folder / "diantu-demo").mkdir()
+    for path in demo.iterdir():
+        if path.name != "shards":
+            (folder / "diantu-demo" / path.name).symlink_to(path)
+    members = [(path.name, path.read_bytes()) for path in sorted(photos.FOLDER.glob("animal_*.jpg"))[:6]]
+    write_tar(folder / "diantu-demo" / "shards" / "00000.tar", members)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda block: block.id)
 def test_examples_run_and_print(
-    demo: Path, example: Block, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, example: Block, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(demo.parent)
+    monkeypatch.chdir(folder)
     exec(compile(example.code, example.id, "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out.strip()
 

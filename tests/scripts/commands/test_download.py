@@ -145,8 +145,8 @@ class Download:
     asked: list[str]
 
     def into(self, shards: Path) -> list[str | Path]:
-        """The arguments of the same download into another folder."""
-        return [shards if argument == self.shards else argument for argument in self.arguments]
+        """The arguments of the same download into another folder, by one process: each starts with seconds of imports."""
+        return [*(shards if each == self.shards else each for each in self.arguments), "--num-processes", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +281,9 @@ def test_shards_that_img2dataset_leaves_out_are_an_error(
 @pytest.mark.slow
 def test_nothing_arrived_is_an_error(web: Web, tmp_path: Path, diantu: CommandLine) -> None:
     pq.write_table(pa.table({"url": [f"{web.address}/missing.jpg"]}), tmp_path / "t.parquet")
-    done = diantu("download", "--source", tmp_path / "t.parquet", "--output", tmp_path / "shards")
+    done = diantu(
+        "download", "--source", tmp_path / "t.parquet", "--output", tmp_path / "shards", "--num-processes", "1"
+    )
     assert done.returncode == 1
     assert "0 of 1 images downloaded into 1 shards" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("no image could be downloaded")
