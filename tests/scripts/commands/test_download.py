@@ -145,7 +145,7 @@ class Download:
     asked: list[str]
 
     def into(self, shards: Path) -> list[str | Path]:
-        """The arguments of the same download into another folder, by one process: each starts with seconds of imports."""
+        """The arguments of the same download into another folder, with one process: each imports for seconds."""
         return [*(shards if each == self.shards else each for each in self.arguments), "--num-processes", "1"]
 
 
