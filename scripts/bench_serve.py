@@ -43,6 +43,7 @@ _CLIENTS = 16
 _ROUNDS = 10  # turns of the service and the process
 _TURNS = 5  # of our service and clip-retrieval's
 _TIMES, _MORE_MS, _GAIN, _PEER = 2.0, 3.0, 2.5, 5.0
+_CLIENT = {"indice_name": "bench", "modality": "image", "num_images": _K, "num_result_ids": _K}
 _WORDS = ("red", "blue", "old", "castle", "sea", "night", "photograph", "of", "a", "the", "panda", "bamboo", "bridge")
 
 
@@ -160,10 +161,7 @@ def _batching(url: str, num_texts: int, seed: int) -> Line:
 def _beside(bench: Bench, url: str, peer_url: str, num_queries: int) -> Line:
     """Requests per second of clip-retrieval's clients, answered by us and by its own back end, asked in turns."""
     queries_QD = np.load(bench.queries("text"))[:num_queries]
-    bodies = [
-        {"embedding_input": emb_D.tolist(), "modality": "image", "num_images": _K, "num_result_ids": _K}
-        for emb_D in queries_QD
-    ]
+    bodies = [{**_CLIENT, "embedding_input": emb_D.tolist()} for emb_D in queries_QD]
     speeds: dict[str, list[float]] = {url: [], peer_url: []}
     for each in speeds:
         per_second(each, "/knn-service", bodies[:_CLIENTS], clients=_CLIENTS)

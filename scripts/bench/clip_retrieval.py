@@ -70,6 +70,8 @@ def _write_embeddings(gallery: Path, folder: Path) -> None:
     np.save(folder / "img_emb" / "img_emb_0.npy", emb_ND)
     for number, _ in snapshot.manifest.parts:
         table = read_metadata(gallery, number, metadata_names(gallery, number))
+        # It looks whether image_path exists on the disk, and fails where it is null.
+        table = table.select([name for name in table.column_names if not table[name].null_count])
         pq.write_table(table, folder / "metadata" / f"metadata_{number:05d}.parquet")
 
 
