@@ -67,6 +67,7 @@ def is_alive(pid: int) -> bool:
 
 
 def test_several_processes_give_the_same_bytes(source: Path, whole: Path, tmp_path: Path, jobs: Zygote) -> None:
+    """They load the encoder by name, so each finds the entry point of its package by itself."""
     job = jobs.start(*command(source, tmp_path / "g", "--num-processes", "2", "--num-workers", "0"))
     assert job.wait() == 1, job.stderr()
     assert "00002.tar is not a tar that can be read" in job.stderr()
