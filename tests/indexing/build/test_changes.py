@@ -9,7 +9,7 @@ import pytest
 from galleries import add_rows, new_gallery
 from indexes import DIM, FACTORY, clustered, coarse_centres, exact, opened, share, unit_vectors
 
-from diantu.indexing.build import job, plan
+from diantu.indexing.build import plan
 from diantu.indexing.build.job import build_index, plan_index
 from diantu.indexing.build.request import IndexRequest
 from diantu.indexing.upkeep.deletion import delete
@@ -51,15 +51,14 @@ def test_rows_of_the_same_distribution_are_no_drift_although_not_trained_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Centres are nearer to the rows that they were trained on than to others of the same distribution."""
-    monkeypatch.setattr(job, "_DRIFT_ROWS", 1000)
-    monkeypatch.setattr(plan, "_TRAIN_AT_LEAST", 4096)  # 64 rows per list, as 65 536 rows are for 1024 lists
+    monkeypatch.setattr(plan, "_TRAIN_AT_LEAST", 0)  # 39 rows per list, where the difference is largest
     root = new_gallery(tmp_path / "g", 8)
-    emb_ND = unit_vectors(0, 5000, 8)
-    add_rows(root, emb_ND[:4700])
-    assert build_index(root, None, request=IndexRequest(factory="IVF64,SQ8")).spec.train_rows == 4096
-    add_rows(root, emb_ND[4700:])
+    emb_ND = unit_vectors(0, 3200, 8)
+    add_rows(root, emb_ND[:2900])
+    assert build_index(root, None, request=IndexRequest(factory="IVF64,SQ8")).spec.train_rows == 2496
+    add_rows(root, emb_ND[2900:])
     report = build_index(root, None)
-    assert report.training.rows == 4700
+    assert report.training.rows == 2900
     assert report.training.drift < 0.02
 
 
