@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from diantu.datasets import Failure, Reason, Shard
+from diantu.indexing.build import job
 from diantu.indexing.encoders import EncoderSpec
 from diantu.indexing.store.layout import space_root
 from diantu.indexing.store.ledger import Ledger
@@ -83,6 +86,13 @@ def add_rows(root: Path, emb_ND: np.ndarray) -> None:
     records = [{"key": f"{number}-{row}"} for row in range(len(emb_ND))]
     write_part(root, number, shard, fingerprint=manifest.spec.fingerprint, emb_ND=emb_ND, records=records)
     manifest.with_committed(root).save(root)
+
+
+@contextmanager
+def few_queries() -> Iterator[None]:
+    """Indexes are tuned and measured with 200 queries, not 2000: enough where a test does not ask for their recall."""
+    with mock.patch.object(job, "_NUM_QUERIES", 200):
+        yield
 
 
 def snapshot_of(root: Path, manifest: Manifest, deleted: Sequence[int] = ()) -> Snapshot:

@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # No command takes that long, not even on a busy machine.
 PATIENCE_SECONDS = 240.0
@@ -79,18 +81,19 @@ class Zygote:
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.environment
         )
 
-    def start(self, *arguments: str | Path, watched_by: str = "") -> Job:
+    def start(self, *arguments: str | Path, watched_by: str = "", most_bytes: int | None = None) -> Job:
         """Runs `diantu` with some arguments; its standard output is dropped.
 
         Args:
             arguments: the command line.
             watched_by: the address of a `faults.interception.Watch`, which then decides about its system calls.
+            most_bytes: no file may become larger.
         """
-        files = self._folder / str(self._num_jobs)
-        self._num_jobs += 1
-        files.with_suffix(".err").touch()
-        request = {"run": list(map(str, arguments)), "files": str(files), "watched_by": watched_by}
-        return Job(int(self._asked(request)), files)
+        return self._started({"run": list(map(str, arguments)), "watched_by": watched_by, "most_bytes": most_bytes})
+
+    def start_script(self, script: str) -> Job:
+        """Runs lines of Python; what they print comes to standard error."""
+        return self._started({"script": script})
 
     def preload(self, *names: str) -> None:
         """Imports classes such as `transformers.CLIPModel`, so that later commands find them imported."""
@@ -98,6 +101,12 @@ class Zygote:
 
     def close(self) -> None:
         self._process.communicate(timeout=PATIENCE_SECONDS)
+
+    def _started(self, request: dict[str, object]) -> Job:
+        files = self._folder / str(self._num_jobs)
+        self._num_jobs += 1
+        files.with_suffix(".err").touch()
+        return Job(int(self._asked({**request, "files": str(files)})), files)
 
     def _asked(self, request: object) -> str:
         assert self._process.stdin
@@ -160,34 +169,39 @@ def _serve() -> None:
             module, _, attribute = name.rpartition(".")
             getattr(importlib.import_module(module), attribute)
         answer = 0
-        if "run" in request:
+        if "files" in request:
             files = Path(request["files"])
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])  # no command ends before it is in `running`
             answer = os.fork()
             if not answer:
-                _run(request["run"], files, request["watched_by"])
+                _become(request, files)
             running[answer] = files
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
 
 
-def _run(arguments: list[str], files: Path, watched_by: str) -> None:
-    """The forked process: becomes the command."""
-    from diantu.scripts.main import main
-
+def _become(request: dict[str, Any], files: Path) -> None:
+    """The forked process: becomes the command or the script."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
     nothing = os.open(os.devnull, os.O_RDWR)
     errors = os.open(files.with_suffix(".err"), os.O_WRONLY)
-    for descriptor, target in ((nothing, 0), (nothing, 1), (errors, 2)):
+    for descriptor, target in ((nothing, 0), (errors if "script" in request else nothing, 1), (errors, 2)):
         os.dup2(descriptor, target)
-    if watched_by:
+    if "script" in request:
+        exec(request["script"], {})
+        sys.exit(0)
+    if most_bytes := request["most_bytes"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    if watched_by := request["watched_by"]:
         from faults.interception import install
 
         os.setpgid(0, 0)  # Ctrl-C and kills of a whole group must not reach the others
         install(watched_by)
-    main(arguments)
+    from diantu.scripts.main import main
+
+    main(request["run"])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from ..index.report import IndexSpec
 _EXACT_ROWS = 100_000
 # Training vectors per list: FAISS warns below 39, and more than 64 gain nothing.
 _TRAIN_PER_LIST = 39
+_TRAIN_AT_LEAST = 65_536  # rows, if there are as many
 # Up to this many lists, training takes minutes, and the lists nearest to a query are found by comparing the codes of
 # all centres, and some centres exactly: five times as fast as all of them exactly. For more lists a graph is faster.
 _CHEAP_LISTS = 16_384
@@ -162,7 +163,7 @@ def _spec(factory: str, num_rows: int, seed: int) -> IndexSpec:
     lists = re.search(r"IVF(\d+)", factory)
     if lists and int(lists[1]) > max(num_rows, 1):
         raise InputError(f"the factory {factory} has more lists than the gallery has rows ({num_rows}); give fewer")
-    wanted = max(_TRAIN_PER_LIST * int(lists[1]) if lists else 0, 65_536)
+    wanted = max(_TRAIN_PER_LIST * int(lists[1]) if lists else 0, _TRAIN_AT_LEAST)
     return IndexSpec(
         factory=factory,
         train_rows=0 if factory == "Flat" else min(num_rows, wanted),

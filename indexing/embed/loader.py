@@ -6,7 +6,6 @@ Shapes: B batch, C channels, H height, W width.
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import pickle
 import signal
@@ -18,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +37,7 @@ from ..store.moves import Moves
 from ..store.parts import read_metadata
 from ..store.tables import COLUMNS, Record
 from .events import Event, Scanned
+from .forks import end_with_parent, forkserver
 
 # Batches that each worker prepares ahead: enough to hide a slow image, at little memory.
 _PREFETCH = 2
@@ -116,24 +115,13 @@ def batches(
         num_workers=num_workers,
         collate_fn=_unchanged,
         prefetch_factor=_PREFETCH,
-        multiprocessing_context=_forkserver(),
+        multiprocessing_context=forkserver(),
         worker_init_fn=partial(_set_up_worker, Image.MAX_IMAGE_PIXELS),
         pin_memory=torch.cuda.is_available(),
     )
     with _workers_ignore_interrupts():
         iterator = iter(loader)
     yield from iterator
-
-
-def _forkserver() -> BaseContext:
-    """Starts workers as forks of a process that has imported this module, and done nothing else.
-
-    They share the 400 MB that torch takes at its import, and start at once. Not forks of this process: after OpenMP or
-    FAISS has run in a process, its forked child may hang.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
 
 
 def _check_preprocess_pickles(encoder: ImageEncoder) -> None:
@@ -159,13 +147,6 @@ def _workers_ignore_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "a worker has a parent"
-    parent.join()
-    os._exit(1)
 
 
 class _Scanner:
@@ -325,7 +306,7 @@ def _set_up_worker(most_pixels: int | None, worker: int) -> None:
     process dies, the worker ends: PyTorch would notice only the end of the process that the worker is a fork of.
     """
     del worker
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     Image.MAX_IMAGE_PIXELS = most_pixels
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="PIL")

@@ -120,11 +120,12 @@ def _from_pretrained(name: str, weights: str) -> tuple[Any, Any, Any, Any]:
     config = transformers.AutoConfig.from_pretrained(weights, trust_remote_code=False)
     _check_type(name, config.model_type)
     check_settings(f"encoder {name!r}", weights)
-    model = _model(f"encoder {name!r}", getattr(transformers, _MODELS[config.model_type]), config, weights)
+    # The model comes last: it is the dearest, and a package that one of the others needs may be missing.
     processor = transformers.AutoImageProcessor.from_pretrained(weights, trust_remote_code=False)
     tokenizer = None
     if config.model_type in _DUAL:
         tokenizer = transformers.AutoTokenizer.from_pretrained(weights, trust_remote_code=False)
+    model = _model(f"encoder {name!r}", getattr(transformers, _MODELS[config.model_type]), config, weights)
     return config, model, processor, tokenizer
 
 

@@ -11,7 +11,7 @@ from faults.interception import why_not
 from fuzzing import rounds
 from zygote import Zygote
 
-ROUNDS = rounds(4)
+ROUNDS = rounds(3)
 # Two quick scenarios; all of them are drawn when more rounds are asked for.
 QUICK = () if "DIANTU_FUZZ_ROUNDS" in os.environ else ("delete-keys", "compact")
 

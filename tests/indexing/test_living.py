@@ -1,6 +1,6 @@
 """Rows are added, deleted, folded into the index and compacted in any order; the result is compared with a dictionary.
 
-`DIANTU_INTERLEAVINGS=1000` tries 1000 orders; by default 40 are tried.
+`DIANTU_INTERLEAVINGS=1000` tries 1000 orders; by default 20 are tried.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from diantu.indexing.upkeep.compaction import compact
 from diantu.indexing.upkeep.deletion import delete
 
 DIM = 8
-INTERLEAVINGS = int(os.environ.get("DIANTU_INTERLEAVINGS", "40"))
+INTERLEAVINGS = int(os.environ.get("DIANTU_INTERLEAVINGS", "20"))
 # Every list and every candidate are searched, so that results depend on bookkeeping only, not on the codes.
 ALL = Breadth(nprobe=4, candidates=10_000)
 FEW = Breadth(nprobe=4, candidates=3)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import queue
 import signal
 import sys
-import threading
-import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.queues import Queue, SimpleQueue
@@ -19,10 +15,10 @@ from ...encoders import TextEncoder, load_encoder
 from ...encoders.spec import EncoderSpec, Precision
 from ...store.ledger import ShardJob
 from ..events import Event
+from ..forks import end_with_parent, forkserver
 from ..loop import LoopSettings, run_jobs
 
 _POLL_SECONDS = 0.5  # between checks that all processes live, while no event arrives
-_LIFE_SECONDS = 0.1  # between checks of a process that its parent lives
 _GOODBYE_SECONDS = 15.0  # for a process to end in order, before it is killed
 
 
@@ -71,13 +67,13 @@ class LocalProcesses:
             devices: one per process, as in `load_encoder`.
             precision: as in `load_encoder`.
         """
-        context = multiprocessing.get_context("spawn")
+        context = forkserver()
         self._settings = settings
         jobs, events = context.Queue(), context.Queue()
         self._channels = [_Channels(jobs=jobs, events=events, rounds=context.SimpleQueue()) for _ in devices]
         self._jobs, self._events = jobs, events
         self._processes = [
-            context.Process(target=_work, args=(list(encoders), device, precision, settings, channels, os.getpid()))
+            context.Process(target=_work, args=(list(encoders), device, precision, settings, channels))
             for device, channels in zip(devices, self._channels, strict=True)
         ]
 
@@ -152,9 +148,7 @@ class LocalProcesses:
             return event
 
 
-def _work(
-    names: list[str], device: str, precision: Precision, settings: LoopSettings, channels: _Channels, parent: int
-) -> None:
+def _work(names: list[str], device: str, precision: Precision, settings: LoopSettings, channels: _Channels) -> None:
     """The main function of a process: load the encoders, then in every round take jobs until none are left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group, but the parent ends us
 
@@ -163,7 +157,7 @@ def _work(
         sys.exit(0)
 
     signal.signal(signal.SIGTERM, leave)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with_parent()  # so that no orphan writes into a gallery whose lock is free again
     try:
         encoders = [load_encoder(name, device=device, precision=precision) for name in names]
         specs = [encoder.spec for encoder in encoders]
@@ -177,10 +171,3 @@ def _work(
         channels.events.put(_Failed(error=error))
     except Exception as error:  # raised again in the parent; an error of another type may fail to unpickle there
         channels.events.put(_Failed(error=RuntimeError(f"{type(error).__name__}: {error}")))
-
-
-def _end_with(parent: int) -> None:
-    """Ends this process when its parent dies, so that no orphan writes into a gallery whose lock is free again."""
-    while os.getppid() == parent:
-        time.sleep(_LIFE_SECONDS)
-    os._exit(1)

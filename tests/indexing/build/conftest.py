@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         add_rows(root, clustered(part, 2000))
     build_index(root, None, request=IndexRequest(factory=FACTORY))
     return root
+
+
+@pytest.fixture
+def few_queries() -> Iterator[None]:
+    from galleries import few_queries
+
+    with few_queries():
+        yield
 
 
 @pytest.fixture

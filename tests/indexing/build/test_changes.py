@@ -9,9 +9,12 @@ import pytest
 from galleries import add_rows, new_gallery
 from indexes import DIM, FACTORY, clustered, coarse_centres, exact, opened, share, unit_vectors
 
+from diantu.indexing.build import plan
 from diantu.indexing.build.job import build_index, plan_index
 from diantu.indexing.build.request import IndexRequest
 from diantu.indexing.upkeep.deletion import delete
+
+pytestmark = pytest.mark.usefixtures("few_queries")
 
 
 def test_new_rows_are_found_at_once_and_folded_in_without_training(gallery: Path) -> None:
@@ -44,16 +47,18 @@ def test_rows_that_drift_away_cause_a_rebuild(gallery: Path, caplog: pytest.LogC
     assert not np.array_equal(coarse_centres(gallery), centres)
 
 
-def test_rows_of_the_same_distribution_are_no_drift_although_not_trained_on(tmp_path: Path) -> None:
+def test_rows_of_the_same_distribution_are_no_drift_although_not_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Centres are nearer to the rows that they were trained on than to others of the same distribution."""
+    monkeypatch.setattr(plan, "_TRAIN_AT_LEAST", 0)  # 39 rows per list, where the difference is largest
     root = new_gallery(tmp_path / "g", 8)
-    emb_ND = unit_vectors(0, 80_000, 8)  # 65 536 of them are trained on
-    add_rows(root, emb_ND[:75_000])
-    trained = build_index(root, None, request=IndexRequest(factory="IVF1024,SQ8")).spec.train_rows
-    assert trained < 75_000
-    add_rows(root, emb_ND[75_000:])
+    emb_ND = unit_vectors(0, 3200, 8)
+    add_rows(root, emb_ND[:2900])
+    assert build_index(root, None, request=IndexRequest(factory="IVF64,SQ8")).spec.train_rows == 2496
+    add_rows(root, emb_ND[2900:])
     report = build_index(root, None)
-    assert report.training.rows == 75_000
+    assert report.training.rows == 2900
     assert report.training.drift < 0.02
 
 

@@ -23,6 +23,8 @@ from diantu.indexing.index.report import index_name, read_report
 from diantu.indexing.measure.evaluate import evaluate
 from diantu.indexing.store.snapshot import Snapshot
 
+pytestmark = pytest.mark.usefixtures("few_queries")
+
 
 def test_a_reader_keeps_the_index_that_it_opened(gallery: Path) -> None:
     queries_QD = clustered(9, 40)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pytest
 from galleries import snapshot_of
 from pictures import encoded, huge_png, jpeg, picture, same_tree, write_tar
 from PIL import Image
+from zygote import Zygote
 
 from diantu.datasets import InputError, decode, find_shards, photos
 from diantu.indexing.embed.job import Summary, embed
@@ -232,7 +231,7 @@ def test_what_is_left_out_beside_an_image_is_counted_and_said(
     assert said in caplog.messages
 
 
-def test_odd_files_are_embedded_or_listed(tmp_path: Path, clip_folder: Path) -> None:
+def test_odd_files_are_embedded_or_listed(tmp_path: Path, jobs: Zygote) -> None:
     """In a separate process, so that its memory can be measured."""
     source = tmp_path / "photos"
     shutil.copytree(photos.FOLDER, source, ignore=shutil.ignore_patterns("*.py", "__pycache__", "*.md", "*.jsonl"))
@@ -250,15 +249,14 @@ def test_odd_files_are_embedded_or_listed(tmp_path: Path, clip_folder: Path) -> 
     }
     for name, data in odd.items():
         (source / name).write_bytes(data)
-    command = [sys.executable, "-m", "diantu.scripts.main", "embed", "--source", str(source), "--output"]
-    command += [str(tmp_path / "g"), "--encoder", f"hf:{clip_folder}", "--num-workers", "1"]
-    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    command = ["embed", "--source", source, "--output", tmp_path / "g", "--encoder", "histogram", "--num-workers", "1"]
+    job = jobs.start(*command)
     peak = 0
     while job.poll() is None:
         peak = max(peak, resident_bytes(job.pid))
         time.sleep(0.1)  # the kernel walks through all pages for each answer
-    stderr = job.stderr.read() if job.stderr else ""
-    assert job.returncode == 0, stderr
+    stderr = job.stderr()
+    assert job.poll() == 0, stderr
     assert "188 images in " in stderr.strip().splitlines()[-1]
     assert stderr.strip().endswith("4 failed")
     assert 100e6 < peak < 2e9

@@ -1,6 +1,6 @@
 """A job that is killed at any moment and started again writes the same bytes as one that was not.
 
-`DIANTU_KILLS=30` kills it 30 times; by default it is killed 4 times.
+`DIANTU_KILLS=30` kills it 30 times; by default it is killed twice.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from zygote import Job, Zygote, num_parts, wait_for_parts
 
 from diantu.datasets import photos
 
-ROUNDS = int(os.environ.get("DIANTU_KILLS", "4"))
-SHARDS, IMAGES = 8, 30
+ROUNDS = int(os.environ.get("DIANTU_KILLS", "2"))
+SHARDS, IMAGES = 8, 20
 
 
 def pack(folder: Path) -> Path:
-    """Shards of 30 photographs each; one shard has no readable image, one file is not a tar."""
+    """Shards of 20 photographs each; one shard has no readable image, one file is not a tar."""
     names = sorted(photos.rows())
     for shard in range(SHARDS):
         chosen = [names[(IMAGES * shard + i) % len(names)] for i in range(IMAGES)]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pictures import jpeg, write_tar
 
 from diantu.datasets import InputError, plugins
 from diantu.indexing.encoders import load_encoder
 from diantu.indexing.encoders.entry_points import family_of
-from diantu.indexing.store.manifest import read_manifest
 
 HISTOGRAM = Path(__file__).parents[2] / "histogram.py"
 
@@ -56,22 +53,6 @@ def test_names_are_resolved_without_heavy_imports() -> None:
 def test_names_that_fit_no_family_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"encoder '{name}' is not known; give one of: conse; cn_clip:<"):
         load_encoder(name)
-
-
-@pytest.mark.slow
-def test_a_family_of_another_package_embeds_in_several_processes(tmp_path: Path) -> None:
-    """Spawned processes load encoders by name, so they find the entry point by themselves."""
-    packages = install(tmp_path / "packages", "painting", "histogram = painting:FAMILY", HISTOGRAM.read_text())
-    for shard in range(3):
-        write_tar(tmp_path / f"s/{shard}.tar", [(f"{i}.jpg", jpeg(10 * shard + i)) for i in range(2)])
-    command = [sys.executable, "-m", "diantu.scripts.main", "embed", "--source", str(tmp_path / "s"), "--output"]
-    command += [str(tmp_path / "g"), "--encoder", "histogram", "--device", "cpu"]
-    command += ["--num-processes", "2", "--num-workers", "0"]
-    environment = {**os.environ, "PYTHONPATH": str(packages)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    manifest = read_manifest(tmp_path / "g")
-    assert (manifest.num_rows, manifest.spec.name) == (6, "histogram")
 
 
 def test_a_family_of_another_package_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

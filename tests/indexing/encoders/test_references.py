@@ -97,9 +97,31 @@ def test_hf_siglip(model: str, request: pytest.FixtureRequest) -> None:
     assert_same_vectors(one_by_one, expected)
 
 
-@pytest.mark.parametrize("name", ["RN50", pytest.param("ViT-B-16", marks=pytest.mark.slow)])
+SHALLOW = {  # architectures of cn_clip with fewer and narrower layers
+    "RN50": {"vision_layers": "[1,1,1,1]", "vision_width": 16, "embed_dim": 256},
+    "ViT-B-16": {"vision_layers": 2, "vision_width": 128},
+    "RBT3-chinese": {"text_hidden_size": 48, "text_intermediate_size": 96},
+    "RoBERTa-wwm-ext-base-chinese": {"text_hidden_size": 48, "text_intermediate_size": 96, "text_num_hidden_layers": 4},
+}
+
+
+@pytest.fixture
+def shallow_cn_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package's architectures, small: its own have 100 million weights, which take seconds to draw and to load."""
+    import cn_clip.clip
+
+    package = Path(cn_clip.clip.__file__).parent
+    for path in (package / "model_configs").glob("*.json"):
+        config = json.loads(path.read_text()) | SHALLOW.get(path.stem, {})
+        (tmp_path / "model_configs").mkdir(exist_ok=True)
+        (tmp_path / "model_configs" / path.name).write_text(json.dumps(config))
+    for module in (cn_clip.clip, cn_clip.clip.utils):  # where diantu and the package look beside
+        monkeypatch.setattr(module, "__file__", str(tmp_path / "module.py"))
+
+
+@pytest.mark.parametrize("name", ["RN50", "ViT-B-16"])
 @torch.inference_mode()
-def test_cn_clip(name: str, tmp_path: Path) -> None:
+def test_cn_clip(name: str, tmp_path: Path, shallow_cn_clip: None) -> None:
     from cn_clip import clip
     from cn_clip.clip.utils import _MODEL_INFO, create_model
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import open_clip
 import pytest
 import torch
 from transformers import Siglip2Config
+from zygote import Zygote
 
 from diantu.datasets import InputError
 from diantu.indexing.encoders import TextEncoder, load_encoder
@@ -95,15 +95,16 @@ def test_a_missing_package_is_answered_with_the_pip_line(
         load_encoder(name, device="cpu")
 
 
-def test_siglip_without_sentencepiece_is_answered_with_the_pip_line(siglip_folder: Path) -> None:
+def test_siglip_without_sentencepiece_is_answered_with_the_pip_line(siglip_folder: Path, jobs: Zygote) -> None:
     """In a separate process, because transformers looks for packages only when it is imported."""
     script = (
         "import sys; sys.modules['sentencepiece'] = None\n"
         "from diantu.indexing.encoders import load_encoder\n"
         f"load_encoder('hf:{siglip_folder}', device='cpu')"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    last = done.stderr.splitlines()[-1]
+    job = jobs.start_script(script)
+    assert job.wait() == 1
+    last = job.stderr().splitlines()[-1]
     assert "needs a package that is not installed (SiglipTokenizer requires the SentencePiece library" in last
     assert 'pip install "diantu[hf]"' in last
 
@@ -124,7 +125,7 @@ def test_texts_that_are_cut_are_counted(
 
 
 def test_loading_prints_nothing_under_the_command_line(
-    siglip2_folder: Path, dinov3_folder: Path, open_clip_vit: Path
+    siglip2_folder: Path, dinov3_folder: Path, open_clip_vit: Path, jobs: Zygote
 ) -> None:
     names = [f"hf:{siglip2_folder}", f"hf:{dinov3_folder}", f"open_clip:{open_clip_vit.name}/{open_clip_vit}/random.pt"]
     script = (
@@ -133,5 +134,6 @@ def test_loading_prints_nothing_under_the_command_line(
         "from diantu.indexing.encoders import load_encoder\n"
         f"for name in {names}: load_encoder(name, device='cpu')"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout + done.stderr == ""
+    job = jobs.start_script(script)
+    assert job.wait() == 0
+    assert job.stderr() == ""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from planted import at_angles, plant, unit
-from zygote import PATIENCE_SECONDS, wait_until
+from zygote import Zygote, wait_until
 
 from diantu.datasets import InputError
 from diantu.datasets.files import exclusive
@@ -72,7 +70,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     assert (root / "duplicates.parquet").read_bytes() == before
 
 
-def test_killed_at_any_moment_the_file_is_complete(tmp_path: Path) -> None:
+def test_killed_at_any_moment_the_file_is_complete(tmp_path: Path, jobs: Zygote) -> None:
     rng = np.random.default_rng(0)
     root = plant(tmp_path, unit(rng.standard_normal((300, 4))))
     path = root / "duplicates.parquet"
@@ -82,17 +80,18 @@ def test_killed_at_any_moment_the_file_is_complete(tmp_path: Path) -> None:
         allowed.add(path.read_bytes())
     assert len(allowed) == 2
     job = (
-        "import sys, pathlib\nfrom diantu.indexing.upkeep.dedup import find_duplicates\n"
-        "while True:\n  for threshold in (0.9, 0.95): find_duplicates(pathlib.Path(sys.argv[1]), threshold=threshold)"
+        "import pathlib\nfrom diantu.indexing.upkeep.dedup import find_duplicates\n"
+        f"root = pathlib.Path({str(root)!r})\n"
+        "while True:\n  for threshold in (0.9, 0.95): find_duplicates(root, threshold=threshold)"
     )
     for num_writes in (1, 2, 4):
-        running = subprocess.Popen([sys.executable, "-c", job, str(root)])
+        running = jobs.start_script(job)
         for _ in range(num_writes):
             before = path.stat().st_mtime_ns
             wait_until(lambda before=before: path.stat().st_mtime_ns != before, "the next write")
         time.sleep(rng.uniform(0, 0.02))  # a random moment, not a wait for something
         running.send_signal(signal.SIGKILL)
-        assert running.wait(timeout=PATIENCE_SECONDS) == -signal.SIGKILL
+        assert running.wait() == -signal.SIGKILL
         assert path.read_bytes() in allowed
     find_duplicates(root)
     assert path.read_bytes() in allowed
