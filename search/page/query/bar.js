@@ -7,7 +7,7 @@ import { go, now, onState } from "../state/history.js";
 import { NO_QUERY, term } from "../state/state.js";
 import { keepPicture } from "./pictures.js";
 
-const PAUSE = 250; // milliseconds without a key before the text is searched for
+const PAUSE = 180; // milliseconds without a key before the text is searched for
 const REST = 2500; // milliseconds without a search after which the text is a step of the history of its own
 
 export function startBar() {
