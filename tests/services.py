@@ -44,9 +44,9 @@ class Colours:
         return unit(np.stack(vectors)).astype(np.float32)
 
 
-def planted(folder: Path, num_rows: int = 60, num_parts: int = 3) -> Path:
-    """A gallery of random vectors with some metadata; NaN, Chinese, dates and missing values are among it."""
-    records = [
+def records_of(num_rows: int) -> list[dict[str, Any]]:
+    """Some metadata; NaN, Chinese, dates and missing values are among it."""
+    return [
         {
             "caption": f"猫 {row}" if row % 2 else None,
             "width": 100 + row,
@@ -55,7 +55,12 @@ def planted(folder: Path, num_rows: int = 60, num_parts: int = 3) -> Path:
         }
         for row in range(num_rows)
     ]
-    return plant(folder, unit(np.random.default_rng(3).standard_normal((num_rows, DIM))), records, num_parts)
+
+
+def planted(folder: Path, num_rows: int = 60, num_parts: int = 3) -> Path:
+    """A gallery of random vectors with some metadata."""
+    emb_ND = unit(np.random.default_rng(3).standard_normal((num_rows, DIM)))
+    return plant(folder, emb_ND, records_of(num_rows), num_parts)
 
 
 def wait_for(holds: Callable[[], bool], seconds: float = 120) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from services import client, encoder_of, planted
+from services import encoder_of
 
 from diantu.search import Gallery
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return planted(tmp_path_factory.mktemp("service") / "g")
-
-
-@pytest.fixture(scope="module")
-def service(root: Path) -> Iterator[TestClient]:
-    with client(root) as calling:
-        yield calling
 
 
 def test_texts(service: TestClient, root: Path) -> None:

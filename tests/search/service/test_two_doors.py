@@ -12,7 +12,7 @@ import pytest
 from command_line import CommandLine
 from fastapi.testclient import TestClient
 from planted import plant, unit
-from services import client
+from services import client, records_of
 
 from diantu.indexing.encoders import ImageEncoder, load_encoder
 from diantu.indexing.store.manifest import Manifest
@@ -103,17 +103,8 @@ def encoder(clip_folder: Path) -> ImageEncoder:
 def root(tmp_path_factory: pytest.TempPathFactory, encoder: ImageEncoder) -> Path:
     folder = tmp_path_factory.mktemp("doors") / "g"
     Manifest(encoders=(encoder.spec,)).save(folder)
-    records = [
-        {
-            "caption": f"猫 {row}" if row % 2 else None,
-            "width": 100 + row,
-            "punsafe": None if row % 5 == 0 else row / 100,
-            "category": ("cat", "dog", "熊猫")[row % 3],
-        }
-        for row in range(NUM_ROWS)
-    ]
     emb_ND = unit(np.random.default_rng(3).standard_normal((NUM_ROWS, encoder.spec.dim)))
-    return plant(folder, emb_ND, records, num_parts=2)
+    return plant(folder, emb_ND, records_of(NUM_ROWS), num_parts=2)
 
 
 @pytest.fixture(scope="module")
