@@ -31,7 +31,11 @@ _DONE, _FAILED, _BAD_USAGE, _INTERRUPTED, _TERMINATED = 0, 1, 2, 130, 143
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command and exits: 0 done, 1 failed, 2 bad usage, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM)."""
-    sys.exit(_main(list(sys.argv[1:] if arguments is None else arguments)))
+    if arguments is not None:
+        sys.exit(_main(list(arguments)))
+    code = _main(sys.argv[1:])
+    _ignore_sigterm()
+    sys.exit(code)
 
 
 def _main(arguments: list[str]) -> int:
@@ -161,6 +165,13 @@ def _end_on_sigterm() -> None:
         raise _Terminated
 
     signal.signal(signal.SIGTERM, interrupt)
+
+
+def _ignore_sigterm() -> None:
+    """For the end of a process: its exit code is known, and libraries that clean up must not change it."""
+    import signal
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def set_up_logging(debug: bool) -> None:

@@ -201,7 +201,8 @@ def _become(request: dict[str, Any], files: Path) -> None:
         install(watched_by)
     from diantu.scripts.main import main
 
-    main(request["run"])
+    sys.argv[1:] = request["run"]
+    main()
 
 
 if __name__ == "__main__":

@@ -70,7 +70,8 @@ def intend(snapshot: Snapshot, given: IndexRequest, *, num_threads: int) -> Inte
     folded = planned(known.spec.factory, None)
     if budget is not None and folded.ram_bytes > budget:
         return Intent(request=request, plan=fresh, fresh=fresh)
-    reason = f"{snapshot.num_rows - known.num_rows} new rows are folded in without training"
+    num_new = snapshot.num_rows - known.num_rows
+    reason = f"{num_new} new rows are folded in without training" if num_new else "no row is new"
     return Intent(request=request, plan=replace(folded, reason=reason), fresh=fresh, previous=known)
 
 

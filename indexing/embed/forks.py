@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
 
 
 def forkserver() -> ForkServerContext:
     """Starts processes as forks of one that has imported the loop, and done nothing else.
 
     They share the 400 MB that torch takes at its import, and start at once. Not forks of this process: after OpenMP,
-    CUDA or FAISS has run in a process, its forked child may hang.
+    CUDA or FAISS has run in a process, its forked child may hang. They ignore Ctrl-C from their start: it reaches them
+    too, but the job ends them.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([f"{__package__}.loop"])
+    context.set_forkserver_preload([f"{__package__}.preloaded"])
+    with _ignoring_interrupts():
+        ensure_running()
     return context
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """What is started within inherits it. Only the main thread may set it, and only there Ctrl-C has a meaning."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def end_with_parent() -> None:

@@ -8,12 +8,9 @@ from __future__ import annotations
 import ctypes
 import os
 import pickle
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -119,9 +116,7 @@ def batches(
         worker_init_fn=partial(_set_up_worker, Image.MAX_IMAGE_PIXELS),
         pin_memory=torch.cuda.is_available(),
     )
-    with _workers_ignore_interrupts():
-        iterator = iter(loader)
-    yield from iterator
+    yield from loader
 
 
 def _check_preprocess_pickles(encoder: ImageEncoder) -> None:
@@ -134,19 +129,6 @@ def _check_preprocess_pickles(encoder: ImageEncoder) -> None:
             f"the preprocess of encoder {encoder.spec.name} cannot be sent to worker processes ({error}); use "
             "num_workers=0, or let the encoder have the attribute preprocess = Preprocess(spec)"
         ) from error
-
-
-@contextmanager
-def _workers_ignore_interrupts() -> Iterator[None]:
-    """Processes started within ignore Ctrl-C from their start. It reaches them too, but the job ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class _Scanner:

@@ -26,7 +26,8 @@ Over: TypeAlias = Literal["images", "captions"]
 OVER: tuple[Over, ...] = ("images", "captions")
 
 _REPORT = "index.json"
-_MEASURED = ("build_seconds", "delivers")  # parts of a report
+# Parts of a report that may differ where the index is the same: what was measured, and why it was built.
+_NOT_THE_INDEX = ("build_seconds", "delivers", "reason")
 # Name, inode, size and modification time of each file that jobs replace when they change a gallery.
 _Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -120,15 +121,15 @@ def gallery_version(root: Path) -> str:
     for name in _changing_files(root):
         if (root / name).exists():
             data = read_bytes(root / name)
-            content = _without_measurements(data) if name.endswith(_REPORT) else data
+            content = _index_alone(data) if name.endswith(_REPORT) else data
             digest.update(f"{name}\0{sha256(content)}\0".encode())
     return digest.hexdigest()[:16]
 
 
-def _without_measurements(report: bytes) -> bytes:
-    """An `index.json` without what differs each time the same index is built: seconds and milliseconds."""
+def _index_alone(report: bytes) -> bytes:
+    """An `index.json` without what may differ each time the same index is built."""
     try:
-        values = {name: value for name, value in json.loads(report).items() if name not in _MEASURED}
+        values = {name: value for name, value in json.loads(report).items() if name not in _NOT_THE_INDEX}
     except (ValueError, AttributeError):  # damaged: opening the index says so
         return report
     return json.dumps(values, sort_keys=True).encode()

@@ -67,7 +67,7 @@ def test_a_plan_is_told_before_anything_is_built(gallery: Path, caplog: pytest.L
         assert run(str(gallery), dry_run=True) == 0
     first, second = caplog.messages
     assert first.startswith("IVF32,SQ8: chosen by --factory; about ")
-    assert second.startswith(f"{FACTORY}: 0 new rows are folded in without training; about ")
+    assert second.startswith(f"{FACTORY}: no row is new; about ")
     assert {path: path.read_bytes() for path in before} == before
 
 

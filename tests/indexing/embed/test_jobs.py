@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -82,17 +83,21 @@ def test_an_encoder_that_cannot_be_loaded_ends_all_processes(source: Path, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_process_is_left_running(source: Path, whole: Path, tmp_path: Path, jobs: Zygote, signum: int) -> None:
     gallery = tmp_path / "g"
     job = jobs.start(*command(source, gallery, "--num-processes", "2", "--num-workers", "1"))
     wait_for_parts(job, gallery, 1)
     assert job.poll() is None, job.stderr()
     children = descendants(job.pid)
+    for pid in children if signum == signal.SIGINT else ():  # Ctrl-C reaches all processes of a terminal
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signum)
     job.send_signal(signum)
-    assert job.wait() == (143 if signum == signal.SIGTERM else -signal.SIGKILL)
-    if signum == signal.SIGTERM:
+    assert job.wait() == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}[signum]
+    if signum != signal.SIGKILL:
         assert job.stderr().splitlines()[-1] == "diantu: stopped; run the same command again to continue"
+        assert "Traceback" not in job.stderr()
     assert len(children) >= 4
     wait_until(lambda: not any(map(is_alive, children)), "the end of the job's processes", pause=0.05)
     assert jobs.start(*command(source, gallery)).wait() == 1

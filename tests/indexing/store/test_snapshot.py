@@ -30,8 +30,8 @@ def test_every_change_of_a_gallery_is_noticed(tmp_path: Path) -> None:
         versions.append(gallery_version(root))
     assert len(set(versions)) == 4  # the version goes by content: the last change was none
     assert versions[-1] == versions[-2]
-    for _ in range(2):  # the same index built again: only the measured times differ
-        build_index(root, None, request=IndexRequest(rebuild=True))
+    for request in (IndexRequest(rebuild=True), IndexRequest(rebuild=True), None):
+        build_index(root, None, request=request)  # the same index again: only the measured times and the reason differ
         assert gallery_version(root) == versions[-1]
 
 
