@@ -88,12 +88,14 @@ def test_no_process_is_left_running(source: Path, whole: Path, tmp_path: Path, j
     gallery = tmp_path / "g"
     job = jobs.start(*command(source, gallery, "--num-processes", "2", "--num-workers", "1"))
     wait_for_parts(job, gallery, 1)
+    job.send_signal(signal.SIGSTOP)  # or it might end before it is asked to
     assert job.poll() is None, job.stderr()
     children = descendants(job.pid)
     for pid in children if signum == signal.SIGINT else ():  # Ctrl-C reaches all processes of a terminal
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signum)
     job.send_signal(signum)
+    job.send_signal(signal.SIGCONT)
     assert job.wait() == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}[signum]
     if signum != signal.SIGKILL:
         assert job.stderr().splitlines()[-1] == "diantu: stopped; run the same command again to continue"

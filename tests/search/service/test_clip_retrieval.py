@@ -14,6 +14,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -48,16 +49,20 @@ def wheel() -> Path:
     """The folder that clip-retrieval and what its client imports are installed in."""
     folder = Path.home() / ".cache" / "diantu-tests" / f"clip-retrieval-{RELEASE}"
     if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
         if importlib.util.find_spec("pip") is None:
             pytest.skip("pip is not installed, so clip-retrieval cannot be installed")
-        partial = folder.with_name(f"{folder.name}.part")
+        partial = Path(tempfile.mkdtemp(dir=folder.parent))
         for packages in ([f"clip-retrieval=={RELEASE}", "--no-deps"], ["requests>=2.28"]):
             command = [sys.executable, "-m", "pip", "install", "-q", "--target", str(partial), *packages]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
                 shutil.rmtree(partial, ignore_errors=True)
                 pytest.skip(f"clip-retrieval {RELEASE} cannot be installed: {done.stderr.splitlines()[-1:]}")
-        partial.rename(folder)
+        try:
+            partial.rename(folder)
+        except OSError:  # another worker was first
+            shutil.rmtree(partial)
     return folder
 
 
