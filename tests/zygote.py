@@ -184,6 +184,7 @@ def _serve() -> None:
 def _become(request: dict[str, Any], files: Path) -> None:
     """The forked process: becomes the command or the script."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore it
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
     nothing = os.open(os.devnull, os.O_RDWR)
     errors = os.open(files.with_suffix(".err"), os.O_WRONLY)

@@ -153,7 +153,7 @@ def test_embedding_the_same_sources_changes_no_byte(folder: Path, diantu: Comman
 
 @pytest.mark.slow
 def test_a_part_without_its_record_is_embedded_again(folder: Path, diantu: CommandLine) -> None:
-    """Its vectors may differ in the last bits on another processor; its rows must be the same in the same order."""
+    """Its vectors may differ by bfloat16's rounding on another processor, but neither its rows nor their order may."""
     before, rows = contents(folder / "gallery"), metadata_of(2)
     vectors = {path: np.load(path) for path in sorted(Path("gallery").rglob("*_00002.npy"))}
     assert len(vectors) == 3
@@ -164,7 +164,7 @@ def test_a_part_without_its_record_is_embedded_again(folder: Path, diantu: Comma
     assert [{name: new[name] for name in old} for new, old in zip(metadata_of(2), rows, strict=True)] == rows
     assert {"table_width", "table_height"} == metadata_of(2)[0].keys() - rows[0].keys()
     for path, vectors_ND in vectors.items():
-        np.testing.assert_allclose(np.load(path), vectors_ND, atol=2e-3)
+        np.testing.assert_allclose(np.load(path), vectors_ND, atol=1e-2)
     after = contents(folder / "gallery")
     assert after.keys() == before.keys()
     assert {name: data for name, data in after.items() if "00002" not in name} == {

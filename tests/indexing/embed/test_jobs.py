@@ -96,7 +96,8 @@ def test_no_process_is_left_running(source: Path, whole: Path, tmp_path: Path, j
             os.kill(pid, signum)
     job.send_signal(signum)
     job.send_signal(signal.SIGCONT)
-    assert job.wait() == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}[signum]
+    ended = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}[signum]
+    assert job.wait() == ended, job.stderr()
     if signum != signal.SIGKILL:
         assert job.stderr().splitlines()[-1] == "diantu: stopped; run the same command again to continue"
         assert "Traceback" not in job.stderr()
