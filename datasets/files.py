@@ -52,8 +52,17 @@ def reading(path: Path) -> Iterator[None]:
 
 def refuse_unless_damaged(error: Exception, path: Path) -> None:
     """Raises a `FileError` if the operating system is why a file could not be read; damage and absence are others'."""
-    if isinstance(error, OSError) and error.errno not in _OF_CONTENT:
-        raise file_error(error, path, "read") from error
+    if isinstance(error, OSError) and (numbered := _numbered(error)).errno not in _OF_CONTENT:
+        raise file_error(numbered, path, "read") from error
+
+
+def _numbered(error: OSError) -> OSError:
+    """The error with its number, which pyarrow gives as text only where a file cannot be mapped."""
+    if error.errno is None:
+        for number in errno.errorcode:
+            if str(error).endswith(f": {os.strerror(number)}"):
+                return OSError(number, os.strerror(number))
+    return error
 
 
 @contextlib.contextmanager

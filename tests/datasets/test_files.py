@@ -6,6 +6,8 @@ import errno
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +75,28 @@ def test_errors_while_reading_name_the_file_but_damage_passes(tmp_path: Path) ->
     for passes in (FileNotFoundError(errno.ENOENT, "no"), OSError("not a parquet file")):
         with pytest.raises(type(passes)), reading(tmp_path / "a"):
             raise passes
+
+
+_MAP = """
+import resource, sys
+from pathlib import Path
+import pyarrow
+from diantu.datasets.files import reading
+used = 4096 * int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (used + (16 << 20),) * 2)
+with reading(Path(sys.argv[1])):
+    pyarrow.memory_map(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the addresses of a process")
+def test_a_file_that_does_not_fit_in_memory_is_not_called_damaged(tmp_path: Path) -> None:
+    """pyarrow raises this error without its number."""
+    path = tmp_path / "a"
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+    done = subprocess.run([sys.executable, "-c", _MAP, str(path)], capture_output=True, text=True)
+    assert "a cannot be read (Cannot allocate memory); free some memory, then" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("moment", ["the first is written", "both are written", "the first is renamed", "done"])
