@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -86,7 +88,9 @@ class Metadata:
         # The table that is read holds the rows of the chosen groups, one group after another.
         before = np.concatenate([[0], np.cumsum(footer.ends[groups] - starts[groups])])
         places_N = local_N - starts[groups_N] + before[np.searchsorted(groups, groups_N)]
-        names = None if columns is None else [name for name in footer.names if name in columns]
+        schema = pa.schema([field for field in footer.schema if columns is None or field.name in columns])
+        empty = footer.empty_columns(groups.tolist())
+        names = [name for name in schema.names if name not in empty]
         path = metadata_path(self._root, number)
         try:
             with pq.ParquetFile(path, memory_map=True, metadata=footer.parsed, page_checksum_verification=True) as file:
@@ -95,7 +99,11 @@ class Metadata:
             refuse_unless_damaged(error, path)
             raise _damaged(path, error) from error
         # A slice is a view, which costs less than copying rows.
-        return pa.concat_tables([table.slice(place, 1) for place in places_N.tolist()])
+        rows = pa.concat_tables([table.slice(place, 1) for place in places_N.tolist()])
+        return pa.Table.from_arrays(
+            [pa.nulls(len(local_N), field.type) if field.name in empty else rows[field.name] for field in schema],
+            schema=schema,
+        )
 
     def _footer(self, number: int) -> _Footer:
         with self._lock:
@@ -131,10 +139,30 @@ class _Footer:
         except (OSError, pa.ArrowException) as error:
             refuse_unless_damaged(error, path)
             raise _damaged(path, error) from error
-        self.names = self.parsed.schema.to_arrow_schema().names
+        self.schema = self.parsed.schema.to_arrow_schema().remove_metadata()
+        self._empty: dict[int, int] = {}
         groups = range(self.parsed.num_row_groups)
         self.ends = np.cumsum([self.parsed.row_group(i).num_rows for i in groups], dtype=np.int64)
         self.num_chunks = self.parsed.num_row_groups * self.parsed.num_columns
+
+    def empty_columns(self, groups: Sequence[int]) -> set[str]:
+        """The columns without a value in some row groups, which need not be read: half of an import's, for example."""
+        bits = functools.reduce(operator.and_, map(self._empty_in, groups))
+        return {self.parsed.schema.column(i).name for i in range(self.parsed.num_columns) if bits >> i & 1}
+
+    def _empty_in(self, number: int) -> int:
+        """A bit for each column without a value in one row group. Columns of lists and structs count as having some."""
+        if (kept := self._empty.get(number)) is None:
+            group, kept = self.parsed.row_group(number), 0
+            for i in range(self.parsed.num_columns):
+                chunk = group.column(i)
+                statistics = chunk.statistics if "." not in chunk.path_in_schema else None
+                is_empty = (
+                    statistics is not None and statistics.has_null_count and statistics.null_count == group.num_rows
+                )
+                kept |= is_empty << i
+            self._empty[number] = kept
+        return kept
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

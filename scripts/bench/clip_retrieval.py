@@ -48,6 +48,9 @@ def back_end(environment: Path, model: str, gallery: Path, folder: Path) -> Iter
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     options = [f"--indices_paths={folder / 'indices.json'}", f"--port={port}", f"--clip_model={model}"]
+    # It answers with the columns that it is told, and fails if the metadata has none of them.
+    names = pq.read_schema(next((folder / "embeddings" / "metadata").iterdir())).names
+    options.append(f"--columns_to_return={json.dumps(names)}")
     options += ["--enable_mclip_option=False", "--use_jit=False", "--provide_aesthetic_embeddings=False"]
     with (folder / "back.log").open("w") as printed:
         process = subprocess.Popen(

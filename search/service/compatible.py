@@ -129,7 +129,7 @@ def _metadata(
         named = urllib.parse.urlencode({"gallery": opened.name, "part": part})
         found["url"] = f"{base_url}v1/rows/{row}/image?{named}"
         try:
-            found["image"] = base64.b64encode(thumbnail(context, opened, row, _PIXELS)).decode()
+            found["image"] = base64.b64encode(thumbnail(context, opened, row, _PIXELS, record)).decode()
         except PixelsError:  # the row is a result all the same; its URL says what the matter is
             del found["url"]
     return found

@@ -17,6 +17,8 @@ from .context import Context
 from .served import Opened
 
 _QUALITY = 85
+# The columns that lead to an image, or name it where it cannot be read.
+_LEADING = ("key", "shard", "offset", "length", "image_path", "url")
 # The pixels of a thumbnail are averages of those of an image at least this many times as wide.
 _OVERSAMPLING = 2
 
@@ -28,7 +30,7 @@ def original(context: Context, opened: Opened, row: int) -> bytes:
         RowError: if there is no such row.
         PixelsError: if the image is not where it was. It is downloaded only where the service may do that.
     """
-    return original_of(context, row, opened.gallery.rows([row])[0])
+    return original_of(context, row, opened.gallery.rows([row], columns=_LEADING)[0])
 
 
 def original_of(context: Context, row: int, metadata: Mapping[str, Any]) -> bytes:
@@ -44,8 +46,17 @@ def original_of(context: Context, row: int, metadata: Mapping[str, Any]) -> byte
     return data
 
 
-def thumbnail(context: Context, opened: Opened, row: int, size: int) -> bytes:
+def thumbnail(
+    context: Context, opened: Opened, row: int, size: int, metadata: Mapping[str, Any] | None = None
+) -> bytes:
     """A row's image as JPEG, at most `size` pixels wide and high. Recent thumbnails are kept.
+
+    Args:
+        context: of the service.
+        opened: the gallery.
+        row: the row id.
+        size: in pixels.
+        metadata: the row's, if it was read already.
 
     Raises:
         RowError: if there is no such row.
@@ -55,7 +66,7 @@ def thumbnail(context: Context, opened: Opened, row: int, size: int) -> bytes:
     key = (*opened.parts([row]), row, size)
     if (kept := context.thumbnails.get(key)) is not None:
         return kept
-    data = original(context, opened, row)
+    data = original(context, opened, row) if metadata is None else original_of(context, row, metadata)
     try:
         with context.decoding, context.metrics.decode.time():
             decoded = decode_guarded(data, seconds=context.settings.deadline, at_least=_OVERSAMPLING * size)

@@ -46,3 +46,20 @@ def test_only_the_columns_that_are_asked_for(tmp_path: Path) -> None:
         {"key": f"{row // 3}-{row % 3}", "number": row} for row in rows_N.tolist()
     ]
     assert {"key", "number", "caption", "width"} <= set(metadata.rows(rows_N)[0])
+
+
+def test_columns_without_a_value_in_the_row_groups_that_are_read(tmp_path: Path) -> None:
+    """`sparse` and `tags` have values in the second row group only, `never` in none; a caption may hold a dot."""
+    records: list[dict[str, object]] = [
+        {"key": str(i), "a.b": i, "sparse": i / 2 if i == 1000 else None, "tags": ["x"] if i == 1001 else None,
+         "never": None, "caption": None}
+        for i in range(1200)
+    ]  # fmt: skip
+    root = write_gallery(tmp_path, [records])
+    metadata = Metadata(Snapshot.read(root))
+    names = ["key", "a.b", "sparse", "tags", "never", "caption"]
+    for rows in ([3], [1000], [1001, 3, 1000], [1199]):
+        found = metadata.rows(np.array(rows), names)
+        assert [{name: record.get(name) for name in names} for record in found] == [records[row] for row in rows]
+        assert list(found[0]) == [name for name in metadata.rows(np.array([0])).pop() if name in found[0]]
+    assert metadata.rows(np.array([5]), ["caption"]) == [{"caption": None}]
