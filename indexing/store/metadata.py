@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -22,15 +20,21 @@ from .moves import Moves
 from .records import REMEDY, check_file
 from .snapshot import Snapshot
 
+_Columns: TypeAlias = "dict[str, pa.Array]"
+
 # Column chunks whose positions are kept, about 400 bytes each: parsing a footer takes longer than reading a row.
 _KEPT_CHUNKS = 400_000
+# Bytes of decoded row groups that are kept: reading a row group takes twenty times as long as finding a row in it. This
+# is the metadata of some hundred thousand rows.
+_KEPT_BYTES = 128 << 20
+_ARRAY_BYTES = 300  # of memory for an array, beside its values
 _DUPLICATE_OF = "duplicate_of"
 
 
 class Metadata:
     """The metadata of one snapshot. Threads may share it.
 
-    Opening it reads nothing, and its memory does not grow with the gallery.
+    Opening it reads nothing, and its memory is bounded, whatever the size of the gallery.
     """
 
     def __init__(self, snapshot: Snapshot, duplicates: Duplicates | None = None) -> None:
@@ -40,6 +44,7 @@ class Metadata:
         self._moves = Moves.read(snapshot.root)
         self._footers: OrderedDict[int, _Footer] = OrderedDict()
         self._num_chunks = 0
+        self._groups = _RowGroups()
         self._lock = threading.Lock()
 
     def rows(self, rows_N: np.ndarray, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
@@ -54,16 +59,10 @@ class Metadata:
             InputError: if metadata is damaged.
         """
         positions_N, local_N = self._manifest.locate(rows_N)
-        positions = np.unique(positions_N)
-        places = [np.flatnonzero(positions_N == position) for position in positions]
-        numbers = [self._manifest.parts[position][0] for position in positions.tolist()]
-        tables = [self._read(number, local_N[here], columns) for number, here in zip(numbers, places, strict=True)]
         found: list[dict[str, Any]] = [{}] * len(rows_N)
-        for these in _of_one_schema(tables):
-            these_N = np.concatenate([places[i] for i in these]).tolist()
-            records = pa.concat_tables([tables[i] for i in these]).to_pylist()
-            records = records or [{} for _ in these_N]  # a table without columns has no rows either
-            for place, record in zip(these_N, records, strict=True):
+        for position in np.unique(positions_N).tolist():
+            number, places = self._manifest.parts[position][0], np.flatnonzero(positions_N == position)
+            for place, record in zip(places.tolist(), self._read(number, local_N[places], columns), strict=True):
                 found[place] = self._placed(record)
         if self._duplicates is not None and (columns is None or _DUPLICATE_OF in columns):
             representatives = self._duplicates.representatives(rows_N)
@@ -79,31 +78,36 @@ class Metadata:
             record["image_path"] = self._moves.now(record["image_path"])
         return record
 
-    def _read(self, number: int, local_N: np.ndarray, columns: Sequence[str] | None) -> pa.Table:
+    def _read(self, number: int, local_N: np.ndarray, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
         """Rows of one part, in the order given."""
         footer = self._footer(number)
         groups_N = np.searchsorted(footer.ends, local_N, side="right")
-        groups = np.unique(groups_N)
-        starts = np.concatenate([[0], footer.ends])
-        # The table that is read holds the rows of the chosen groups, one group after another.
-        before = np.concatenate([[0], np.cumsum(footer.ends[groups] - starts[groups])])
-        places_N = local_N - starts[groups_N] + before[np.searchsorted(groups, groups_N)]
-        schema = pa.schema([field for field in footer.schema if columns is None or field.name in columns])
-        empty = footer.empty_columns(groups.tolist())
-        names = [name for name in schema.names if name not in empty]
+        names = footer.names if columns is None else [name for name in footer.names if name in columns]
+        groups = self._row_groups(number, footer, np.unique(groups_N).tolist(), names)
+        places_N = local_N - footer.starts[groups_N]
+        for group, place in zip(groups_N.tolist(), places_N.tolist(), strict=True):
+            values = groups[group]
+            yield {name: values[name][place].as_py() if name in values else None for name in names}
+
+    def _row_groups(
+        self, number: int, footer: _Footer, groups: Sequence[int], names: Sequence[str]
+    ) -> dict[int, _Columns]:
+        """Some columns of some row groups of a part, by group and name; a column without any value is left out."""
+        found = {group: self._groups.get((number, group)) for group in groups}
+        wanted = {group: [n for n in footer.with_values(group, names) if n not in found[group]] for group in groups}
+        if not any(wanted.values()):
+            return found
         path = metadata_path(self._root, number)
         try:
             with pq.ParquetFile(path, memory_map=True, metadata=footer.parsed, page_checksum_verification=True) as file:
-                table = file.read_row_groups(groups.tolist(), columns=names, use_threads=False)
+                for group in filter(wanted.get, groups):
+                    table = file.read_row_group(group, columns=wanted[group], use_threads=False)
+                    arrays = {name: table[name].combine_chunks() for name in wanted[group]}
+                    found[group] = self._groups.add((number, group), arrays)
         except (OSError, pa.ArrowException) as error:
             refuse_unless_damaged(error, path)
             raise _damaged(path, error) from error
-        # A slice is a view, which costs less than copying rows.
-        rows = pa.concat_tables([table.slice(place, 1) for place in places_N.tolist()])
-        return pa.Table.from_arrays(
-            [pa.nulls(len(local_N), field.type) if field.name in empty else rows[field.name] for field in schema],
-            schema=schema,
-        )
+        return found
 
     def _footer(self, number: int) -> _Footer:
         with self._lock:
@@ -122,16 +126,8 @@ class Metadata:
         return footer
 
 
-def _of_one_schema(tables: Sequence[pa.Table]) -> list[list[int]]:
-    """The positions of tables that have the same columns: parts may differ."""
-    found: dict[tuple[str, ...], list[int]] = {}
-    for place, table in enumerate(tables):
-        found.setdefault(tuple(map(str, table.schema)), []).append(place)
-    return list(found.values())
-
-
 class _Footer:
-    """The layout of a metadata file; `ends` holds the row after the last row of each row group."""
+    """The layout of a metadata file: the first row of each row group, and the row after its last one."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -139,30 +135,61 @@ class _Footer:
         except (OSError, pa.ArrowException) as error:
             refuse_unless_damaged(error, path)
             raise _damaged(path, error) from error
-        self.schema = self.parsed.schema.to_arrow_schema().remove_metadata()
-        self._empty: dict[int, int] = {}
-        groups = range(self.parsed.num_row_groups)
-        self.ends = np.cumsum([self.parsed.row_group(i).num_rows for i in groups], dtype=np.int64)
+        self.names: list[str] = self.parsed.schema.to_arrow_schema().names
+        counts = [self.parsed.row_group(i).num_rows for i in range(self.parsed.num_row_groups)]
+        self.ends = np.cumsum(counts, dtype=np.int64)
+        self.starts = self.ends - np.array(counts, np.int64)
         self.num_chunks = self.parsed.num_row_groups * self.parsed.num_columns
+        self._empty: dict[int, frozenset[str]] = {}
 
-    def empty_columns(self, groups: Sequence[int]) -> set[str]:
-        """The columns without a value in some row groups, which need not be read: half of an import's, for example."""
-        bits = functools.reduce(operator.and_, map(self._empty_in, groups))
-        return {self.parsed.schema.column(i).name for i in range(self.parsed.num_columns) if bits >> i & 1}
+    def with_values(self, number: int, names: Sequence[str]) -> list[str]:
+        """Those of some columns that have a value in a row group. Half of an import's have none."""
+        if (empty := self._empty.get(number)) is None:
+            empty = self._empty[number] = _empty_columns(self.parsed, number)
+        return [name for name in names if name not in empty]
 
-    def _empty_in(self, number: int) -> int:
-        """A bit for each column without a value in one row group. Columns of lists and structs count as having some."""
-        if (kept := self._empty.get(number)) is None:
-            group, kept = self.parsed.row_group(number), 0
-            for i in range(self.parsed.num_columns):
-                chunk = group.column(i)
-                statistics = chunk.statistics if "." not in chunk.path_in_schema else None
-                is_empty = (
-                    statistics is not None and statistics.has_null_count and statistics.null_count == group.num_rows
-                )
-                kept |= is_empty << i
-            self._empty[number] = kept
-        return kept
+
+def _empty_columns(footer: pq.FileMetaData, number: int) -> frozenset[str]:
+    """The columns without a value in a row group; columns of lists count as having one."""
+    group, found = footer.row_group(number), set()
+    for i in range(footer.num_columns):
+        statistics, column = group.column(i).statistics, footer.schema.column(i)
+        if statistics is None or not statistics.has_null_count or column.max_repetition_level:
+            continue
+        if statistics.null_count == group.num_rows:
+            found.add(column.path)
+    return frozenset(found)
+
+
+class _RowGroups:
+    """Row groups that were read, as far as there is room: those used last. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, int], _Columns] = OrderedDict()
+        self._num_bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[int, int]) -> _Columns:
+        """The columns that are kept of a row group. They must not be changed."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key, {})
+
+    def add(self, key: tuple[int, int], columns: _Columns) -> _Columns:
+        """Keeps further columns of a row group. Returns all that are kept."""
+        with self._lock:
+            before = self._kept.pop(key, {})
+            both = {**before, **columns}
+            self._kept[key] = both
+            self._num_bytes += _num_bytes(both) - _num_bytes(before)
+            while self._num_bytes > _KEPT_BYTES and len(self._kept) > 1:
+                self._num_bytes -= _num_bytes(self._kept.popitem(last=False)[1])
+            return both
+
+
+def _num_bytes(columns: _Columns) -> int:
+    return sum(array.nbytes + _ARRAY_BYTES for array in columns.values())
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
