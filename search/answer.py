@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,14 +33,17 @@ _Scored: TypeAlias = tuple[np.ndarray, np.ndarray]  # scores and rows
 class Answer:
     """Answers queries that are asked together, over one version of a gallery and with the same options."""
 
-    def __init__(self, version: Version, encoders: Encoders, options: Options) -> None:
-        """Checks what can be checked before the work.
+    def __init__(
+        self, version: Version, encoders: Encoders, options: Options, turn: AbstractContextManager[Any]
+    ) -> None:
+        """Checks what can be checked before the work, which is done in `turn`: what only a processor bounds.
 
         Raises:
             InputError: if the gallery lacks what an option needs.
         """
         self._version = version
         self._encoders = encoders
+        self._turn = turn
         self._options = options
         self._space = version.space(options.space, options.over)
         self._space.index.efforts.recall(options.effort)  # raises for an unknown effort
@@ -62,7 +65,7 @@ class Answer:
         self._load(queries)
         started = time.perf_counter()
         kinds, within, ranked, strategies = self._nearest(queries)
-        with self._timed("metadata"):
+        with self._turn, self._timed("metadata"):
             records = self._version.metadata.rows(np.concatenate([rows for _, rows in ranked]), self._columns)
         took_ms = 1000 * (time.perf_counter() - started) / len(queries)
         explain = self._explain(within, len(queries))
@@ -97,7 +100,7 @@ class Answer:
             emb_QD = self._encoders.encode(sought, self._space.spec, self._space.index.vectors)
         with self._timed("filter"):
             within = self._within()
-        with self._timed("search"):
+        with self._turn, self._timed("search"):
             kinds: list[QueryKind] = [_kind(parts) for parts in sought]
             first, strategies = self._searched(emb_QD, kinds, within, self._first_depth)
             ranked = [

@@ -5,9 +5,11 @@ Shapes: N rows, B batch, D dimension; H, W, C of an image.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -65,6 +67,8 @@ class Gallery:
         given = {} if encoder is None else {self._version.snapshot.spec.fingerprint: encoder}
         self._encoders = Encoders(self.path, given, device, loader)
         self._threads = threads
+        # More threads at a time than the machine can run would only take Python's lock from each other.
+        self._turn = nullcontext() if threads is None else BoundedSemaphore(max(1, (os.cpu_count() or 1) // threads))
 
     @classmethod
     def open(
@@ -87,7 +91,7 @@ class Gallery:
                 its weights are not found under the name in the gallery (for example, in another folder).
             device: where a loaded encoder runs; `auto` is the first GPU, else the CPU.
             threads: threads of FAISS for one search; by default one per CPU core. A server that answers many requests
-                at a time should give 1.
+                at a time should give 1: then as many searches run at a time as there are cores, and others wait.
             loader: loads encoders by their names; give another one to share encoders between galleries, or to wrap
                 them.
 
@@ -274,7 +278,7 @@ class Gallery:
         """
         asked = query if isinstance(query, Query) else Query(text=query)
         with self._searching():
-            return Answer(self._version, self._encoders, Options(**options)).nearest(asked.parts())
+            return Answer(self._version, self._encoders, Options(**options), self._turn).nearest(asked.parts())
 
     def facets(self, *, seconds: float = FACET_SECONDS) -> Facets:
         """What the columns of the metadata hold: ranges, values with counts, licences. All metadata is read.
@@ -304,7 +308,9 @@ class Gallery:
             columns = [
                 name for column in arguments.texts("columns", columns) for name in version.columns.spellings(column)
             ]
-        return version.metadata.rows(self._checked(rows), columns)
+        rows_N = self._checked(rows)
+        with self._turn:
+            return version.metadata.rows(rows_N, columns)
 
     def vectors(
         self, rows: Sequence[int] | np.ndarray, *, space: str | None = None, over: Over = "images"
@@ -359,7 +365,7 @@ class Gallery:
         return rows_N
 
     def _answered(self, queries: Sequence[Query], options: Options) -> list[Hits]:
-        answer = Answer(self._version, self._encoders, options)
+        answer = Answer(self._version, self._encoders, options, self._turn)
         with self._searching():
             return answer.hits([query.parts() for query in queries])
 

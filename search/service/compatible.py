@@ -125,7 +125,7 @@ def _metadata(
     row: int, part: str, record: Mapping[str, Any], opened: Opened, context: Context, base_url: str
 ) -> dict[str, Any]:
     found = {name: jsonable(value) for name, value in named_beside(_OWN, record.items()).items() if value is not None}
-    if not found.get("url"):
+    if not found.get("url") and (record["shard"] or record["image_path"]):
         named = urllib.parse.urlencode({"gallery": opened.name, "part": part})
         found["url"] = f"{base_url}v1/rows/{row}/image?{named}"
         try:
