@@ -159,7 +159,9 @@ def test_the_page_in_a_browser(wheel: Path, gallery: Path, tmp_path: Path) -> No
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(page_url)
-        assert page.locator("select").first.locator("option").all_inner_texts() == ["g"]  # from //indices-list
+        indices = page.locator("select").first.locator("option")
+        indices.first.wait_for(state="attached")
+        assert indices.all_inner_texts() == ["g"]  # from //indices-list
 
         def search(act: Any) -> list[dict[str, Any]]:
             with page.expect_response(lambda response: response.url.endswith("//knn-service")) as waiting:
