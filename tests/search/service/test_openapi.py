@@ -91,6 +91,7 @@ def test_it_does_what_it_says(url: str) -> None:
             _send(found.ok(), mode, statuses)
     assert sum(statuses[f"POST /v1/search{batch}", "positive", 200] for batch in ("", "/batch")) > 0
     assert not [key for key in statuses if key[2] == 500]
+    print(f"{sum(statuses.values())} requests")  # pytest -rP shows it
 
 
 def _send(operation: Any, mode: GenerationMode, statuses: Counter[tuple[str, str, int]]) -> None:
