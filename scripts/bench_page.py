@@ -2,8 +2,8 @@
 
     python -m diantu.scripts.bench_page --output bench
 
-The gallery has random vectors of 512 dimensions, and each row one of the bundled photographs; it is written once and
-kept. A long task is what the browser calls so: more than 50 ms in which nothing else happens.
+The gallery has the synthetic vectors of the other benchmarks, and each row one of the bundled photographs; it is
+written once and kept. A long task is what the browser calls so: more than 50 ms in which nothing else happens.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from ..datasets import photos
 from ..datasets.errors import InputError
 from ..datasets.types import Shard
 from ..indexing.build.job import build_index
+from ..indexing.build.request import IndexRequest
 from ..indexing.index.report import read_report
 from ..indexing.store.parts import write_part
 from ..indexing.store.records import read_part
 from ..indexing.store.snapshot import Snapshot
-from .bench.vectors import bench_manifest
+from .bench.generator import Generator, Recipe
+from .bench.vectors import NUM_TUNING, TUNING_BLOCK, bench_manifest
 from .main import call
 
-_DIM, _PART_ROWS = 512, 10_000
+_PART_ROWS = 10_000
 _HITS = 2000
 _LATENCY, _LONGEST = 500, 100  # milliseconds: the targets
 _TEXTS = ("castle", "a red car", "mountain lake", "山水", "cat on a table", "bridge over a river", "snow", "old town")
@@ -101,7 +103,7 @@ def run(output: str, rows: int = 1_000_000) -> int:
 
 
 def write_gallery(folder: Path, num_rows: int) -> Path:
-    """Writes and indexes a gallery of random vectors whose rows share the photographs; parts that exist are kept.
+    """Writes and indexes a gallery of synthetic vectors whose rows share the photographs; parts that exist are kept.
 
     Returns:
         The gallery's folder.
@@ -117,13 +119,13 @@ def write_gallery(folder: Path, num_rows: int) -> Path:
             }
             for member in tar if member.name.endswith(".jpg")
         ]  # fmt: skip
-    manifest = bench_manifest(_DIM)
+    recipe = Recipe()
+    manifest, generator = bench_manifest(recipe.dim), Generator(recipe)
     for number, low in enumerate(range(0, num_rows, _PART_ROWS)):
         if read_part(gallery, number) is not None:
             continue
         count = min(_PART_ROWS, num_rows - low)
-        emb_ND = np.random.default_rng(number).standard_normal((count, _DIM), dtype=np.float32)
-        emb_ND /= np.linalg.norm(emb_ND, axis=1, keepdims=True)
+        emb_ND = generator.images(count, number)
         records: list[dict[str, Any]] = [
             {"key": f"{row:09d}", "caption": f"image {row}", **images[row * 7919 % len(images)]}
             for row in range(low, low + count)
@@ -132,7 +134,8 @@ def write_gallery(folder: Path, num_rows: int) -> Path:
         write_part(gallery, number, shard, fingerprint=manifest.spec.fingerprint, emb_ND=emb_ND, records=records)
     manifest.with_committed(gallery).save(gallery)
     if read_report(Snapshot.read(gallery)) is None:
-        build_index(gallery, None)
+        np.save(folder / "tuning.npy", generator.texts(NUM_TUNING, TUNING_BLOCK))
+        build_index(gallery, None, request=IndexRequest(target_recall=0.95, tune_queries=folder / "tuning.npy"))
     return gallery
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,11 +60,14 @@ class Metadata:
             IndexError: if a row is not one of the gallery's.
             InputError: if metadata is damaged.
         """
-        positions_N, local_N = self._manifest.locate(rows_N)
-        found: list[dict[str, Any]] = [{}] * len(rows_N)
-        for position in np.unique(positions_N).tolist():
-            number, places = self._manifest.parts[position][0], np.flatnonzero(positions_N == position)
-            for place, record in zip(places.tolist(), self._read(number, local_N[places], columns), strict=True):
+        positions, local = (each.tolist() for each in self._manifest.locate(rows_N))
+        places: dict[int, list[int]] = {}  # by the position of a part: a few rows of many parts are the usual case
+        for place, position in enumerate(positions):
+            places.setdefault(position, []).append(place)
+        found: list[dict[str, Any]] = [{}] * len(positions)
+        for position in sorted(places):
+            records = self._read(self._manifest.parts[position][0], [local[i] for i in places[position]], columns)
+            for place, record in zip(places[position], records, strict=True):
                 found[place] = self._placed(record)
         if self._duplicates is not None and (columns is None or _DUPLICATE_OF in columns):
             representatives = self._duplicates.representatives(rows_N)
@@ -78,16 +83,15 @@ class Metadata:
             record["image_path"] = self._moves.now(record["image_path"])
         return record
 
-    def _read(self, number: int, local_N: np.ndarray, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+    def _read(self, number: int, rows: Sequence[int], columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
         """Rows of one part, in the order given."""
         footer = self._footer(number)
-        groups_N = np.searchsorted(footer.ends, local_N, side="right")
         names = footer.names if columns is None else [name for name in footer.names if name in columns]
-        groups = self._row_groups(number, footer, np.unique(groups_N).tolist(), names)
-        places_N = local_N - footer.starts[groups_N]
-        for group, place in zip(groups_N.tolist(), places_N.tolist(), strict=True):
-            values = groups[group]
-            yield {name: values[name][place].as_py() if name in values else None for name in names}
+        groups = [bisect_right(footer.starts, row) - 1 for row in rows]
+        values = self._row_groups(number, footer, sorted(set(groups)), names)
+        for group, row in zip(groups, rows, strict=True):
+            own, place = values[group], row - footer.starts[group]
+            yield {name: own[name][place].as_py() if name in own else None for name in names}
 
     def _row_groups(
         self, number: int, footer: _Footer, groups: Sequence[int], names: Sequence[str]
@@ -127,7 +131,7 @@ class Metadata:
 
 
 class _Footer:
-    """The layout of a metadata file: the first row of each row group, and the row after its last one."""
+    """The layout of a metadata file; `starts` holds the first row of each row group."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -137,8 +141,7 @@ class _Footer:
             raise _damaged(path, error) from error
         self.names: list[str] = self.parsed.schema.to_arrow_schema().names
         counts = [self.parsed.row_group(i).num_rows for i in range(self.parsed.num_row_groups)]
-        self.ends = np.cumsum(counts, dtype=np.int64)
-        self.starts = self.ends - np.array(counts, np.int64)
+        self.starts = list(itertools.accumulate(counts, initial=0))[:-1]
         self.num_chunks = self.parsed.num_row_groups * self.parsed.num_columns
         self._empty: dict[int, frozenset[str]] = {}
 

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 SYNTHETIC = "synthetic"
 NUM_TUNING, NUM_QUERIES, K = 2000, 1000, 10
 # The generator's blocks: a part of a gallery has its own number, queries have numbers that no part reaches.
-_TUNING_BLOCK, _QUERY_BLOCK = 1_000_000, 1_000_001
+TUNING_BLOCK, _QUERY_BLOCK = 1_000_000, 1_000_001
 # Seeds the metadata, together with the part's number.
 _METADATA = 3
 _LARGE = 10_000_000
@@ -77,7 +77,7 @@ def synthetic(folder: Path, num_rows: int, *, seed: int = 0) -> Bench:
     recipe, size = Recipe(seed=seed), _part_rows(num_rows)
     generator = Generator(recipe)
     queries = {
-        "tuning": generator.texts(NUM_TUNING, _TUNING_BLOCK),
+        "tuning": generator.texts(NUM_TUNING, TUNING_BLOCK),
         "text": generator.texts(NUM_QUERIES, _QUERY_BLOCK),
         "image": generator.images(NUM_QUERIES, _QUERY_BLOCK),
     }
