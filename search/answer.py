@@ -182,13 +182,15 @@ class Answer:
         page = slice(options.offset, options.offset + options.k)
         return scores_K[page], rows_K[page]
 
-    def _have_vectors(self, rows_K: np.ndarray) -> np.ndarray:
+    def _have_vectors(self, scores_K: np.ndarray, rows_K: np.ndarray) -> np.ndarray:
         """Which rows have a vector: older imports kept rows whose vector is zero or not finite. `K` bool.
 
-        In their place, or where nothing is left, a search may return −1.
+        In their place, or where nothing is left, a search may return −1. Their scores say which to look at.
         """
         is_row_K = rows_K >= 0
-        is_row_K[is_row_K] = are_usable(self._space.index.vectors.rows(rows_K[is_row_K]))
+        unsure_K = is_row_K & ((scores_K == 0) | ~np.isfinite(scores_K))
+        if unsure_K.any():
+            is_row_K[unsure_K] = are_usable(self._space.index.vectors.rows(rows_K[unsure_K]))
         return is_row_K
 
     def _arranged(self, parts: _Parts, scores_M: np.ndarray, rows_M: np.ndarray) -> _Scored:

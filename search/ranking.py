@@ -29,7 +29,7 @@ def found(
     *,
     representatives: Callable[[np.ndarray], np.ndarray] | None = None,
     zscores: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
-    is_usable: Callable[[np.ndarray], np.ndarray] | None = None,
+    is_usable: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the nearest rows that pass the thresholds, `options.depth` of them if there are so many.
 
@@ -42,7 +42,7 @@ def found(
         representatives: rows → the representative of the group of each; of each group only the first row is kept. None
             keeps all rows.
         zscores: scores and rows → zscores; None if there are none.
-        is_usable: rows → whether each has a vector that can be compared; None if all have.
+        is_usable: scores and rows → whether each row has a vector that can be compared; None if all have.
 
     Returns:
         `scores_K`, descending among the rows that one search found, and `rows_K`.
@@ -51,7 +51,7 @@ def found(
     groups: set[int] = set()
     for more_scores, more_rows in _deeper(search, depth):
         if is_usable is not None and len(more_rows):
-            usable = is_usable(more_rows)
+            usable = is_usable(more_scores, more_rows)
             more_scores, more_rows = more_scores[usable], more_rows[usable]
         kept = np.ones(len(more_rows), bool)
         if representatives is not None and len(more_rows):
