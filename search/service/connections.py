@@ -13,6 +13,7 @@ from .problems import problem_response
 
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 1 << 16
+MOST_CONNECTIONS = 1000  # requests on further ones are refused
 
 
 class Connection(HttpToolsProtocol):
@@ -33,9 +34,10 @@ class Connection(HttpToolsProtocol):
         self._wait_for_head()
 
     def on_headers_complete(self) -> None:
-        """The head is complete."""
+        """The head is complete. The application refuses the request if there are too many connections."""
         self._stop_waiting()
         self._is_in_head = False
+        self.scope["diantu.is_crowded"] = len(self.connections) > MOST_CONNECTIONS  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:

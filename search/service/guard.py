@@ -75,6 +75,12 @@ class Guard:
     def _refusal(self, scope: Scope) -> ProblemError | None:
         """Why a request is refused because of its headers; None if it is not."""
         settings, headers = self._context.settings, Headers(scope=scope)
+        if scope.get("diantu.is_crowded"):
+            return ProblemError(
+                503,
+                "too many connections are open; close some, or try again later",
+                {"Retry-After": "1", "Connection": "close"},
+            )
         if settings.token is None and settings.is_local and not _is_local_name(headers.get("host", "")):
             # Against DNS rebinding: a stranger's page whose host name leads to this machine.
             return ProblemError(

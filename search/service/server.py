@@ -13,8 +13,6 @@ from .app import create_app
 from .connections import Connection
 from .settings import Settings
 
-_MOST_CONNECTIONS = 1000  # further ones are answered with 503
-
 
 class Server:
     """A service whose socket is bound.
@@ -45,7 +43,7 @@ class Server:
         self.url = _url(settings.host, self._socket.getsockname()[1])
         config = uvicorn.Config(
             app, http=Connection, ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
-            limit_concurrency=_MOST_CONNECTIONS, timeout_graceful_shutdown=int(settings.deadline) + 1,
+            timeout_graceful_shutdown=int(settings.deadline) + 1,
         )  # fmt: skip
         self._server = _Announced(config, lambda: on_start(self.url))
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -91,7 +92,7 @@ def test_it_does_what_it_says(url: str) -> None:
             _send(found.ok(), mode, statuses)
     assert sum(statuses[f"POST /v1/search{batch}", "positive", 200] for batch in ("", "/batch")) > 0
     assert not [key for key in statuses if key[2] == 500]
-    print(f"{sum(statuses.values())} requests")  # pytest -rP shows it
+    logging.getLogger(__name__).warning("%d requests", sum(statuses.values()))  # shown by pytest -rP
 
 
 def _send(operation: Any, mode: GenerationMode, statuses: Counter[tuple[str, str, int]]) -> None:

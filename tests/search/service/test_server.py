@@ -18,6 +18,7 @@ from diantu.datasets import InputError
 from diantu.indexing.encoders import EncoderSpec
 from diantu.indexing.store.manifest import read_manifest
 from diantu.scripts.commands import demo as demo_command
+from diantu.search.service import connections
 from diantu.search.service.server import Server
 from diantu.search.service.settings import Settings, read_encoders, read_galleries, read_token
 
@@ -52,6 +53,18 @@ def test_the_end_waits_for_what_runs(root: Path) -> None:
     assert (answer.status_code, len(answer.json()["hits"])) == (200, 3)
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}healthz")
+
+
+def test_further_connections_are_refused_in_one_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
+    with running(root) as url, httpx.Client() as first, httpx.Client() as second, httpx.Client() as third:
+        assert [client.get(f"{url}healthz").status_code for client in (first, second)] == [200, 200]
+        refused = third.post(f"{url}v1/search", json={"rows": [1]})
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:diantu:unavailable")
+        assert "too many connections are open" in refused.json()["detail"]
+        assert (refused.headers["retry-after"], refused.headers["connection"]) == ("1", "close")
+        second.close()
+        wait_for(lambda: third.get(f"{url}healthz").status_code == 200)
 
 
 def test_a_full_queue_and_a_deadline_over_http(root: Path) -> None:
