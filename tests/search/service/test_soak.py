@@ -19,6 +19,7 @@ from planted import plant, unit
 from services import DIM, planted, running, wait_for
 
 from diantu.indexing.build.job import build_index
+from diantu.indexing.store.snapshot import gallery_version
 from diantu.indexing.upkeep.deletion import delete
 
 REQUESTS = int(os.environ.get("DIANTU_REQUESTS", "360"))
@@ -57,11 +58,10 @@ class Changes:
             plant(self.root, unit(np.random.default_rng(number).standard_normal((NUM_ADDED, DIM))))
             self.num_rows += NUM_ADDED
         elif number % 3 == 1:
-            before = self._version()
             first = 20 + NUM_DELETED * number  # rows below are asked for by their ids
             keys = [str(row) for row in range(first, min(first + NUM_DELETED, self.num_rows))]
             delete(self.root, keys=keys)
-            wait_for(lambda: self._version() != before)
+            wait_for(lambda: self._version() == gallery_version(self.root))
             self.gone |= set(keys)  # only now: requests that began before may still find them
         else:
             build_index(self.root, None)
