@@ -106,8 +106,9 @@ class Metadata:
             with pq.ParquetFile(path, memory_map=True, metadata=footer.parsed, page_checksum_verification=True) as file:
                 for group in filter(wanted.get, groups):
                     table = file.read_row_group(group, columns=wanted[group], use_threads=False)
-                    arrays = {name: table[name].combine_chunks() for name in wanted[group]}
-                    found[group] = self._groups.add((number, group), arrays)
+                    # What was found before may be dropped by now: there may be no room, or another thread needs it.
+                    found[group] = found[group] | {name: table[name].combine_chunks() for name in wanted[group]}
+                    self._groups.keep((number, group), found[group])
         except (OSError, pa.ArrowException) as error:
             refuse_unless_damaged(error, path)
             raise _damaged(path, error) from error
@@ -179,16 +180,14 @@ class _RowGroups:
                 self._kept.move_to_end(key)
             return self._kept.get(key, {})
 
-    def add(self, key: tuple[int, int], columns: _Columns) -> _Columns:
-        """Keeps further columns of a row group. Returns all that are kept."""
+    def keep(self, key: tuple[int, int], columns: _Columns) -> None:
+        """Keeps columns of a row group, beside those of it that are kept already."""
         with self._lock:
             before = self._kept.pop(key, {})
-            both = {**before, **columns}
-            self._kept[key] = both
-            self._num_bytes += _num_bytes(both) - _num_bytes(before)
+            self._kept[key] = before | columns
+            self._num_bytes += _num_bytes(self._kept[key]) - _num_bytes(before)
             while self._num_bytes > _KEPT_BYTES and len(self._kept) > 1:
                 self._num_bytes -= _num_bytes(self._kept.popitem(last=False)[1])
-            return both
 
 
 def _num_bytes(columns: _Columns) -> int:

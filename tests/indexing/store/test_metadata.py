@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from galleries import keyed, snapshot_of, write_gallery
 
 from diantu.datasets import Shard
 from diantu.indexing.encoders import EncoderSpec
+from diantu.indexing.store import metadata as store_metadata
 from diantu.indexing.store.manifest import Manifest
 from diantu.indexing.store.metadata import Metadata
 from diantu.indexing.store.parts import write_part
@@ -63,3 +65,21 @@ def test_columns_without_a_value_in_the_row_groups_that_are_read(tmp_path: Path)
         assert [{name: record.get(name) for name in names} for record in found] == [records[row] for row in rows]
         assert list(found[0]) == [name for name in metadata.rows(np.array([0])).pop() if name in found[0]]
     assert metadata.rows(np.array([5]), ["caption"]) == [{"caption": None}]
+
+
+@pytest.mark.parametrize("room", [1, 30_000, 1 << 30])
+def test_what_is_kept_in_memory_changes_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """Row groups and columns are asked for in any order, by threads, with room for one row group, for some, for all."""
+    monkeypatch.setattr(store_metadata, "_KEPT_BYTES", room)
+    records = [{"key": str(i), "a": i, "b": None if i % 3 else -i, "caption": f"c {i}"} for i in range(2500)]
+    metadata = Metadata(Snapshot.read(write_gallery(tmp_path, [records[:1300], records[1300:]])))
+
+    def ask(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(40):
+            rows = rng.integers(0, len(records), 5)
+            names = [name for name in ("key", "a", "b", "caption") if rng.random() < 0.6] or ["a"]
+            assert metadata.rows(rows, names) == [{name: records[row][name] for name in names} for row in rows]
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(8)))
