@@ -58,7 +58,7 @@ class Changes:
             plant(self.root, unit(np.random.default_rng(number).standard_normal((NUM_ADDED, DIM))))
             self.num_rows += NUM_ADDED
         elif number % 3 == 1:
-            first = 20 + NUM_DELETED * number  # rows below are asked for by their ids
+            first = 20 + NUM_DELETED * (number // 3)  # rows below are asked for by their ids
             keys = [str(row) for row in range(first, min(first + NUM_DELETED, self.num_rows))]
             delete(self.root, keys=keys)
             wait_for(lambda: self._version() == gallery_version(self.root))
