@@ -26,8 +26,8 @@ REQUESTS = int(os.environ.get("DIANTU_REQUESTS", "360"))
 CHANGES = max(9, REQUESTS // 500)
 CLIENTS = 8
 NUM_FIRST, NUM_ADDED, NUM_DELETED = 600, 20, 10
-# What the process may grow by from the second quarter of the requests to the last, beside the files of added parts: each
-# is open once in the version that answers, and once in the one before while requests use it.
+# What the process may grow by from the second quarter of the requests to the last, beside the files of added parts:
+# each is open once in the version that answers, and once in the one before while requests use it.
 GROWTH_BYTES, GROWTH_FILES = 64 << 20, 20
 
 
