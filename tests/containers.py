@@ -210,9 +210,10 @@ def _registry() -> list[str]:
     return [f"{path}:{path}:ro" for path in sorted(paths) if os.path.exists(path)]
 
 
-def index_url() -> str:
-    """The index of packages that pip uses on this machine."""
-    return _pip_settings().get("index-url", "https://pypi.org/simple")
+def index_arguments() -> dict[str, str]:
+    """The Dockerfile's argument for the index of packages that pip is told to use on this machine, if it is."""
+    settings = _pip_settings()
+    return {"TORCH_INDEX": settings["index-url"]} if "index-url" in settings else {}
 
 
 def _share_registry(root: Path) -> None:

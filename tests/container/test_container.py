@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import tomllib
 import yaml
-from containers import Builder, Image, context_names, index_url, read_stages
+from containers import Builder, Image, context_names, index_arguments, read_stages
 from prometheus_client.parser import text_string_to_metric_families
 from servers import free_port, serving
 from zygote import PATIENCE_SECONDS, wait_until
@@ -101,7 +101,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     if os.geteuid() or not shutil.which("debootstrap"):
         pytest.skip("needs root and debootstrap")
     folder = tmp_path_factory.mktemp("container")
-    yield Builder(folder, FOLDER / "Dockerfile", ROOT, {"TORCH_INDEX": index_url()}).build("cpu")
+    yield Builder(folder, FOLDER / "Dockerfile", ROOT, index_arguments()).build("cpu")
     shutil.rmtree(folder)  # ten gigabytes
 
 
