@@ -20,12 +20,13 @@ from .encode import Encoders
 from .explain import Explain, with_strategy
 from .hits import Asked, Hit, Hits, Nearest
 from .options import Options
+from .pixels import LEADING
 from .query import QueryPart
 from .ranking import by_column, diverse, found, with_aesthetic
 from .version import Version
 
 # Columns that a hit needs for itself and for its image.
-NEEDED = ("key", "caption", "shard", "offset", "length", "image_path", "url")
+NEEDED = (*LEADING, "caption")
 _Parts: TypeAlias = Sequence[QueryPart]
 _Scored: TypeAlias = tuple[np.ndarray, np.ndarray]  # scores and rows
 

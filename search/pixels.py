@@ -14,6 +14,10 @@ _ADVICE = (
 )
 
 
+# The columns that lead to a row's image, or name it where it cannot be read.
+LEADING = ("key", "shard", "offset", "length", "image_path", "url")
+
+
 class ImageSource(Protocol):
     """Where the image of a row is read from."""
 

@@ -12,13 +12,11 @@ from PIL import Image
 from ...datasets import SampleError
 from ...datasets.decoding import decode_guarded, media_type
 from ...datasets.errors import PixelsError
-from ..pixels import read_pixels
+from ..pixels import LEADING, read_pixels
 from .context import Context
 from .served import Opened
 
 _QUALITY = 85
-# The columns that lead to an image, or name it where it cannot be read.
-_LEADING = ("key", "shard", "offset", "length", "image_path", "url")
 # The pixels of a thumbnail are averages of those of an image at least this many times as wide.
 _OVERSAMPLING = 2
 
@@ -30,7 +28,7 @@ def original(context: Context, opened: Opened, row: int) -> bytes:
         RowError: if there is no such row.
         PixelsError: if the image is not where it was. It is downloaded only where the service may do that.
     """
-    return original_of(context, row, opened.gallery.rows([row], columns=_LEADING)[0])
+    return original_of(context, row, opened.gallery.rows([row], columns=LEADING)[0])
 
 
 def original_of(context: Context, row: int, metadata: Mapping[str, Any]) -> bytes:
