@@ -6,12 +6,11 @@ are, or it is text; see `tables.common_type`.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,12 @@ from ...datasets.conditions import unknown_column
 from ...datasets.errors import InputError
 from ...datasets.files import refuse_unless_damaged
 from ...datasets.names import IN_CONDITIONS, NAMES, TEXT_MEANINGS, meaning_in_condition
+from ...datasets.recent import Recent
 from .duplicates import Duplicates
 from .layout import metadata_path
 from .records import REMEDY, check_file
 from .snapshot import Snapshot
-from .tables import COLUMNS, EXACT_INTEGER, as_texts, common_type
+from .tables import COLUMNS, EXACT_INTEGER, as_texts, common_type, has_no_value
 
 # Memory for columns; those used last are kept. A number takes 8 bytes per row.
 MEMORY_BYTES = 1 << 30
@@ -65,10 +65,7 @@ class Columns:
         self._root = snapshot.root
         self._manifest = snapshot.manifest
         self._duplicates = duplicates
-        self._memory_bytes = memory_bytes
-        self._kept: OrderedDict[tuple[int, str], pa.ChunkedArray] = OrderedDict()
-        self._num_bytes = 0
-        self._lock = threading.Lock()
+        self._kept: Recent[tuple[int, str], pa.ChunkedArray] = Recent(memory_bytes, attrgetter("nbytes"))
 
     @property
     def num_rows(self) -> int:
@@ -156,17 +153,10 @@ class Columns:
         return next((alias for alias in NAMES[meaning] if fits(self._types.get(alias, pa.null()))), None)
 
     def _column(self, first: int, parts: Sequence[tuple[int, int]], name: str) -> pa.ChunkedArray:
-        with self._lock:
-            if (kept := self._kept.get((first, name))) is not None:
-                self._kept.move_to_end((first, name))
-                return kept
+        if (kept := self._kept.get((first, name))) is not None:
+            return kept
         column = self._read(first, parts, name)
-        with self._lock:
-            if (first, name) not in self._kept:
-                self._kept[first, name] = column
-                self._num_bytes += column.nbytes
-            while self._num_bytes > self._memory_bytes and len(self._kept) > 1:
-                self._num_bytes -= self._kept.popitem(last=False)[1].nbytes
+        self._kept.put((first, name), column)
         return column
 
     def _read(self, first: int, parts: Sequence[tuple[int, int]], name: str) -> pa.ChunkedArray:
@@ -253,11 +243,7 @@ def _is_empty(footer: pq.FileMetaData, position: int, field: pa.Field) -> bool:
     """Whether a field has no value in a part: then it was written as text, whatever its type in other parts."""
     if field.name in COLUMNS or field.type != pa.string():
         return False
-    for i in range(footer.num_row_groups):
-        statistics = footer.row_group(i).column(position).statistics
-        if statistics is None or statistics.null_count < footer.row_group(i).num_rows:
-            return False
-    return True
+    return all(has_no_value(footer.row_group(i), position) for i in range(footer.num_row_groups))
 
 
 def _are_exact(footer: pq.FileMetaData, position: int) -> bool:

@@ -5,8 +5,6 @@ DuckDB evaluates them over columns that are already in memory. It opens no file,
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ import numpy as np
 
 from ...datasets.conditions import WHERE_SECONDS, Budget, Missing, chosen_rows, locked_duckdb, understood
 from ...datasets.errors import InputError
+from ...datasets.recent import Recent
 from .columns import Columns
 from .duplicates import read_duplicates
 from .rowset import RowSet
@@ -33,8 +32,7 @@ class Filters:
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        self._kept: OrderedDict[tuple[str, str], RowSet] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept: Recent[tuple[str, str], RowSet] = Recent(_KEPT_BYTES, lambda rows: max(len(rows.bits), 1 << 12))
 
     def rows(self, where: str, missing: Missing = "exclude", *, where_timeout: float = WHERE_SECONDS) -> RowSet:
         """The rows that meet a SQL condition over the metadata, such as `width >= 512 AND punsafe < 0.1`.
@@ -52,15 +50,10 @@ class Filters:
         """
         if missing not in MISSING:
             raise InputError(f"missing {missing!r} is not known; missing values: {' or '.join(MISSING)}")
-        with self._lock:
-            if (kept := self._kept.get((where, missing))) is not None:
-                self._kept.move_to_end((where, missing))
-                return kept
+        if (kept := self._kept.get((where, missing))) is not None:
+            return kept
         found = RowSet.of_mask(self._mask(where, missing, Budget(where_timeout)))
-        with self._lock:
-            self._kept[where, missing] = found
-            while len(self._kept) > max(1, _KEPT_BYTES // max(len(found.bits), 1 << 12)):
-                self._kept.popitem(last=False)
+        self._kept.put((where, missing), found)
         return found
 
     def _mask(self, where: str, missing: Missing, budget: Budget) -> np.ndarray:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,11 +14,13 @@ import pyarrow.parquet as pq
 
 from ...datasets.errors import InputError
 from ...datasets.files import refuse_unless_damaged
+from ...datasets.recent import Recent
 from .duplicates import Duplicates
 from .layout import metadata_path
 from .moves import Moves
 from .records import REMEDY, check_file
 from .snapshot import Snapshot
+from .tables import has_no_value
 
 _Columns: TypeAlias = "dict[str, pa.Array]"
 
@@ -44,10 +44,8 @@ class Metadata:
         self._manifest = snapshot.manifest
         self._duplicates = duplicates
         self._moves = Moves.read(snapshot.root)
-        self._footers: OrderedDict[int, _Footer] = OrderedDict()
-        self._num_chunks = 0
-        self._groups = _RowGroups()
-        self._lock = threading.Lock()
+        self._footers: Recent[int, _Footer] = Recent(_KEPT_CHUNKS, lambda footer: footer.num_chunks)
+        self._groups: Recent[tuple[int, int], _Columns] = Recent(_KEPT_BYTES, _num_bytes)
 
     def rows(self, rows_N: np.ndarray, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """The metadata of some rows, in the order given; with `duplicate_of` where near-duplicates are known.
@@ -97,7 +95,7 @@ class Metadata:
         self, number: int, footer: _Footer, groups: Sequence[int], names: Sequence[str]
     ) -> dict[int, _Columns]:
         """Some columns of some row groups of a part, by group and name; a column without any value is left out."""
-        found = {group: self._groups.get((number, group)) for group in groups}
+        found = {group: self._groups.get((number, group)) or {} for group in groups}
         wanted = {group: [n for n in footer.with_values(group, names) if n not in found[group]] for group in groups}
         if not any(wanted.values()):
             return found
@@ -108,26 +106,19 @@ class Metadata:
                     table = file.read_row_group(group, columns=wanted[group], use_threads=False)
                     # What was found before may be dropped by now: there may be no room, or another thread needs it.
                     found[group] = found[group] | {name: table[name].combine_chunks() for name in wanted[group]}
-                    self._groups.keep((number, group), found[group])
+                    self._groups.put((number, group), found[group])
         except (OSError, pa.ArrowException) as error:
             refuse_unless_damaged(error, path)
             raise _damaged(path, error) from error
         return found
 
     def _footer(self, number: int) -> _Footer:
-        with self._lock:
-            if (kept := self._footers.get(number)) is not None:
-                self._footers.move_to_end(number)
-                return kept
+        if (kept := self._footers.get(number)) is not None:
+            return kept
         path = metadata_path(self._root, number)
         check_file(self._root, number, path)
         footer = _Footer(path)
-        with self._lock:
-            if number not in self._footers:
-                self._footers[number] = footer
-                self._num_chunks += footer.num_chunks
-            while len(self._footers) > 1 and self._num_chunks > _KEPT_CHUNKS:
-                self._num_chunks -= self._footers.popitem(last=False)[1].num_chunks
+        self._footers.put(number, footer)
         return footer
 
 
@@ -155,39 +146,11 @@ class _Footer:
 
 def _empty_columns(footer: pq.FileMetaData, number: int) -> frozenset[str]:
     """The columns without a value in a row group; columns of lists count as having one."""
-    group, found = footer.row_group(number), set()
-    for i in range(footer.num_columns):
-        statistics, column = group.column(i).statistics, footer.schema.column(i)
-        if statistics is None or not statistics.has_null_count or column.max_repetition_level:
-            continue
-        if statistics.null_count == group.num_rows:
-            found.add(column.path)
-    return frozenset(found)
-
-
-class _RowGroups:
-    """Row groups that were read, as far as there is room: those used last. Threads may share it."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[int, int], _Columns] = OrderedDict()
-        self._num_bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, key: tuple[int, int]) -> _Columns:
-        """The columns that are kept of a row group. They must not be changed."""
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key, {})
-
-    def keep(self, key: tuple[int, int], columns: _Columns) -> None:
-        """Keeps columns of a row group, beside those of it that are kept already."""
-        with self._lock:
-            before = self._kept.pop(key, {})
-            self._kept[key] = before | columns
-            self._num_bytes += _num_bytes(self._kept[key]) - _num_bytes(before)
-            while self._num_bytes > _KEPT_BYTES and len(self._kept) > 1:
-                self._num_bytes -= _num_bytes(self._kept.popitem(last=False)[1])
+    columns = {i: footer.schema.column(i) for i in range(footer.num_columns)}
+    group = footer.row_group(number)
+    return frozenset(
+        column.path for i, column in columns.items() if not column.max_repetition_level and has_no_value(group, i)
+    )
 
 
 def _num_bytes(columns: _Columns) -> int:

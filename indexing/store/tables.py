@@ -148,6 +148,12 @@ def common_type(types: Iterable[pa.DataType], *, ints_are_floats: bool) -> pa.Da
     return pa.string()
 
 
+def has_no_value(group: pq.RowGroupMetaData, position: int) -> bool:
+    """Whether a column of a row group, by its position, is known to hold missing values only."""
+    statistics = group.column(position).statistics
+    return statistics is not None and statistics.has_null_count and statistics.null_count == group.num_rows
+
+
 def as_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column as text, each value as `array_of` writes it where it must."""
     if pa.types.is_string(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,8 +15,8 @@ from starlette.responses import Response
 
 from ...datasets import InputError, SampleError, display
 from ...datasets.decoding import decode_guarded
+from ...datasets.recent import Recent
 from .batching import SharedEncoders
-from .cache import BytesCache
 from .facets import FacetsOfVersions
 from .metrics import Metrics
 from .pool import Pool
@@ -39,7 +39,7 @@ class Context:
     pool: Pool
     metrics: Metrics
     decoding: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_MOST_DECODED))
-    thumbnails: BytesCache = field(default_factory=lambda: BytesCache(_THUMBNAIL_BYTES))
+    thumbnails: Recent[Hashable, bytes] = field(default_factory=lambda: Recent(_THUMBNAIL_BYTES, len))
     facets: FacetsOfVersions = field(default_factory=FacetsOfVersions)
     exports: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_MOST_EXPORTS))
 

@@ -164,7 +164,7 @@ def test_thumbnails_are_kept_within_a_limit(images: Path) -> None:
     client = client_of(images)
     kept = client.app.state.context.thumbnails  # type: ignore[attr-defined]
     sizes = [len(client.get(f"/v1/rows/0/thumbnail?size={size}").content) for size in (64, 64, 128)]
-    assert kept.num_bytes == sizes[0] + sizes[2]
+    assert kept.size == sizes[0] + sizes[2]
     (images.parent / "shard.tar").rename(images.parent / "moved.tar")
     try:
         assert client.get("/v1/rows/0/thumbnail?size=64").status_code == 200
