@@ -8,12 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import numpy as np
 
 from ..datasets import InputError, arguments
-from ..indexing.encoders import ImageEncoder, TextEncoder, load_encoder
+from ..indexing.encoders import ImageEncoder, Runtime, TextEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec, says_nothing
 from ..indexing.store.manifest import refuse_other
 from ..indexing.store.vectors import Vectors
@@ -23,21 +23,35 @@ from .query import QueryPart
 class EncoderLoader(Protocol):
     """Loads an encoder by its name, as `load_encoder` does. Another one may share encoders, or wrap them."""
 
-    def __call__(self, name: str, *, device: str = "auto", named_by: Path | None = None) -> ImageEncoder:
+    def __call__(
+        self, name: str, *, device: str = "auto", runtime: Runtime = "auto", named_by: Path | None = None
+    ) -> ImageEncoder:
         """See `load_encoder`."""
         ...
+
+
+class _How(TypedDict):
+    """How encoders are loaded."""
+
+    device: str
+    runtime: Runtime
 
 
 class Encoders:
     """The encoders of a gallery's spaces, each loaded when it is first needed. Threads may share it."""
 
     def __init__(
-        self, root: Path, given: Mapping[str, str | ImageEncoder], device: str, loader: EncoderLoader = load_encoder
+        self,
+        root: Path,
+        given: Mapping[str, str | ImageEncoder],
+        device: str,
+        runtime: Runtime = "auto",
+        loader: EncoderLoader = load_encoder,
     ) -> None:
         """`given`: encoders, or other names to load them by, by the fingerprint of their space."""
         self._root = root
         self._given = given
-        self._device = device
+        self._how: _How = {"device": device, "runtime": runtime}
         self._loader = loader
         self._loaded: dict[str, ImageEncoder] = {}
         self._loading = threading.Lock()
@@ -52,9 +66,9 @@ class Encoders:
             if spec.fingerprint not in self._loaded:
                 given = self._given.get(spec.fingerprint)
                 if given is None:
-                    encoder = self._loader(spec.name, device=self._device, named_by=self._root)
+                    encoder = self._loader(spec.name, **self._how, named_by=self._root)
                 else:
-                    encoder = self._loader(given, device=self._device) if isinstance(given, str) else given
+                    encoder = self._loader(given, **self._how) if isinstance(given, str) else given
                 refuse_other(spec, encoder.spec, self._root)
                 self._loaded[spec.fingerprint] = encoder
             return self._loaded[spec.fingerprint]

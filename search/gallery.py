@@ -16,7 +16,7 @@ import numpy as np
 
 from ..datasets import InputError, RowError, arguments
 from ..datasets.conditions import WHERE_SECONDS, Missing
-from ..indexing.encoders import ImageEncoder, TextEncoder, load_encoder
+from ..indexing.encoders import ImageEncoder, Runtime, TextEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec
 from ..indexing.index.effort import Effort
 from ..indexing.index.opened import faiss_threads
@@ -58,6 +58,7 @@ class Gallery:
         *,
         encoder: str | ImageEncoder | None = None,
         device: str = "auto",
+        runtime: Runtime = "auto",
         threads: int | None = None,
         loader: EncoderLoader = load_encoder,
     ) -> None:
@@ -65,7 +66,7 @@ class Gallery:
         self.path = Path(path)
         self._version = Version(self.path)
         given = {} if encoder is None else {self._version.snapshot.spec.fingerprint: encoder}
-        self._encoders = Encoders(self.path, given, device, loader)
+        self._encoders = Encoders(self.path, given, device, runtime, loader)
         self._threads = threads
         # More threads at a time than the machine can run would only take Python's lock from each other.
         self._turn = nullcontext() if threads is None else BoundedSemaphore(max(1, (os.cpu_count() or 1) // threads))
@@ -77,6 +78,7 @@ class Gallery:
         *,
         encoder: str | ImageEncoder | None = None,
         device: str = "auto",
+        runtime: Runtime = "auto",
         threads: int | None = None,
         loader: EncoderLoader = load_encoder,
     ) -> Gallery:
@@ -90,6 +92,7 @@ class Gallery:
             encoder: the encoder for queries: an object that is already loaded, or another name to load it by, where
                 its weights are not found under the name in the gallery (for example, in another folder).
             device: where a loaded encoder runs; `auto` is the first GPU, else the CPU.
+            runtime: what computes the vectors of images, see `load_encoder`.
             threads: threads of FAISS for one search; by default one per CPU core. A server that answers many requests
                 at a time should give 1: then as many searches run at a time as there are cores, and others wait.
             loader: loads encoders by their names; give another one to share encoders between galleries, or to wrap
@@ -98,7 +101,7 @@ class Gallery:
         Raises:
             InputError: if there is no gallery.
         """
-        return cls(path, encoder=encoder, device=device, threads=threads, loader=loader)
+        return cls(path, encoder=encoder, device=device, runtime=runtime, threads=threads, loader=loader)
 
     def __len__(self) -> int:
         return self._version.snapshot.num_alive

@@ -20,10 +20,15 @@ def require(encoder: str, requirement: str, *packages: str) -> None:
     Raises:
         InputError: with the pip command, if one is missing.
     """
+    require_packages(f"encoder {encoder!r}", requirement, *packages)
+
+
+def require_packages(what: str, requirement: str, *packages: str) -> None:
+    """The same for something else than an encoder."""
     missing = [module for module in packages if importlib.util.find_spec(module) is None]
     if missing:
         names = ", ".join(missing)
-        raise InputError(f'encoder {encoder!r} needs {names}, which is not installed; run: pip install "{requirement}"')
+        raise InputError(f'{what} needs {names}, which is not installed; run: pip install "{requirement}"')
 
 
 def verified(path: Path, sha256: str) -> Path:

@@ -37,6 +37,26 @@ class TorchImageEncoder:
         self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
 
+    @property
+    def device(self) -> torch.device:
+        """Where pixels are normalised, and torch computes."""
+        return self._device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the normalised pixels."""
+        return self._dtype
+
+    @property
+    def image_features(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The function from normalised pixels to features."""
+        return self._image_features
+
+    def encode_images_by(self, image_features: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Replaces that function by another runtime's, which takes pixels in fp32."""
+        self._image_features = image_features
+        self._dtype = torch.float32
+
     @torch.inference_mode()
     def encode_images(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
         """See `ImageEncoder`."""

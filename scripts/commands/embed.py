@@ -6,7 +6,7 @@ import logging
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from ...datasets.errors import InputError
 
@@ -14,11 +14,18 @@ if TYPE_CHECKING:
     from ...indexing.embed.executors import Executor
     from ...indexing.embed.job import Summary
     from ...indexing.embed.loop import LoopSettings
-    from ...indexing.encoders import Precision
+    from ...indexing.encoders import Precision, Runtime
 
 log = logging.getLogger(__name__)
 
 _TEXTS = ("none", "captions")
+
+
+class _How(TypedDict):
+    """How encoders compute."""
+
+    precision: Precision
+    runtime: Runtime
 
 
 def run(
@@ -32,6 +39,7 @@ def run(
     num_processes: int | None = None,
     device: str = "auto",
     precision: str = "auto",
+    runtime: str = "auto",
 ) -> int:
     """Computes the embeddings of images and makes a gallery; run it again to continue, or to add shards.
 
@@ -51,10 +59,13 @@ def run(
         num_processes: number of processes that embed, each with its own model; by default one per GPU.
         device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
         precision: auto (bf16 where the hardware supports it, else fp32), fp32 or bf16.
+        runtime: what computes the vectors of images: torch, onnxruntime, openvino, tensorrt, or auto: torch, unless
+            diantu bench-encoder has measured that another one is faster here.
     """
     from ...datasets import find_shards
     from ...indexing.embed.job import BATCH_SIZE, embed_with
     from ...indexing.embed.loop import LoopSettings
+    from ...indexing.encoders import as_runtime
     from ...indexing.encoders.spec import as_precision
     from ...indexing.encoders.torch_encoder import resolve_device
 
@@ -67,8 +78,9 @@ def run(
         num_workers=_default_workers(devices) if num_workers is None else num_workers,
         texts=texts == "captions",
     )
+    how: _How = {"precision": as_precision(precision), "runtime": as_runtime(runtime)}
     with ExitStack() as stack:
-        executor = _executor(encoder, devices, as_precision(precision), settings, stack)
+        executor = _executor(encoder, devices, how, settings, stack)
         summary = embed_with(executor, shards, Path(output), show_progress=True)
     return _report(summary, output)
 
@@ -92,15 +104,13 @@ def _default_workers(devices: list[str]) -> int:
     return max(1, (os.cpu_count() or 1) // len(devices))
 
 
-def _executor(
-    encoders: list[str], devices: list[str], precision: Precision, settings: LoopSettings, stack: ExitStack
-) -> Executor:
+def _executor(encoders: list[str], devices: list[str], how: _How, settings: LoopSettings, stack: ExitStack) -> Executor:
     from ...indexing.embed.executors import InProcess, LocalProcesses
     from ...indexing.encoders import load_encoder
 
     if len(devices) > 1:
-        return stack.enter_context(LocalProcesses(encoders, settings, devices=devices, precision=precision))
-    return InProcess([load_encoder(name, device=devices[0], precision=precision) for name in encoders], settings)
+        return stack.enter_context(LocalProcesses(encoders, settings, devices=devices, **how))
+    return InProcess([load_encoder(name, device=devices[0], **how) for name in encoders], settings)
 
 
 def _report(summary: Summary, output: str) -> int:

@@ -56,6 +56,7 @@ def run(
     json_: bool = False,
     encoder: str | None = None,
     device: str = "auto",
+    runtime: str = "auto",
 ) -> int:
     """Searches a gallery by texts, images, vectors and rows, or a mix; without any, it reads queries from stdin.
 
@@ -92,10 +93,13 @@ def run(
         json_: print the hits as JSON on stdout.
         encoder: the gallery's encoder, if its weights have moved since the gallery was made.
         device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
+        runtime: what computes the vectors of images: torch, onnxruntime, openvino, tensorrt, or auto: torch, unless
+            diantu bench-encoder has measured that another one is faster here.
     """
+    from ...indexing.encoders import as_runtime
     from ...search import Gallery
 
-    opened = Gallery.open(gallery, encoder=encoder, device=device)
+    opened = Gallery.open(gallery, encoder=encoder, device=device, runtime=as_runtime(runtime))
     _warn(opened, fold_duplicates)
     options: dict[str, Any] = {
         "k": k, "offset": offset, "where": where, "missing": missing, "where_timeout": where_timeout,

@@ -32,6 +32,7 @@ def run(
     max_k: int = 1000,
     encoder: list[str] = [],  # noqa: B006
     device: str = "auto",
+    runtime: str = "auto",
 ) -> int:
     """Serves galleries over HTTP: a page for people at /, JSON for programs, and clip-retrieval's routes.
 
@@ -52,8 +53,11 @@ def run(
         encoder: other names for encoders whose weights have moved since the gallery was made; with several galleries,
             name=encoder.
         device: where the encoders run: auto, cpu, cuda or cuda:<number>.
+        runtime: what computes the vectors of images: torch, onnxruntime, openvino, tensorrt, or auto: torch, unless
+            diantu bench-encoder has measured that another one is faster here.
     """
     require_packages()
+    from ...indexing.encoders import as_runtime
     from ...search.service.server import Server
     from ...search.service.settings import Settings, read_encoders, read_galleries, read_token
 
@@ -62,6 +66,7 @@ def run(
         galleries=galleries, encoders=read_encoders(encoder, galleries), host=host, port=port,
         token=None if token_file is None else read_token(token_file), cors=tuple(cors), allow_urls=allow_urls,
         threads=threads, queue=queue, deadline=deadline, max_body=int(max_body * (1 << 20)), max_k=max_k, device=device,
+        runtime=as_runtime(runtime),
     )  # fmt: skip
     if not settings.is_local and settings.token is None and not no_token:
         raise InputError(

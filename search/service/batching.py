@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ...datasets import InputError
-from ...indexing.encoders import EncoderSpec, ImageEncoder, TextEncoder, load_encoder
+from ...indexing.encoders import EncoderSpec, ImageEncoder, Runtime, TextEncoder, load_encoder
 from ...indexing.encoders.places import check_place
 from ...indexing.encoders.spec import KnowsTexts
 
@@ -195,7 +195,9 @@ class SharedEncoders:
         self._all: list[BatchedImages] = []
         self._lock = threading.Lock()
 
-    def __call__(self, name: str, *, device: str = "auto", named_by: Path | None = None) -> ImageEncoder:
+    def __call__(
+        self, name: str, *, device: str = "auto", runtime: Runtime = "auto", named_by: Path | None = None
+    ) -> ImageEncoder:
         """An encoder by its name, as `load_encoder` loads it.
 
         Raises:
@@ -210,7 +212,8 @@ class SharedEncoders:
             if error is not None and time.monotonic() < when + _RETRY_SECONDS:
                 raise error
             try:
-                self._loaded[name] = self.batched(load_encoder(name, device=device, named_by=named_by))
+                loaded = load_encoder(name, device=device, runtime=runtime, named_by=named_by)
+                self._loaded[name] = self.batched(loaded)
             except InputError as error:
                 self._failed[name] = time.monotonic(), error
                 raise

@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from ...datasets import DiantuError, InputError
-from ...indexing.encoders import ImageEncoder, TextEncoder
+from ...indexing.encoders import ImageEncoder, Runtime, TextEncoder
 from ...indexing.store.records import read_part
 from ...indexing.store.snapshot import Snapshot, gallery_version
 from ..encode import EncoderLoader
@@ -44,7 +44,13 @@ class Opened:
     """
 
     def __init__(
-        self, name: str, path: Path, encoder: str | ImageEncoder | None, device: str, loader: EncoderLoader
+        self,
+        name: str,
+        path: Path,
+        encoder: str | ImageEncoder | None,
+        device: str,
+        runtime: Runtime,
+        loader: EncoderLoader,
     ) -> None:
         """Opens what the folder has now; the arguments are those of `Gallery.open`.
 
@@ -54,7 +60,7 @@ class Opened:
         self.name = name
         for _ in range(_TRIES):
             self.version = gallery_version(path)
-            self.gallery = Gallery.open(path, encoder=encoder, device=device, threads=1, loader=loader)
+            self.gallery = Gallery.open(path, encoder=encoder, device=device, runtime=runtime, threads=1, loader=loader)
             if self.is_current:
                 break
         self._folder = _identity(path)
@@ -205,7 +211,7 @@ class Galleries(Mapping[str, Served]):
         given: dict[str, str | ImageEncoder] = {**settings.encoders}
         given |= {name: shared.batched(encoder) for name, encoder in encoders.items()}
         self._served = {
-            name: Served(name, partial(Opened, name, path, given.get(name), settings.device, shared))
+            name: Served(name, partial(Opened, name, path, given.get(name), settings.device, settings.runtime, shared))
             for name, path in settings.galleries.items()
         }
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...datasets import InputError
+from ...indexing.encoders import Runtime
 
 _NAME = re.compile(r"[\w.-]{1,64}")
 
@@ -34,6 +35,7 @@ class Settings:
         max_k: the most hits of one answer.
         refresh_seconds: how often a gallery's folder is checked for changes.
         device: where encoders run: `auto`, `cpu`, `cuda` or `cuda:<number>`.
+        runtime: what computes the vectors of images, see `load_encoder`.
     """
 
     galleries: Mapping[str, Path]
@@ -50,6 +52,7 @@ class Settings:
     max_k: int = 1000
     refresh_seconds: float = 0.5
     device: str = "auto"
+    runtime: Runtime = "auto"
 
     def __post_init__(self) -> None:
         if not self.galleries:

@@ -11,7 +11,7 @@ from multiprocessing.queues import Queue, SimpleQueue
 from pathlib import Path
 
 from ....datasets.errors import FileError, InputError, JobError
-from ...encoders import TextEncoder, load_encoder
+from ...encoders import Runtime, TextEncoder, load_encoder
 from ...encoders.spec import EncoderSpec, Precision
 from ...store.ledger import ShardJob
 from ..events import Event
@@ -57,7 +57,13 @@ class LocalProcesses:
     """
 
     def __init__(
-        self, encoders: Sequence[str], settings: LoopSettings, *, devices: Sequence[str], precision: Precision
+        self,
+        encoders: Sequence[str],
+        settings: LoopSettings,
+        *,
+        devices: Sequence[str],
+        precision: Precision,
+        runtime: Runtime = "auto",
     ) -> None:
         """Starts no process yet.
 
@@ -66,6 +72,7 @@ class LocalProcesses:
             settings: of the loop in every process.
             devices: one per process, as in `load_encoder`.
             precision: as in `load_encoder`.
+            runtime: as in `load_encoder`.
         """
         context = forkserver()
         self._settings = settings
@@ -73,7 +80,7 @@ class LocalProcesses:
         self._channels = [_Channels(jobs=jobs, events=events, rounds=context.SimpleQueue()) for _ in devices]
         self._jobs, self._events = jobs, events
         self._processes = [
-            context.Process(target=_work, args=(list(encoders), device, precision, settings, channels))
+            context.Process(target=_work, args=(list(encoders), device, precision, runtime, settings, channels))
             for device, channels in zip(devices, self._channels, strict=True)
         ]
 
@@ -148,7 +155,9 @@ class LocalProcesses:
             return event
 
 
-def _work(names: list[str], device: str, precision: Precision, settings: LoopSettings, channels: _Channels) -> None:
+def _work(
+    names: list[str], device: str, precision: Precision, runtime: Runtime, settings: LoopSettings, channels: _Channels
+) -> None:
     """The main function of a process: load the encoders, then in every round take jobs until none are left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group, but the parent ends us
 
@@ -159,7 +168,7 @@ def _work(names: list[str], device: str, precision: Precision, settings: LoopSet
     signal.signal(signal.SIGTERM, leave)
     end_with_parent()  # so that no orphan writes into a gallery whose lock is free again
     try:
-        encoders = [load_encoder(name, device=device, precision=precision) for name in names]
+        encoders = [load_encoder(name, device=device, precision=precision, runtime=runtime) for name in names]
         specs = [encoder.spec for encoder in encoders]
         channels.events.put(_Ready(specs=specs, encodes_texts=isinstance(encoders[0], TextEncoder)))
         while True:

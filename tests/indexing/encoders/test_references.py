@@ -144,6 +144,8 @@ def test_cn_clip(name: str, tmp_path: Path, shallow_cn_clip: None) -> None:
     texts_BD = torch.nn.functional.normalize(reference.encode_text(clip.tokenize(TEXTS_ZH)), dim=-1).numpy()
     assert (encoder.encode_texts(TEXTS_ZH) * texts_BD).sum(axis=1).min() >= 0.9999
     np.testing.assert_array_equal(ours(encoder), emb_BD)  # dropout is off
+    again = load_encoder(f"cn_clip:{tmp_path / 'random.pt'}", device="cpu", precision="fp32", runtime="onnxruntime")
+    assert (ours(again) * emb_BD).sum(axis=1).min() >= 0.9999
 
 
 @pytest.mark.parametrize("architecture", ["vit", "resnet"])

@@ -1,0 +1,91 @@
+"""Whether a runtime gives torch's vectors: compared on bundled photographs before its first use on a machine.
+
+The result is kept in the user's cache, for this encoder, these files, these versions and this processor. The exported
+model may come with a stranger's weights, so nothing that lies beside it is believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from ....datasets import photos
+from ....datasets.decoding.images import decode
+from ....datasets.errors import InputError
+from ....datasets.files import read_bytes, write_json
+from ..spec import EncoderSpec, ImageEncoder
+from ..torch_encoder import TorchImageEncoder
+from .exporting import Exported
+from .kinds import Computed, RuntimeKind
+from .machine import machine, user_cache
+
+# The worst cosine of a vector to torch's in fp32. What torch itself reaches in bf16 is 0.9999 for most models.
+LEAST: dict[Computed, float] = {"fp32": 0.9999, "bf16": 0.999}
+_NUM_PHOTOS = 16
+_BATCH = 5  # the last batch is smaller: a model must take any number
+
+
+def check(
+    features: Callable[[torch.Tensor], torch.Tensor],
+    spec: EncoderSpec,
+    kind: RuntimeKind,
+    device: torch.device,
+    precision: Computed,
+    model: Exported,
+    load_fp32: Callable[[], TorchImageEncoder],
+) -> None:
+    """Compares a runtime with torch, unless this machine has done it before.
+
+    Args:
+        features: the runtime's function from normalised pixels to features.
+        spec: the encoder's.
+        kind: the runtime.
+        device: where it runs.
+        precision: in which it computes.
+        model: what it has opened.
+        load_fp32: loads the encoder in fp32 on the CPU.
+
+    Raises:
+        InputError: if a vector differs by more than `LEAST` allows.
+    """
+    reference = {"fingerprint": spec.fingerprint, "sha256": model.sha256}
+    facts = {"runtime": kind.name, "precision": precision, **reference, **machine(device)}
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    path = user_cache() / "runtimes" / "checked" / f"{key}.json"
+    try:
+        cosine = float(json.loads(read_bytes(path))["cosine"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        cosine = worst_cosine(features, load_fp32())
+        write_json(path, {**facts, "cosine": cosine})
+    if not cosine >= LEAST[precision]:
+        raise InputError(
+            f"the runtime {kind.name} in {precision} gives other vectors than torch (worst cosine {cosine:.6f} on "
+            f"{_NUM_PHOTOS} photographs; at least {LEAST[precision]} is needed); give --runtime torch"
+            + (" or --precision fp32" if precision != "fp32" else "")
+        )
+
+
+def worst_cosine(features: Callable[[torch.Tensor], torch.Tensor], reference: TorchImageEncoder) -> float:
+    """The worst cosine between a function's vectors and those of an encoder in fp32, on photographs."""
+    other = TorchImageEncoder(reference.spec, features, device=torch.device("cpu"), dtype=torch.float32)
+    pixels_NCHW = photographs(reference, _NUM_PHOTOS)
+    cosines: list[float] = []
+    for pixels_BCHW in pixels_NCHW.split(_BATCH):
+        ours_BD, theirs_BD = reference.encode_images(pixels_BCHW), other.encode_images(pixels_BCHW)
+        if ours_BD.shape != theirs_BD.shape:
+            return 0.0
+        cosines += np.einsum("bd,bd->b", ours_BD.astype(np.float64), theirs_BD.astype(np.float64)).tolist()
+    worst = min(cosines)
+    return worst if np.isfinite(cosines).all() else 0.0
+
+
+def photographs(encoder: ImageEncoder, count: int) -> torch.Tensor:
+    """Bundled photographs of all categories, preprocessed: `pixels_NCHW` uint8."""
+    names = sorted(photos.rows())
+    chosen = [names[at * len(names) // count] for at in range(count)]
+    pixels = [encoder.preprocess(decode(read_bytes(photos.FOLDER / name))) for name in chosen]
+    return torch.from_numpy(np.stack(pixels))

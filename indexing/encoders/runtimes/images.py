@@ -1,0 +1,121 @@
+"""The image side of an encoder in another runtime, in place of torch's function."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import cache, partial
+
+import torch
+
+from ....datasets.errors import InputError
+from ..spec import EncoderSpec, ImageEncoder, Precision
+from ..torch_encoder import TorchImageEncoder
+from . import agreement
+from .exporting import exported
+from .kinds import Computed, Runtime, RuntimeKind, Session, kind_of, usable
+
+log = logging.getLogger(__name__)
+
+
+def with_runtime(
+    encoder: ImageEncoder, runtime: Runtime, precision: Precision, load_fp32: Callable[[], ImageEncoder]
+) -> ImageEncoder:
+    """An encoder whose images are encoded by another runtime.
+
+    A runtime that was named is opened and checked now. The one that `auto` takes is opened with the first images, so a
+    search by text does not wait for it.
+
+    Args:
+        encoder: as it was loaded for torch, on the device and in the precision for its text side.
+        runtime: what was asked for.
+        precision: what was asked for.
+        load_fp32: loads the same encoder in fp32 on the CPU.
+
+    Raises:
+        InputError: if a runtime that was named cannot be used, or its vectors differ from torch's.
+    """
+    if runtime == "torch":
+        return encoder
+    if not isinstance(encoder, TorchImageEncoder):
+        if runtime == "auto":
+            return encoder
+        raise InputError(f"the encoder {encoder.spec.name} is no model of torch, so it cannot run in {runtime}")
+    if runtime == "auto":
+        return encoder
+    kind = kind_of(runtime)
+    computed = _computed(kind, precision, encoder)
+    images = RuntimeImages(encoder.spec, usable(runtime, encoder.device, computed), encoder.device, computed, load_fp32)
+    images.prepare()
+    encoder.encode_images_by(images)
+    return encoder
+
+
+def _computed(kind: RuntimeKind, precision: Precision, encoder: TorchImageEncoder) -> Computed:
+    """The precision of a runtime: where it has a choice, `auto` is what it is for torch."""
+    if precision != "auto":
+        return precision
+    return "bf16" if encoder.dtype is torch.bfloat16 and "bf16" in kind.precisions else "fp32"
+
+
+class RuntimeImages:
+    """Normalised pixels → features. The model is exported, opened and checked at the first use."""
+
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        kind: RuntimeKind,
+        device: torch.device,
+        precision: Computed,
+        load_fp32: Callable[[], ImageEncoder],
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            spec: the encoder's.
+            kind: the runtime; it can be used on the device, see `usable`.
+            device: where it runs.
+            precision: in which it computes.
+            load_fp32: loads the encoder in fp32 on the CPU. It is called only to export the model, or to check it.
+        """
+        self._spec = spec
+        self._kind = kind
+        self._device = device
+        self._precision: Computed = precision
+        self._load_fp32 = load_fp32
+        self._session: Session | None = None
+        self._opening = threading.Lock()
+
+    def __call__(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
+        """Raises what `prepare` raises, at the first call."""
+        return _run(self.prepare(), pixels_BCHW)
+
+    def prepare(self) -> Session:
+        """Exports, opens and checks the model, unless that is done.
+
+        Raises:
+            InputError: if it cannot be exported or opened, or its vectors differ from torch's.
+            FileError: if the exported model cannot be written.
+        """
+        with self._opening:
+            if self._session is None:
+                load_fp32 = cache(self._reference)  # for the export and for the check
+                model = exported(self._spec, load_fp32)
+                session = self._kind.open(model.path, self._device, self._precision)
+                agreement.check(
+                    partial(_run, session), self._spec, self._kind, self._device, self._precision, model, load_fp32
+                )
+                self._session = session
+            return self._session
+
+    def _reference(self) -> TorchImageEncoder:
+        encoder = self._load_fp32()
+        assert isinstance(encoder, TorchImageEncoder), "the encoder itself is one"
+        return encoder
+
+
+def _run(session: Session, pixels_BCHW: torch.Tensor) -> torch.Tensor:
+    """Features by a session, on the device of the pixels."""
+    features_BD = session(pixels_BCHW.float().contiguous().cpu().numpy())
+    return torch.from_numpy(features_BD).to(pixels_BCHW.device)

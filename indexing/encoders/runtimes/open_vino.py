@@ -1,0 +1,69 @@
+"""OpenVINO on the CPU. It reads the exported model as ONNX Runtime does."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ....datasets.errors import InputError, first_line
+from .kinds import Computed, RuntimeKind, Session
+
+if TYPE_CHECKING:
+    import torch
+
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+def _check(device: torch.device, precision: Computed) -> None:
+    import openvino
+
+    if device.type != "cpu":
+        raise InputError(f"the runtime openvino runs on the CPU and the device is {device}; give --device cpu")
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision.upper() not in capabilities:
+        raise InputError(
+            f"this CPU does not compute in {precision} with openvino {openvino.__version__}, which would take fp32; "
+            "give --precision fp32"
+        )
+
+
+def _open(path: Path, device: torch.device, precision: Computed) -> Session:
+    import openvino
+    import torch
+
+    del device  # the CPU
+    core = openvino.Core()
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, by all threads
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "ENABLE_CPU_PINNING": False,  # the cores are shared with the threads that decode
+    }
+    try:
+        request = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
+    except RuntimeError as error:
+        raise InputError(
+            f"{path} cannot be opened by openvino {openvino.__version__} ({first_line(error)}); give another --runtime"
+        ) from error
+    one_at_a_time = threading.Lock()  # a request holds the tensors of one batch
+
+    def run(pixels_BCHW: np.ndarray) -> np.ndarray:
+        with one_at_a_time:
+            return request.infer({0: pixels_BCHW})[0]
+
+    return run
+
+
+KINDS = {
+    "openvino": RuntimeKind(
+        name="openvino",
+        package="openvino",
+        requirement="diantu[openvino]",
+        precisions=("fp32", "bf16"),
+        check=_check,
+        open=_open,
+    )
+}

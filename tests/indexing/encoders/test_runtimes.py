@@ -1,0 +1,217 @@
+"""Runtimes for the image side: torch's vectors for every family, exported once, refused where they differ."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+import torch
+from command_line import CommandLine
+from histogram import Histogram
+
+from diantu.datasets import InputError, decode, photos
+from diantu.indexing.encoders import ImageEncoder, Runtime, TextEncoder, load_encoder
+from diantu.indexing.encoders.runtimes.images import with_runtime
+from diantu.search import Gallery
+
+FILES = {"export.json", "image.onnx", "image.onnx.data"}
+FAMILIES = ["clip", "chinese_clip", "siglip", "dinov2", "dinov2_with_registers", "dinov3"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache, empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "diantu"
+
+
+@pytest.fixture
+def clip(clip_folder: Path, tmp_path: Path) -> Path:
+    """A folder with a CLIP of its own, in which nothing was exported yet."""
+    return shutil.copytree(clip_folder, tmp_path / "clip", ignore=shutil.ignore_patterns("diantu-runtimes"))
+
+
+def load(name: str | Path, runtime: Runtime, precision: str = "fp32") -> ImageEncoder:
+    name = f"hf:{name}" if isinstance(name, Path) else name
+    return load_encoder(name, device="cpu", precision=precision, runtime=runtime)  # type: ignore[arg-type]
+
+
+def vectors(encoder: ImageEncoder, count: int = 7) -> np.ndarray:
+    names = sorted(photos.rows())[3 : 3 + count]
+    pixels = [encoder.preprocess(decode((photos.FOLDER / name).read_bytes())) for name in names]
+    return encoder.encode_images(torch.from_numpy(np.stack(pixels)))
+
+
+def cosine(one_BD: np.ndarray, other_BD: np.ndarray) -> float:
+    return float((one_BD * other_BD).sum(axis=1).min())
+
+
+def files(folder: Path) -> dict[str, int]:
+    """The files below a folder with when they were written."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_all_models_of_transformers(model: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    folder = shutil.copytree(request.getfixturevalue(f"{model}_folder"), tmp_path / "model")
+    in_torch = load(folder, "torch")
+    expected = vectors(in_torch)
+    for runtime in ("onnxruntime", "openvino"):
+        encoder = load(folder, runtime)
+        assert encoder.spec == in_torch.spec
+        found = vectors(encoder)
+        assert found.dtype == np.float32
+        assert cosine(found, expected) >= 0.9999
+        assert not np.array_equal(found, expected)  # torch would give the same bytes
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+        assert cosine(vectors(encoder, 1), expected[:1]) >= 0.9999  # another size of the batch
+        if isinstance(in_torch, TextEncoder):
+            assert isinstance(encoder, TextEncoder)
+            np.testing.assert_array_equal(encoder.encode_texts(["a red panda"]), in_torch.encode_texts(["a red panda"]))
+    assert set(files(folder / "diantu-runtimes" / in_torch.spec.fingerprint)) == FILES
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("architecture", ["vit", "resnet"])
+def test_open_clip(architecture: str, runtime: Runtime, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    folder = request.getfixturevalue(f"open_clip_{architecture}")
+    weights = shutil.copy(folder / "random.pt", tmp_path)
+    name = f"open_clip:{folder.name}/{weights}"
+    assert cosine(vectors(load(name, runtime)), vectors(load(name, "torch"))) >= 0.9999
+    assert set(files(tmp_path / "diantu-runtimes")) == FILES
+
+
+def test_conse_is_kept_in_the_cache_of_the_user(cache: Path) -> None:
+    in_torch = load("conse", "torch")
+    assert cosine(vectors(load("conse", "onnxruntime")), vectors(in_torch)) >= 0.9999
+    assert set(files(cache / "runtimes" / in_torch.spec.fingerprint)) == FILES
+
+
+def test_bf16(clip: Path) -> None:
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        with pytest.raises(InputError, match="^this CPU does not compute in bf16"):
+            load(clip, "openvino", "bf16")
+        return
+    encoder = load(clip, "openvino", "bf16")
+    found, expected = vectors(encoder), vectors(load(clip, "torch"))
+    assert 0.999 <= cosine(found, expected) < 0.999999
+
+
+def test_a_model_is_exported_and_checked_once(clip: Path, cache: Path) -> None:
+    load(clip, "onnxruntime")
+    before = files(clip) | files(cache)
+    load(clip, "onnxruntime")
+    assert files(clip) | files(cache) == before
+    load(clip, "openvino")  # the same file, and a check of its own
+    after = files(clip) | files(cache)
+    assert after.items() > before.items()
+    assert len(after) == len(before) + 1
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("image.onnx", "cut"), ("image.onnx.data", "changed"), ("image.onnx.data", "missing"), ("export.json", "cut"),
+        ("export.json", "text"), ("export.json", "missing"),
+    ],
+)  # fmt: skip
+def test_a_damaged_export_is_made_again(file: str, damage: str, clip: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load(clip, "onnxruntime")
+    (path,) = clip.rglob(file)
+    content = path.read_bytes()
+    other = {"cut": content[: len(content) // 2], "changed": content[:-3] + b"#" + content[-2:], "text": b"[1, 2]"}
+    path.unlink() if damage == "missing" else path.write_bytes(other[damage])
+    with caplog.at_level(logging.INFO, "diantu"):
+        again = load(clip, "onnxruntime")
+    assert "exporting the image side of hf:" in caplog.text
+    assert ("is damaged, so it is exported again" in caplog.text) == (damage != "missing")
+    assert cosine(vectors(again), vectors(load(clip, "torch"))) >= 0.9999
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "diantu"):
+        load(clip, "onnxruntime")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_an_export_of_other_weights_is_refused(
+    runtime: Runtime, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import tiny_models
+
+    stranger = tiny_models.save_clip(tmp_path / "stranger", seed=1)
+    theirs = load(stranger, "onnxruntime").spec.fingerprint
+    ours = load(clip, "torch").spec.fingerprint
+    planted = shutil.copytree(stranger / "diantu-runtimes" / theirs, clip / "diantu-runtimes" / ours)
+    record = json.loads((planted / "export.json").read_text())
+    (planted / "export.json").write_text(json.dumps(record | {"fingerprint": ours}))
+    for _ in range(2):  # the second time by what the cache says
+        with pytest.raises(InputError, match=r"gives other vectors than torch \(worst cosine -?0\.\d+ on 16 photog"):
+            load(clip, runtime)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_to(clip: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clip.chmod(0o555)
+    try:
+        with caplog.at_level(logging.INFO, "diantu"):
+            spec = load(clip, "onnxruntime").spec
+    finally:
+        clip.chmod(0o755)
+    assert f"{clip} cannot be written to, so the exported model is kept in {cache}" in caplog.text
+    assert set(files(cache / "runtimes" / spec.fingerprint)) == FILES
+
+
+@pytest.mark.parametrize(
+    ("runtime", "precision", "message"),
+    [
+        (
+            "tensorrt",
+            "auto",
+            r"^the runtime tensorrt on the device cpu needs the provider TensorrtExecutionProvider, and",
+        ),
+        ("onnxruntime", "bf16", "^the runtime onnxruntime computes in fp32 and the precision is bf16; give --prec"),
+    ],
+)
+def test_what_a_runtime_cannot_do_is_refused(runtime: Runtime, precision: str, message: str, clip: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        load(clip, runtime, precision)
+    assert not (clip / "diantu-runtimes").exists()
+
+
+def test_an_encoder_without_torch_has_no_other_runtime() -> None:
+    with pytest.raises(InputError, match=r"^the encoder histogram is no model of torch, so it cannot run in openvino$"):
+        with_runtime(Histogram(), "openvino", "auto", Histogram)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_on_the_command_line(processes: str, clip: Path, tmp_path: Path, diantu: CommandLine) -> None:
+    source = tmp_path / "photos"
+    source.mkdir()
+    for name in sorted(photos.rows())[:6]:
+        shutil.copy(photos.FOLDER / name, source)
+    galleries = {}
+    for runtime in ("torch", "onnxruntime"):
+        galleries[runtime] = tmp_path / runtime
+        done = diantu(
+            "embed", "--source", source, "--output", galleries[runtime], "--encoder", f"hf:{clip}", "--device", "cpu",
+            "--runtime", runtime, "--num-processes", processes, "--precision", "fp32",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    ours, theirs = (Gallery.open(galleries[name]).vectors(range(6)) for name in ("onnxruntime", "torch"))
+    assert cosine(ours, theirs) >= 0.9999
+    found = diantu(
+        "search", "--gallery", galleries["torch"], "--image", source / sorted(os.listdir(source))[2], "--k", "1",
+        "--runtime", "openvino", "--device", "cpu", "--json",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert '"score": 0.99' in found.stdout or '"score": 1.0' in found.stdout
+    refused = diantu("search", "--gallery", galleries["torch"], "--text", "x", "--runtime", "onnx")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("diantu: runtime 'onnx' is not known; give one of: auto, torch, onnxruntime, ")
