@@ -21,6 +21,7 @@ COMMANDS = {
     "search": "search a gallery by text, image or vector",
     "serve": "serve galleries over HTTP, with a page for people",
     "page": "search a gallery on a small page in the browser",
+    "bench-encoder": "measure how fast the runtimes encode images on this machine",
     "evaluate": "measure how good and how fast a gallery's searches are",
     "generate": "generate pictures from prompts and reference images",
 }
@@ -64,7 +65,7 @@ def _run_of(command: str) -> Callable[..., int]:
     from importlib import import_module
     from keyword import iskeyword
 
-    name = f"{command}_" if iskeyword(command) else command
+    name = f"{command}_" if iskeyword(command) else command.replace("-", "_")
     return import_module(f".commands.{name}", __package__).run
 
 

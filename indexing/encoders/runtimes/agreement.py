@@ -52,14 +52,16 @@ def check(
     Raises:
         InputError: if a vector differs by more than `LEAST` allows.
     """
-    reference = {"fingerprint": spec.fingerprint, "sha256": model.sha256}
-    facts = {"runtime": kind.name, "precision": precision, **reference, **machine(device)}
+    of_what = {"fingerprint": spec.fingerprint, "sha256": model.sha256}
+    facts = {"runtime": kind.name, "precision": precision, **of_what, **machine(device)}
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     path = user_cache() / "runtimes" / "checked" / f"{key}.json"
     try:
         cosine = float(json.loads(read_bytes(path))["cosine"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        cosine = worst_cosine(features, load_fp32())
+        reference = load_fp32()
+        other = TorchImageEncoder(spec, features, device=torch.device("cpu"), dtype=torch.float32)
+        cosine = worst_cosine(vectors(other), vectors(reference))
         write_json(path, {**facts, "cosine": cosine})
     if not cosine >= LEAST[precision]:
         raise InputError(
@@ -69,18 +71,18 @@ def check(
         )
 
 
-def worst_cosine(features: Callable[[torch.Tensor], torch.Tensor], reference: TorchImageEncoder) -> float:
-    """The worst cosine between a function's vectors and those of an encoder in fp32, on photographs."""
-    other = TorchImageEncoder(reference.spec, features, device=torch.device("cpu"), dtype=torch.float32)
-    pixels_NCHW = photographs(reference, _NUM_PHOTOS)
-    cosines: list[float] = []
-    for pixels_BCHW in pixels_NCHW.split(_BATCH):
-        ours_BD, theirs_BD = reference.encode_images(pixels_BCHW), other.encode_images(pixels_BCHW)
-        if ours_BD.shape != theirs_BD.shape:
-            return 0.0
-        cosines += np.einsum("bd,bd->b", ours_BD.astype(np.float64), theirs_BD.astype(np.float64)).tolist()
-    worst = min(cosines)
-    return worst if np.isfinite(cosines).all() else 0.0
+def vectors(encoder: ImageEncoder) -> np.ndarray:
+    """The vectors of the photographs that are compared: `emb_ND` float32."""
+    batches = photographs(encoder, _NUM_PHOTOS).split(_BATCH)
+    return np.concatenate([encoder.encode_images(pixels_BCHW) for pixels_BCHW in batches])
+
+
+def worst_cosine(one_ND: np.ndarray, other_ND: np.ndarray) -> float:
+    """The smallest cosine between unit vectors in the same rows; 0 where they cannot be compared."""
+    if one_ND.shape != other_ND.shape:
+        return 0.0
+    cosines_N = np.einsum("nd,nd->n", one_ND.astype(np.float64), other_ND.astype(np.float64))
+    return float(cosines_N.min()) if np.isfinite(cosines_N).all() else 0.0
 
 
 def photographs(encoder: ImageEncoder, count: int) -> torch.Tensor:

@@ -14,7 +14,8 @@ from ..spec import EncoderSpec, ImageEncoder, Precision
 from ..torch_encoder import TorchImageEncoder
 from . import agreement
 from .exporting import exported
-from .kinds import Computed, Runtime, RuntimeKind, Session, kind_of, usable
+from .kinds import Computed, Runtime, Session, kind_of, usable
+from .table import chosen
 
 log = logging.getLogger(__name__)
 
@@ -42,21 +43,19 @@ def with_runtime(
         if runtime == "auto":
             return encoder
         raise InputError(f"the encoder {encoder.spec.name} is no model of torch, so it cannot run in {runtime}")
+    of_torch: Computed = "bf16" if encoder.dtype is torch.bfloat16 else "fp32"
     if runtime == "auto":
+        if row := chosen(encoder.spec.fingerprint, encoder.device, precision, of_torch):
+            encoder.encode_images_by(RuntimeImages(encoder.spec, row.runtime, encoder.device, row.precision, load_fp32))
         return encoder
-    kind = kind_of(runtime)
-    computed = _computed(kind, precision, encoder)
-    images = RuntimeImages(encoder.spec, usable(runtime, encoder.device, computed), encoder.device, computed, load_fp32)
+    # Where a runtime has a choice, `auto` is what it is for torch.
+    computed = of_torch if of_torch in kind_of(runtime).precisions else "fp32"
+    images = RuntimeImages(
+        encoder.spec, runtime, encoder.device, computed if precision == "auto" else precision, load_fp32
+    )
     images.prepare()
     encoder.encode_images_by(images)
     return encoder
-
-
-def _computed(kind: RuntimeKind, precision: Precision, encoder: TorchImageEncoder) -> Computed:
-    """The precision of a runtime: where it has a choice, `auto` is what it is for torch."""
-    if precision != "auto":
-        return precision
-    return "bf16" if encoder.dtype is torch.bfloat16 and "bf16" in kind.precisions else "fp32"
 
 
 class RuntimeImages:
@@ -65,7 +64,7 @@ class RuntimeImages:
     def __init__(
         self,
         spec: EncoderSpec,
-        kind: RuntimeKind,
+        runtime: str,
         device: torch.device,
         precision: Computed,
         load_fp32: Callable[[], ImageEncoder],
@@ -74,13 +73,13 @@ class RuntimeImages:
 
         Args:
             spec: the encoder's.
-            kind: the runtime; it can be used on the device, see `usable`.
+            runtime: the runtime's name.
             device: where it runs.
             precision: in which it computes.
             load_fp32: loads the encoder in fp32 on the CPU. It is called only to export the model, or to check it.
         """
         self._spec = spec
-        self._kind = kind
+        self._runtime = runtime
         self._device = device
         self._precision: Computed = precision
         self._load_fp32 = load_fp32
@@ -95,17 +94,20 @@ class RuntimeImages:
         """Exports, opens and checks the model, unless that is done.
 
         Raises:
-            InputError: if it cannot be exported or opened, or its vectors differ from torch's.
+            InputError: if the runtime cannot be used, the model cannot be exported or opened, or its vectors differ
+                from torch's.
             FileError: if the exported model cannot be written.
         """
         with self._opening:
             if self._session is None:
+                kind = usable(self._runtime, self._device, self._precision)
                 load_fp32 = cache(self._reference)  # for the export and for the check
                 model = exported(self._spec, load_fp32)
-                session = self._kind.open(model.path, self._device, self._precision)
+                session = kind.open(model.path, self._device, self._precision)
                 agreement.check(
-                    partial(_run, session), self._spec, self._kind, self._device, self._precision, model, load_fp32
+                    partial(_run, session), self._spec, kind, self._device, self._precision, model, load_fp32
                 )
+                log.info("images for %s are encoded by %s in %s", self._spec.name, self._runtime, self._precision)
                 self._session = session
             return self._session
 
