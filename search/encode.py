@@ -5,19 +5,25 @@ Shapes: Q queries, D dimension, B batch.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypedDict
 
 import numpy as np
 
 from ..datasets import InputError, arguments
+from ..datasets.recent import Recent
 from ..indexing.encoders import ImageEncoder, Runtime, TextEncoder, load_encoder
 from ..indexing.encoders.spec import EncoderSpec, says_nothing
 from ..indexing.store.manifest import refuse_other
 from ..indexing.store.vectors import Vectors
 from .query import QueryPart
+
+# Of recent texts with their vectors: thousands of texts. People change a filter, or go to the next page.
+_KEPT_BYTES = 16 << 20
 
 
 class EncoderLoader(Protocol):
@@ -28,6 +34,18 @@ class EncoderLoader(Protocol):
     ) -> ImageEncoder:
         """See `load_encoder`."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A text with its vector."""
+
+    text: str
+    emb_D: np.ndarray
+
+    @property
+    def num_bytes(self) -> int:
+        return self.emb_D.nbytes + sys.getsizeof(self.text)
 
 
 class _How(TypedDict):
@@ -54,6 +72,7 @@ class Encoders:
         self._how: _How = {"device": device, "runtime": runtime}
         self._loader = loader
         self._loaded: dict[str, ImageEncoder] = {}
+        self._texts: Recent[tuple[str, str], _Encoded] = Recent(_KEPT_BYTES, lambda encoded: encoded.num_bytes)
         self._loading = threading.Lock()
 
     def load(self, spec: EncoderSpec) -> ImageEncoder:
@@ -104,7 +123,7 @@ class Encoders:
         return np.stack([_sum(query, found) for query in queries])
 
     def encode_texts(self, spec: EncoderSpec, texts: Sequence[str]) -> np.ndarray:
-        """Texts to vectors of a space: `emb_BD` float32 of unit length.
+        """Texts to vectors of a space: `emb_BD` float32 of unit length. Vectors of recent texts are kept.
 
         Raises:
             InputError: if the space's encoder has no text side or cannot be loaded, or a text says nothing to it.
@@ -113,13 +132,20 @@ class Encoders:
         if not isinstance(encoder, TextEncoder):
             raise InputError(f"the encoder {spec.name} has no text side; search by image or vector")
         texts = arguments.texts("texts", texts)
-        for text in texts:
+        found = {text: self._texts.get((spec.fingerprint, text)) for text in texts}
+        missing = [text for text, kept in found.items() if kept is None]
+        for text in missing:
             if says_nothing(encoder, text):
                 raise InputError(
                     f"the text {text!r} has nothing that the encoder {spec.name} knows, so it would find the same "
                     "images as an empty query; say in words what to search for"
                 )
-        return encoder.encode_texts(texts) if texts else np.zeros((0, spec.dim), np.float32)
+        if missing:
+            for text, emb_D in zip(missing, encoder.encode_texts(missing), strict=True):
+                found[text] = encoded = _Encoded(text, emb_D.copy())
+                self._texts.put((spec.fingerprint, text), encoded)
+        rows = [encoded.emb_D for text in texts if (encoded := found[text]) is not None]
+        return np.stack(rows) if rows else np.zeros((0, spec.dim), np.float32)
 
     def encode_images(self, spec: EncoderSpec, images: Sequence[np.ndarray]) -> np.ndarray:
         """Images, each `rgb_HWC` uint8, to vectors of a space: `emb_BD` float32 of unit length.
