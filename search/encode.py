@@ -81,16 +81,17 @@ class Encoders:
         Raises:
             InputError: if it cannot be loaded, or is not the encoder that the space was made with.
         """
+        fingerprint = spec.fingerprint
         with self._loading:
-            if spec.fingerprint not in self._loaded:
-                given = self._given.get(spec.fingerprint)
+            if fingerprint not in self._loaded:
+                given = self._given.get(fingerprint)
                 if given is None:
                     encoder = self._loader(spec.name, **self._how, named_by=self._root)
                 else:
                     encoder = self._loader(given, **self._how) if isinstance(given, str) else given
                 refuse_other(spec, encoder.spec, self._root)
-                self._loaded[spec.fingerprint] = encoder
-            return self._loaded[spec.fingerprint]
+                self._loaded[fingerprint] = encoder
+            return self._loaded[fingerprint]
 
     def loaded(self, spec: EncoderSpec) -> ImageEncoder | None:
         """The encoder of a space, if it is loaded."""
@@ -132,7 +133,8 @@ class Encoders:
         if not isinstance(encoder, TextEncoder):
             raise InputError(f"the encoder {spec.name} has no text side; search by image or vector")
         texts = arguments.texts("texts", texts)
-        found = {text: self._texts.get((spec.fingerprint, text)) for text in texts}
+        fingerprint = spec.fingerprint
+        found = {text: self._texts.get((fingerprint, text)) for text in texts}
         missing = [text for text, kept in found.items() if kept is None]
         for text in missing:
             if says_nothing(encoder, text):
@@ -143,7 +145,7 @@ class Encoders:
         if missing:
             for text, emb_D in zip(missing, encoder.encode_texts(missing), strict=True):
                 found[text] = encoded = _Encoded(text, emb_D.copy())
-                self._texts.put((spec.fingerprint, text), encoded)
+                self._texts.put((fingerprint, text), encoded)
         rows = [encoded.emb_D for text in texts if (encoded := found[text]) is not None]
         return np.stack(rows) if rows else np.zeros((0, spec.dim), np.float32)
 
