@@ -69,7 +69,8 @@ def test_odd_texts_are_the_same_from_the_command_line_and_from_what_it_prints(
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_command_reads_its_texts_as_yaml(command: str) -> None:
     """Every option that takes a text, of every command, is given one that YAML would change."""
-    module = importlib.import_module(f"diantu.scripts.commands.{'import_' if command == 'import' else command}")
+    name = "import_" if command == "import" else command.replace("-", "_")
+    module = importlib.import_module(f"diantu.scripts.commands.{name}")
     kinds = {name: kind for name, kind in module.run.__annotations__.items() if "str" in kind}
     options = [part for name in kinds for part in (f"--{name.rstrip('_').replace('_', '-')}", "#null")]
     values, _ = parse_options(module.run, f"diantu {command}", options)

@@ -76,13 +76,12 @@ def exported(spec: EncoderSpec, load_fp32: Callable[[], TorchImageEncoder]) -> E
 
 def _folder_of_weights(spec: EncoderSpec) -> Path | None:
     """The folder on this machine that holds the weights; None if they came from a package or a hub."""
-    for text in (spec.weights, spec.weights.partition("/")[2]):  # open_clip's are `architecture/path`
-        path = Path(text).expanduser()
-        if text and path.is_file():
-            return path.parent
-        if text and (path / "config.json").is_file():
-            return path
-    return None
+    # open_clip's are `architecture/path`.
+    text = spec.weights.partition("/")[2] if spec.name.startswith("open_clip:") else spec.weights
+    path = Path(text).expanduser()
+    if text and path.is_file():
+        return path.parent
+    return path if text and (path / "config.json").is_file() else None
 
 
 def _valid(folder: Path, spec: EncoderSpec) -> Exported | None:
