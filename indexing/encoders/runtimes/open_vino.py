@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,9 +19,20 @@ if TYPE_CHECKING:
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
-def _check(device: torch.device, precision: Computed) -> None:
-    import openvino
+def import_openvino() -> Any:
+    """The package openvino without its telemetry, which reports every import to its makers unless it is missing."""
+    name = "openvino_telemetry"
+    if name in sys.modules or "openvino" in sys.modules:
+        return importlib.import_module("openvino")
+    sys.modules[name] = None  # type: ignore[assignment] # this is how Python marks a module that cannot be imported
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        del sys.modules[name]
 
+
+def _check(device: torch.device, precision: Computed) -> None:
+    openvino = import_openvino()
     if device.type != "cpu":
         raise InputError(f"the runtime openvino runs on the CPU and the device is {device}; give --device cpu")
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -31,9 +44,9 @@ def _check(device: torch.device, precision: Computed) -> None:
 
 
 def _open(path: Path, device: torch.device, precision: Computed) -> Session:
-    import openvino
     import torch
 
+    openvino = import_openvino()
     del device  # the CPU
     core = openvino.Core()
     settings = {

@@ -6,10 +6,11 @@ import json
 import logging
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
-import openvino
 import pytest
 import torch
 from command_line import CommandLine
@@ -18,6 +19,7 @@ from histogram import Histogram
 from diantu.datasets import InputError, decode, photos
 from diantu.indexing.encoders import ImageEncoder, Runtime, TextEncoder, load_encoder
 from diantu.indexing.encoders.runtimes.images import with_runtime
+from diantu.indexing.encoders.runtimes.open_vino import import_openvino
 from diantu.indexing.encoders.runtimes.table import Row, Table, best, conditions
 from diantu.search import Gallery
 
@@ -95,13 +97,28 @@ def test_conse_is_kept_in_the_cache_of_the_user(cache: Path) -> None:
 
 
 def test_bf16(clip: Path) -> None:
-    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         with pytest.raises(InputError, match=r"^this CPU does not compute in bf16"):
             load(clip, "openvino", "bf16")
         return
     encoder = load(clip, "openvino", "bf16")
     found, expected = vectors(encoder), vectors(load(clip, "torch"))
     assert 0.999 <= cosine(found, expected) < 0.999999
+
+
+def test_openvino_reports_nothing_to_its_makers(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from diantu.indexing.encoders.runtimes.open_vino import import_openvino\n"
+        "assert 'CPU' in import_openvino().Core().available_devices\n"
+        "print([name for name in sys.modules if 'openvino_telemetry' in name])"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(home)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "[]\n"
+    assert [*home.iterdir()] == []  # it would keep a number for its user there
 
 
 def test_a_model_is_exported_and_checked_once(clip: Path, cache: Path) -> None:
@@ -274,6 +291,8 @@ def test_on_the_command_line(processes: str, clip: Path, tmp_path: Path, diantu:
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     assert '"score": 0.99' in found.stdout or '"score": 1.0' in found.stdout
+    with pytest.raises(InputError, match=r"^the runtime tensorrt on the device cpu needs the provider"):
+        Gallery.open(galleries["torch"], runtime="tensorrt", device="cpu").search("x")
     refused = diantu("search", "--gallery", galleries["torch"], "--text", "x", "--runtime", "onnx")
     assert refused.returncode == 2
     assert refused.stderr.startswith("diantu: runtime 'onnx' is not known; give one of: auto, torch, onnxruntime, ")
