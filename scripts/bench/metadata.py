@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -16,6 +15,7 @@ from ...indexing.store.parts import write_part
 from ...indexing.store.records import read_part
 from ...indexing.store.snapshot import Snapshot
 from .memory import private_bytes
+from .records import web_records
 from .table import Line
 from .vectors import bench_manifest
 
@@ -23,10 +23,6 @@ _DIM = 8  # vectors are not measured
 _PART_ROWS = 10_000  # as in shards of img2dataset
 _NUM_HITS, _NUM_SEARCHES, _MS = 100, 200, 20.0
 _COLUMNS = ("key", "caption", "url")
-_WORDS = (
-    "a", "photo", "of", "red", "blue", "old", "small", "large", "cat", "dog", "castle", "bridge", "river", "山", "水",
-    "猫", "城堡", "on", "the", "table", "in", "snow",
-)  # fmt: skip
 
 
 def metadata_lines(folder: Path, num_rows: int) -> list[Line]:
@@ -67,30 +63,7 @@ def _write_gallery(folder: Path, num_rows: int) -> None:
             rng = np.random.default_rng(number)
             emb_ND = rng.standard_normal((count, _DIM), dtype=np.float32)
             shard = Shard(uri=f"/bench/{number:05d}.tar", format="webdataset", size_bytes=0)
-            records = _records(low, count, rng)
+            records = web_records(low, count, rng)
             fingerprint = manifest.spec.fingerprint
             write_part(folder, number, shard, fingerprint=fingerprint, emb_ND=emb_ND, records=records)
     manifest.with_committed(folder).save(folder)
-
-
-def _records(first: int, count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
-    words = rng.integers(0, len(_WORDS), (count, 9))
-    return [
-        {
-            "key": f"{row:09d}",
-            "caption": " ".join(_WORDS[word] for word in words[row - first]),
-            "url": f"https://images.example/{row * 7919 % 1_000_003:06x}/{row:09d}.jpg",
-            "width": int(width),
-            "height": int(height),
-            "punsafe": float(unsafe),
-            "similarity": float(similar),
-        }
-        for row, width, height, unsafe, similar in zip(
-            range(first, first + count),
-            rng.integers(64, 2049, count),
-            rng.integers(64, 2049, count),
-            rng.random(count),
-            rng.random(count),
-            strict=True,
-        )
-    ]
