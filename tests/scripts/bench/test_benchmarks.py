@@ -29,7 +29,16 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.mark.parametrize(
     "name",
-    ["bench_embed", "bench_generate", "bench_index", "bench_page", "bench_search", "bench_serve", "bench_zscores"],
+    [
+        "bench_answers",
+        "bench_embed",
+        "bench_generate",
+        "bench_index",
+        "bench_page",
+        "bench_search",
+        "bench_serve",
+        "bench_zscores",
+    ],
 )
 def test_every_benchmark_shows_its_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = importlib.import_module(f"diantu.scripts.{name}").run
