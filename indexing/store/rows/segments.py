@@ -58,7 +58,7 @@ class SegmentPart:
         Raises:
             InputError: if the part's record is damaged.
         """
-        return metadata_sha256(root, self.number) == self.sha256
+        return not self.num_rows or metadata_sha256(root, self.number) == self.sha256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
