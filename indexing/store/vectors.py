@@ -5,6 +5,7 @@ Shapes: N rows, D dimension, Q queries.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from operator import attrgetter
@@ -27,6 +28,8 @@ _SMALL, _KEPT_BYTES = checksums.SMALL, 128 << 20
 # Rows that are gathered at a time: they stay in the CPU cache until they are compared (twice as fast), and are so few
 # that numpy's BLAS compares them on one thread instead of waiting for other threads on a busy machine.
 _GATHERED = 512
+# Numpy converts so many values in some milliseconds.
+_FEW_VALUES = 1 << 20
 
 
 class Vectors:
@@ -150,7 +153,9 @@ def are_usable(emb_ND: np.ndarray) -> np.ndarray:
 
 
 def _as_float32(half_ND: np.ndarray) -> np.ndarray:
-    """Float16 to float32. torch uses vector instructions: 25 times as fast as numpy here."""
+    """Float16 to float32. torch uses vector instructions: 25 times as fast as numpy here, but a second to import."""
+    if half_ND.size <= _FEW_VALUES and "torch" not in sys.modules:
+        return half_ND.astype(np.float32)
     import torch
 
     return torch.from_numpy(half_ND).float().numpy()
