@@ -1,6 +1,6 @@
-"""Cost and recall of searches with filters, and the cost of conditions and metadata, in one run.
+"""Cost and recall of searches with filters, and the cost of conditions, in one run.
 
-    python -m diantu.scripts.bench_search --output FOLDER [--rows 1000000] [--metadata-rows 10000000]
+    python -m diantu.scripts.bench_search --output FOLDER [--rows 1000000]
 
 The vectors are synthetic (see `bench.generator`). A filter lets a share of the rows through. One kind of filter is over
 `chance`, which is independent of the vectors. The other is over `side`, the similarity to the first row; its queries
@@ -11,7 +11,7 @@ An independent oracle, numpy over the rows that DuckDB returns, judges recall@10
 thread; each is searched without a filter, at several efforts, and then with every filter, so that a slow minute of the
 machine affects all alike. Ratios are p50 ÷ p50 of a search without a filter at the same recall, interpolated between
 the efforts; if the filtered search has a higher recall than the highest effort (0.99), the ratio is to that effort. The
-time to read metadata is not part of them.
+time to read metadata is not part of them: `bench_answers` measures it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from ..indexing.store.columns import Columns
 from ..indexing.store.filters import Filters
 from ..indexing.store.rowset import RowSet
 from ..indexing.store.snapshot import Snapshot
-from .bench.metadata import metadata_lines
 from .bench.table import Line, print_targets
 from .bench.vectors import Bench, synthetic
 from .commands.common import print_json
@@ -96,28 +95,23 @@ class _Case:
 def run(
     output: str,
     rows: int = 1_000_000,
-    metadata_rows: int = 10_000_000,
     queries: int = 200,
     json_: bool = False,
     seed: int = 0,
 ) -> int:
-    """Measures filtered searches, conditions and metadata, and prints what they reach.
+    """Measures filtered searches and conditions, and prints what they reach.
 
     Args:
         output: the folder for the galleries; what is in it already is used again.
         rows: number of vectors to search.
-        metadata_rows: number of rows of another gallery, whose metadata is read; 0 skips this.
         queries: number of queries of each kind.
         json_: print the results as JSON on stdout.
         seed: the seed of the vectors and the queries.
     """
-    folder = Path(output)
-    bench = synthetic(folder / "vectors", rows, seed=seed)
+    bench = synthetic(Path(output) / "vectors", rows, seed=seed)
     report = _indexed(bench)
     cases, lines = _filtered(bench, queries)
     lines += _conditions(bench)
-    if metadata_rows:
-        lines += metadata_lines(folder / "metadata", metadata_rows)
     if json_:
         print_json({"rows": rows, "filters": [_facts(one) for one in cases], "lines": [asdict(line) for line in lines]})
         return 0

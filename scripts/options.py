@@ -97,7 +97,7 @@ def _how(kind: Any) -> dict[str, Any]:
 
     It reads values of type hints as YAML, where `#sunset` is empty and `null` is nothing. A function takes the text.
     """
-    if kind is bool:
+    if kind in (bool, bool | None):
         return _SWITCH
     if kind == list[str]:
         return {"type": _text, "nargs": "+", "action": _Gathered}

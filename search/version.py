@@ -16,6 +16,7 @@ from ..indexing.store.columns import Columns
 from ..indexing.store.duplicates import read_duplicates
 from ..indexing.store.filters import Filters
 from ..indexing.store.metadata import Metadata
+from ..indexing.store.rows.reading import RowStore
 from ..indexing.store.snapshot import Over, Snapshot
 from ..indexing.store.vectors import Vectors
 
@@ -41,8 +42,9 @@ class Version:
         self.snapshot = Snapshot.read(root)
         self.main = Space(self.snapshot.spec, GalleryIndex.open(self.snapshot))
         self.duplicates = read_duplicates(root)
-        self.metadata = Metadata(self.snapshot, self.duplicates)
-        self.columns = Columns(self.snapshot, self.duplicates)
+        store = RowStore(self.snapshot)
+        self.metadata = Metadata(self.snapshot, self.duplicates, store)
+        self.columns = Columns(self.snapshot, self.duplicates, store)
         self.filters = Filters(self.columns)
         self._further: dict[str, Space] = {}
         self._captions: Space | None = None

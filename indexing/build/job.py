@@ -22,12 +22,13 @@ from ..index.calibration import calibrate
 from ..index.candidates import Candidates
 from ..index.effort import TunedBreadth
 from ..index.opened import GalleryIndex
-from ..index.report import IndexReport, IndexRequest, IndexSpec, Sampled, Training, index_folder
+from ..index.report import IndexReport, IndexRequest, IndexSpec, RowStoreSize, Sampled, Training, index_folder
 from ..index.stored import StoredIndex
 from ..measure.oracle import Oracle, ask_oracle, measure
 from ..measure.queries import Queries, num_queries, sample_queries, sample_rows
 from ..store.layout import JOB_LOCK
 from ..store.records import check_parts
+from ..store.rows.writing import drop_rows, lay_out_rows, remove_replaced_rows
 from ..store.snapshot import Snapshot
 from ..store.vectors import Vectors
 from .plan import Plan, code_bytes
@@ -93,13 +94,19 @@ def build_index(
             seed=intent.request.seed or 0,
             given=intent.request.tune_queries,
         )
+        row_store = _lay_out_rows(snapshot, show_progress) if intent.request.row_store else None
         built = _build(snapshot, intent, show_progress)
-        return save_index(
+        report = save_index(
             root,
             index_folder(snapshot),
             built.index,
-            lambda: _report(snapshot, built, samples, intent.request, show_progress),
+            lambda: replace(_report(snapshot, built, samples, intent.request, show_progress), row_store=row_store),
         )
+        # Only now: until the new report is there, readers keep the older list.
+        if row_store is None:
+            drop_rows(root)
+        remove_replaced_rows(root, snapshot.manifest)
+        return report
 
 
 def carry_index(root: Path, output: Path) -> bool:
@@ -135,6 +142,19 @@ def has_index(root: Path) -> bool:
     snapshot = Snapshot.read(root)
     report = read_previous(snapshot)
     return report is not None and has_its_index(snapshot, report)
+
+
+def _lay_out_rows(snapshot: Snapshot, show_progress: bool) -> RowStoreSize | None:
+    """Brings the row store up to date; None if a column has values that it cannot hold."""
+    with tqdm(unit=" rows", desc="metadata", disable=not show_progress, dynamic_ncols=True) as bar:
+        try:
+            segments = lay_out_rows(snapshot.root, snapshot.manifest, on_rows=bar.update)
+        except TypeError as error:
+            log.warning("there is no row store, so metadata is read from the parts: %s", error)
+            return None
+    return RowStoreSize(
+        num_rows=sum(segment.num_rows for segment in segments), num_bytes=sum(segment.num_bytes for segment in segments)
+    )
 
 
 def _intend(snapshot: Snapshot, request: IndexRequest) -> Intent:

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 # New rows join the existing lists as long as the gallery is at most this many times as large as it was when they were
 # trained: longer lists slow searches down.
 MAX_GROWTH = 4
-_DEFAULTS = {"target_recall": 0.95, "seed": 0}
+_DEFAULTS = {"target_recall": 0.95, "row_store": True, "seed": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

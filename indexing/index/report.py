@@ -50,6 +50,7 @@ class IndexRequest:
         factory: FAISS's factory string, to choose the index oneself.
         tune_queries: a file of queries that users send.
         rebuild: train again even if the new rows could be folded in. Not remembered.
+        row_store: lay the metadata out for answers as well.
         seed: of the samples that are drawn.
     """
 
@@ -58,12 +59,15 @@ class IndexRequest:
     factory: str | None = None
     tune_queries: Path | None = None
     rebuild: bool = False
+    row_store: bool | None = None
     seed: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The request as `index.json` keeps it."""
         values = asdict(self)
         del values["rebuild"]
+        if values["row_store"] is not False:  # the default, which index.json of earlier releases does not have
+            del values["row_store"]
         return {**values, "tune_queries": str(self.tune_queries) if self.tune_queries else None}
 
     @classmethod
@@ -145,6 +149,28 @@ class Sampled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowStoreSize:
+    """What the row store takes on disk: its rows and bytes."""
+
+    num_rows: int
+    num_bytes: int
+
+    @property
+    def bytes_per_row(self) -> float:
+        """Bytes for each row."""
+        return round(self.num_bytes / max(self.num_rows, 1), 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """The values as `index.json` holds them."""
+        return {"num_rows": self.num_rows, "bytes": self.num_bytes, "bytes_per_row": self.bytes_per_row}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RowStoreSize:
+        """Inverse of `to_json`."""
+        return cls(num_rows=values["num_rows"], num_bytes=values["bytes"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IndexReport:
     """Everything that `index.json` says. Mappings are by kind of queries, `text` and `image`.
 
@@ -165,6 +191,7 @@ class IndexReport:
         delivers: what was measured, on queries that were not used for tuning.
         calibration: what zscores are relative to.
         queries: the samples.
+        row_store: what the row store takes; None if there is none.
         seed: of the samples.
         version: of the format.
     """
@@ -183,6 +210,7 @@ class IndexReport:
     delivers: Mapping[str, Delivered] = field(default_factory=dict)
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
     queries: Mapping[str, Sampled] = field(default_factory=dict)
+    row_store: RowStoreSize | None = None
     seed: int | None = None
     version: int = VERSION
     sha256: str | None = None
@@ -218,6 +246,7 @@ class IndexReport:
             **({"tuning": tuning} if tuning else {}),
             "delivers": {kind: found.to_json() for kind, found in self.delivers.items()},
             "calibration": {kind: found.to_json() for kind, found in self.calibration.items()},
+            **({"row_store": self.row_store.to_json()} if self.row_store else {}),
             "queries": {"seed": self.seed, **{kind: asdict(sample) for kind, sample in self.queries.items()}},
         }
 
@@ -251,6 +280,7 @@ class IndexReport:
             delivers={kind: Delivered.from_json(found) for kind, found in values.get("delivers", {}).items()},
             calibration={kind: Calibration.from_json(found) for kind, found in values.get("calibration", {}).items()},
             queries={kind: Sampled(**sample) for kind, sample in sampled.items()},
+            row_store=RowStoreSize.from_json(values["row_store"]) if "row_store" in values else None,
             seed=seed,
             sha256=values.get("sha256"),
             head_sha256=values.get("head_sha256"),

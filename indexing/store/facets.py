@@ -117,7 +117,7 @@ def find_facets(columns: Columns, deleted: np.ndarray, *, seconds: float = SECON
     licences = [name for name in types if name.lower() in NAMES["licence"]]
     licences.sort(key=lambda name: NAMES["licence"].index(name.lower()))
     of_licences, num_rows = Counter[Any](), 0
-    for first, table in columns.batches(np.random.default_rng(0).permutation(columns.num_parts).tolist()):
+    for first, table in columns.batches(np.random.default_rng(0).permutation(columns.num_pieces).tolist()):
         alive = _without(table, first, deleted)
         num_rows += len(alive)
         for name in alive.column_names:

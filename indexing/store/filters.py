@@ -5,7 +5,7 @@ DuckDB evaluates them over columns that are already in memory. It opens no file,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -52,22 +52,20 @@ class Filters:
             raise InputError(f"missing {missing!r} is not known; missing values: {' or '.join(MISSING)}")
         if (kept := self._kept.get((where, missing))) is not None:
             return kept
-        found = RowSet.of_mask(self._mask(where, missing, Budget(where_timeout)))
+        found = RowSet.of_masks(self._masks(where, missing, Budget(where_timeout)))
         self._kept.put((where, missing), found)
         return found
 
-    def _mask(self, where: str, missing: Missing, budget: Budget) -> np.ndarray:
-        """Which rows meet a condition: `N` bool."""
+    def _masks(self, where: str, missing: Missing, budget: Budget) -> Iterator[np.ndarray]:
+        """Which rows meet a condition: `N` bool for each block of rows."""
         if not self._columns.num_rows:
-            return np.zeros(0, bool)  # a gallery without rows has no columns to check
+            return  # a gallery without rows has no columns to check
         # Threads must not share a cursor.
         connection = self._connection.cursor()
         condition = understood(connection, where, self._columns.names, owner="the gallery's rows", budget=budget)
-        masks = []
         for _, table in self._columns.blocks(condition.columns):
-            masks.append(chosen_rows(connection, condition, table, missing, budget))
+            yield chosen_rows(connection, condition, table, missing, budget)
             budget.renew()
-        return np.concatenate(masks)
 
     @cached_property
     def _connection(self) -> DuckDBPyConnection:

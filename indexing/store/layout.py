@@ -18,13 +18,15 @@ LEDGER = "ledger.jsonl"
 DUPLICATES = "duplicates.parquet"
 ORIGIN = "compacted.json"
 MOVES = "moves.json"
+# The list of the segments of the row store.
+ROWS = "rows/rows.json"
 # Shards of images that a program added: the only images that a gallery holds itself. Named by their SHA-256.
 ADDED = "added"
 
 
 def replaced_files(root: Path) -> list[str]:
     """The files of a gallery that jobs replace, as far as they exist. `index.json` has the checksum of the index."""
-    names = (MANIFEST, LEDGER, DELETED, DUPLICATES, ORIGIN, MOVES)
+    names = (MANIFEST, LEDGER, DELETED, DUPLICATES, ORIGIN, MOVES, ROWS)
     reports = sorted(path.relative_to(root).as_posix() for path in root.glob("index/*/index.json"))
     return [*(name for name in names if (root / name).exists()), *reports]
 

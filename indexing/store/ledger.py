@@ -95,8 +95,13 @@ class Ledger:
                 f"{self._path} is missing or does not fit the parts of the gallery; restore it from a copy"
             )
         self._warn_of_copies(shards)
+        known: dict[tuple[str, str], list[int]] = {}
+        for job in self._jobs:
+            known.setdefault((job.shard.uri, job.shard.format), []).append(job.part)
         for shard in shards:
-            for piece in self._new_pieces(shard, done, can_scan):
+            parts = known.setdefault((shard.uri, shard.format), [])
+            for piece in self._new_pieces(shard, [self._jobs[part] for part in parts], done, can_scan):
+                parts.append(len(self._jobs))
                 self._jobs.append(ShardJob(part=len(self._jobs), shard=piece))
         if len(self._jobs) > MAX_PARTS:
             raise InputError(
@@ -134,8 +139,10 @@ class Ledger:
             if twin and shard.uri not in known:
                 log.warning("%s looks like %s, which the gallery has: its images will be there twice", shard.uri, twin)
 
-    def _new_pieces(self, shard: Shard, done: set[int], can_scan: Callable[[Shard], bool]) -> list[Shard]:
-        known = [job for job in self._jobs if (job.shard.uri, job.shard.format) == (shard.uri, shard.format)]
+    def _new_pieces(
+        self, shard: Shard, known: Sequence[ShardJob], done: set[int], can_scan: Callable[[Shard], bool]
+    ) -> list[Shard]:
+        """What of a shard has no number yet, given the jobs that the same shard has."""
         for job in known:
             if job.part not in done:  # not committed, so it can still use what the user gives now
                 updated = replace(job.shard, captions=shard.captions)

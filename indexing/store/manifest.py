@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +30,16 @@ class Manifest:
     texts: bool = False  # whether captions are embedded as well
     parts: tuple[tuple[int, int], ...] = ()  # (number, rows), in the order of numbers
     has_checksums: bool = True  # False in a gallery of an earlier release, which began without `checksums.json`
+    # The number of rows up to the end of each part: searches ask for it, and there may be 100 000 parts.
+    _ends: np.ndarray = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ends", np.cumsum([rows for _, rows in self.parts], dtype=np.int64))
 
     @property
     def num_rows(self) -> int:
         """Rows of all parts."""
-        return sum(rows for _, rows in self.parts)
+        return int(self._ends[-1]) if self.parts else 0
 
     @property
     def spec(self) -> EncoderSpec:
@@ -50,17 +54,8 @@ class Manifest:
         """
         if rows.size and not (rows.min() >= 0 and rows.max() < self.num_rows):
             raise IndexError(f"rows {rows.min()} to {rows.max()} requested, the gallery has 0 to {self.num_rows - 1}")
-        ends = np.cumsum([count for _, count in self.parts])
-        positions = np.searchsorted(ends, rows, side="right")
-        return positions, rows - np.concatenate([[0], ends])[positions]
-
-    def blocks(self, num_rows: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-        """Runs of consecutive parts with about `num_rows` rows together, each run with its first row id."""
-        first_rows = np.cumsum([0, *(count for _, count in self.parts)]).tolist()
-        parts = zip(first_rows, self.parts, strict=False)
-        for _, block in groupby(parts, key=lambda part: part[0] // num_rows):
-            here = list(block)
-            yield here[0][0], [part for _, part in here]
+        positions = np.searchsorted(self._ends, rows, side="right")
+        return positions, rows - np.concatenate([[0], self._ends])[positions]
 
     def save(self, root: Path) -> None:
         """Writes `gallery.json`."""

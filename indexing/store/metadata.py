@@ -1,4 +1,7 @@
-"""Row ids to rows of metadata. Only the row groups that hold them, and only the wanted columns, are read."""
+"""Row ids to rows of metadata: from the row store, and from the parts what it does not have.
+
+Of a part only the row groups that hold the rows, and only the wanted columns, are read.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from .duplicates import Duplicates
 from .layout import metadata_path
 from .moves import Moves
 from .records import REMEDY, check_file
+from .rows.reading import RowStore
 from .snapshot import Snapshot
 from .tables import has_no_value
 
@@ -39,10 +43,11 @@ class Metadata:
     Opening it reads nothing, and its memory is bounded, whatever the size of the gallery.
     """
 
-    def __init__(self, snapshot: Snapshot, duplicates: Duplicates | None = None) -> None:
+    def __init__(self, snapshot: Snapshot, duplicates: Duplicates | None = None, store: RowStore | None = None) -> None:
         self._root = snapshot.root
         self._manifest = snapshot.manifest
         self._duplicates = duplicates
+        self._store = store or RowStore(snapshot)
         self._moves = Moves.read(snapshot.root)
         self._footers: Recent[int, _Footer] = Recent(_KEPT_CHUNKS, lambda footer: footer.num_chunks)
         self._groups: Recent[tuple[int, int], _Columns] = Recent(_KEPT_BYTES, _num_bytes)
@@ -58,6 +63,24 @@ class Metadata:
             IndexError: if a row is not one of the gallery's.
             InputError: if metadata is damaged.
         """
+        num_rows = self._manifest.num_rows
+        if rows_N.size and not (rows_N.min() >= 0 and rows_N.max() < num_rows):
+            self._manifest.locate(rows_N)  # says which
+        rows = rows_N.tolist()
+        wanted = None if columns is None else frozenset(columns)
+        found = [self._store.row(row, wanted) for row in rows]
+        if places := [place for place, record in enumerate(found) if record is None]:
+            for place, record in zip(places, self._of_parts(rows_N[places], columns), strict=True):
+                found[place] = record
+        records = [self._placed(record) for record in found if record is not None]
+        if self._duplicates is not None and (columns is None or _DUPLICATE_OF in columns):
+            representatives = self._duplicates.representatives(rows_N)
+            for record, row, other in zip(records, rows, representatives.tolist(), strict=True):
+                record[_DUPLICATE_OF] = other if other != row else None
+        return records
+
+    def _of_parts(self, rows_N: np.ndarray, columns: Sequence[str] | None) -> list[dict[str, Any]]:
+        """The metadata of some rows, from the files of their parts."""
         positions, local = (each.tolist() for each in self._manifest.locate(rows_N))
         places: dict[int, list[int]] = {}  # by the position of a part: a few rows of many parts are the usual case
         for place, position in enumerate(positions):
@@ -66,11 +89,7 @@ class Metadata:
         for position in sorted(places):
             records = self._read(self._manifest.parts[position][0], [local[i] for i in places[position]], columns)
             for place, record in zip(places[position], records, strict=True):
-                found[place] = self._placed(record)
-        if self._duplicates is not None and (columns is None or _DUPLICATE_OF in columns):
-            representatives = self._duplicates.representatives(rows_N)
-            for record, row, other in zip(found, rows_N.tolist(), representatives.tolist(), strict=True):
-                record[_DUPLICATE_OF] = other if other != row else None
+                found[place] = record
         return found
 
     def _placed(self, record: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 from ...datasets.checksums import read_checked, write_checked_json
 from ...datasets.errors import InputError
@@ -80,7 +80,7 @@ class Moves:
 
 
 def _is_absolute(uri: str) -> bool:
-    return "://" in uri or PurePosixPath(uri).is_absolute() or PureWindowsPath(uri).is_absolute()
+    return uri.startswith("/") or "://" in uri or PureWindowsPath(uri).is_absolute()
 
 
 def _with_prefix(uri: str, old: str, new: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +19,20 @@ class RowSet:
     @classmethod
     def of_mask(cls, mask_N: np.ndarray) -> RowSet:
         """The rows where a mask is true."""
-        return cls(np.packbits(mask_N, bitorder="little"), len(mask_N))
+        return cls.of_masks([mask_N])
+
+    @classmethod
+    def of_masks(cls, masks: Iterable[np.ndarray]) -> RowSet:
+        """The rows where the masks of consecutive blocks of rows are true; only one mask is in memory at a time."""
+        bits: list[np.ndarray] = []
+        num_total, left_over = 0, np.zeros(0, bool)  # the rows that do not fill a byte yet
+        for mask_N in masks:
+            num_total += len(mask_N)
+            joined = np.concatenate([left_over, mask_N]) if len(left_over) else mask_N
+            whole = len(joined) // 8 * 8
+            bits.append(np.packbits(joined[:whole], bitorder="little"))
+            left_over = joined[whole:]
+        return cls(np.concatenate([*bits, np.packbits(left_over, bitorder="little")]), num_total)
 
     @classmethod
     def without(cls, rows_M: np.ndarray, num_total: int) -> RowSet:

@@ -26,8 +26,9 @@ Over: TypeAlias = Literal["images", "captions"]
 OVER: tuple[Over, ...] = ("images", "captions")
 
 _REPORT = "index.json"
-# Parts of a report that may differ where the index is the same: what was measured, and why it was built.
-_NOT_THE_INDEX = ("build_seconds", "delivers", "reason")
+# Parts of a report that may differ where the index is the same: what was measured, why it was built, and what lies
+# beside it.
+_NOT_THE_INDEX = ("build_seconds", "delivers", "reason", "row_store")
 # Name, inode, size and modification time of each file that jobs replace when they change a gallery.
 _Stamp = tuple[tuple[str, int, int, int], ...]
 

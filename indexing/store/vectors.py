@@ -5,12 +5,16 @@ Shapes: N rows, D dimension, Q queries.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from functools import lru_cache
+from itertools import pairwise
+from operator import attrgetter
 
 import numpy as np
 
+from ...datasets import checksums
 from ...datasets.errors import InputError
+from ...datasets.recent import Recent
 from .layout import text_vectors_path, vectors_path
 from .npy import map_part
 from .records import REMEDY
@@ -18,9 +22,14 @@ from .snapshot import Snapshot
 
 BLOCK = 65_536  # rows of a block: 128 MB of float32 at 512 dimensions
 _OPEN_FILES = 512  # below the 1024 that a process may usually have open
+# Smaller files are read when they are opened, because they are compared with their checksums then; thousands of them
+# are kept, which needs no open file. Bytes of one, and of all.
+_SMALL, _KEPT_BYTES = checksums.SMALL, 128 << 20
 # Rows that are gathered at a time: they stay in the CPU cache until they are compared (twice as fast), and are so few
 # that numpy's BLAS compares them on one thread instead of waiting for other threads on a busy machine.
 _GATHERED = 512
+# Numpy converts so many values in some milliseconds.
+_FEW_VALUES = 1 << 20
 
 
 class Vectors:
@@ -33,7 +42,7 @@ class Vectors:
         self.dim = snapshot.spec.dim
         self._parts = snapshot.manifest.parts
         self._starts = np.cumsum([0, *(count for _, count in self._parts)], dtype=np.int64)
-        self._open = lru_cache(maxsize=_OPEN_FILES)(_Files(snapshot).map)
+        self._open = _Files(snapshot).open
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -55,10 +64,12 @@ class Vectors:
                 f"rows {rows_N[0]} to {rows_N[-1]} were asked for, the gallery has 0 to {len(self) - 1}"
             )  # −1 pads short results of a search: drop it first
         half_ND = np.empty((len(rows_N), self.dim), np.float16)
-        cuts = np.searchsorted(rows_N, self._starts)
-        for position in np.flatnonzero(np.diff(cuts)).tolist():
-            some = slice(cuts[position], cuts[position + 1])
-            np.take(self._open(position), rows_N[some] - self._starts[position], axis=0, out=half_ND[some], mode="clip")
+        positions_N = np.searchsorted(self._starts, rows_N, side="right") - 1
+        cuts = [0, *(np.flatnonzero(np.diff(positions_N)) + 1).tolist(), len(rows_N)]
+        for low, high in pairwise(cuts):
+            position, some = int(positions_N[low]), slice(low, high)
+            # The method, because np.take takes longer than taking a row does; "clip", because else `out` is buffered.
+            self._open(position).take(rows_N[some] - self._starts[position], 0, half_ND[some], "clip")
         return _as_float32(half_ND)
 
     def scores(self, queries_QD: np.ndarray, rows_N: np.ndarray) -> np.ndarray:
@@ -70,14 +81,24 @@ class Vectors:
         return scores_QN
 
     def blocks(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        """The rows from `start` to `end` in order, as pairs of a first row and `emb_ND` float32 of bounded size."""
+        """The rows from `start` to `end` in order: a first row, and `emb_ND` float32 of at most `BLOCK` rows.
+
+        Rows of small parts come together, because each block costs a reader some time.
+        """
         end = len(self) if end is None else end
-        first = 0
-        for position, (_, count) in enumerate(self._parts):
-            stop = min(count, end - first)
-            for low in range(max(start - first, 0), stop, BLOCK):
-                yield first + low, _as_float32(self._open(position)[low : min(low + BLOCK, stop)])
-            first += count
+        for first in range(start, end, BLOCK):
+            pieces = list(self._pieces(first, min(first + BLOCK, end)))
+            yield first, _as_float32(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
+
+    def _pieces(self, start: int, end: int) -> Iterator[np.ndarray]:
+        """The rows from `start` to `end`, part by part: float16."""
+        position = int(np.searchsorted(self._starts, start, side="right")) - 1
+        while start < end:
+            first, behind = int(self._starts[position]), int(self._starts[position + 1])
+            if start < behind:
+                yield self._open(position)[start - first : min(behind, end) - first]
+                start = min(behind, end)
+            position += 1
 
     def rows_without(self) -> np.ndarray:
         """The rows whose vector is zero or not finite, ascending; all vectors are read."""
@@ -94,13 +115,24 @@ class _Files:
         self._path = text_vectors_path if snapshot.over == "captions" else vectors_path
         self._parts = snapshot.manifest.parts
         self._checked: set[int] = set()
+        self._small: Recent[int, np.ndarray] = Recent(_KEPT_BYTES, attrgetter("nbytes"))
+        self._mapped = Recent[int, np.ndarray](_OPEN_FILES, lambda _: 1)
 
-    def map(self, position: int) -> np.ndarray:
+    def open(self, position: int) -> np.ndarray:
         """The vectors of a part, by its position in the manifest: `emb_ND` float16.
 
         Raises:
             InputError: if the file is missing or damaged.
         """
+        is_small = 2 * self._dim * self._parts[position][1] <= _SMALL
+        kept = self._small if is_small else self._mapped
+        if (found := kept.get(position)) is None:
+            mapped = self._map(position)
+            found = mapped.copy() if is_small else mapped
+            kept.put(position, found)
+        return found
+
+    def _map(self, position: int) -> np.ndarray:
         number, count = self._parts[position]
         path = self._path(self._root, number)
         # A plain array, because indexing a memmap costs more; copy-on-write, because torch needs writable memory.
@@ -121,7 +153,9 @@ def are_usable(emb_ND: np.ndarray) -> np.ndarray:
 
 
 def _as_float32(half_ND: np.ndarray) -> np.ndarray:
-    """Float16 to float32. torch uses vector instructions: 25 times as fast as numpy here."""
+    """Float16 to float32. torch uses vector instructions: 25 times as fast as numpy here, but a second to import."""
+    if half_ND.size <= _FEW_VALUES and "torch" not in sys.modules:
+        return half_ND.astype(np.float32)
     import torch
 
     return torch.from_numpy(half_ND).float().numpy()

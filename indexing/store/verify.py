@@ -28,6 +28,7 @@ from .layout import (
 from .ledger import Ledger
 from .manifest import Manifest, read_manifest
 from .records import committed, is_sealed, problem_of_file, read_part
+from .rows.segments import read_record, read_segments, record_name
 
 T = TypeVar("T")
 
@@ -62,6 +63,7 @@ def verify_gallery(root: Path, *, is_running: bool = False) -> Problems:
         if (root / lock).exists() and (root / lock).stat().st_size:
             problems = problems.with_sentence(f"{lock} is not empty; remove it while no job is running")
     problems += _of_indexes(root)
+    problems += _of_rows(root, manifest)
     problems += _of_added(root, ledger)
     problems += _of_parts(_Place(root=root, name="", remedy="run diantu embed again"), manifest, ledger, is_whole=True)
     for spec in manifest.encoders[1:] if manifest else ():
@@ -103,6 +105,23 @@ def _of_indexes(root: Path) -> Problems:
             problems = problems.with_sentence(f"{name} has changed since it was written; {_INDEX}")
         elif expected is None:
             problems = problems.with_unchecked(name)
+    return problems
+
+
+def _of_rows(root: Path, manifest: Manifest | None) -> Problems:
+    """What is wrong with the row store beside its list, whose checksum is in `checksums.json`."""
+    problems = Problems()
+    segments, _ = _tried(lambda: read_segments(root, manifest)) if manifest else ([], "")
+    for segment in segments or ():
+        try:
+            files = read_record(root, segment.number).files
+        except (OSError, ValueError, KeyError, TypeError):
+            problems = problems.with_sentence(f"{record_name(segment.number)} is missing or damaged; {_INDEX}")
+            continue
+        for name, entry in files.items():
+            if problem := problem_of_file(root / name, entry):
+                advice = f"remove {record_name(segment.number)} and {_INDEX}"
+                problems = problems.with_sentence(f"{name} {problem}; {advice}")
     return problems
 
 

@@ -35,6 +35,7 @@ from ..store.parts import write_rows_of_part
 from ..store.records import REMEDY, committed, read_part, verify_part
 from ..store.snapshot import Snapshot
 from .deletion import PATIENCE_SECONDS
+from .merging import MERGED_ROWS, groups_of, join_parts
 
 # The source of an unfinished compaction; it stays in the new gallery to document where that comes from.
 _BEFORE_ORIGIN = (JOB_LOCK, f"{ORIGIN}{TEMPORARY}", *LEFT_BEHIND)
@@ -50,15 +51,17 @@ class Compacted:
         num_linked: parts that lost no rows and share their files with the old gallery, or are copies if that is on
             another file system.
         num_rewritten: parts that lost rows.
+        num_merged: parts whose rows are in another part now.
     """
 
     num_rows: int
     num_dropped: int
     num_linked: int
     num_rewritten: int
+    num_merged: int = 0
 
 
-def compact(root: str | Path, output: str | Path, *, show_progress: bool = False) -> Compacted:
+def compact(root: str | Path, output: str | Path, *, merge: bool = False, show_progress: bool = False) -> Compacted:
     """Writes a gallery without its deleted rows into a new folder. Rows get new numbers, parts keep theirs.
 
     The ledger is copied, so embedding the same shards into the new gallery adds nothing. The index is not copied. A
@@ -68,6 +71,8 @@ def compact(root: str | Path, output: str | Path, *, show_progress: bool = False
     Args:
         root: the gallery's folder, which does not change.
         output: a new folder, or one that an earlier compaction of the same rows has made or begun.
+        merge: join small parts to parts of up to 100 000 rows, in the same order. The parts that were joined stay as
+            records without rows. Only parts whose columns have the same types are joined.
         show_progress: a progress bar on stderr.
 
     Raises:
@@ -87,18 +92,25 @@ def compact(root: str | Path, output: str | Path, *, show_progress: bool = False
         manifest = snapshot.manifest
         kept = _kept_rows(snapshot)
         numbers = _part_numbers(root, manifest)
-        counts = ((number, len(kept[number]) if number in kept else count) for number, count in manifest.parts)
-        compacted = replace(manifest, parts=tuple(counts), has_checksums=True)
-        if not _is_complete(output, snapshot, compacted):
-            _claim(output, snapshot)
+        counts = {number: len(kept[number]) if number in kept else count for number, count in manifest.parts}
+        spaces = [space_root(root, spec.slug) for spec in manifest.encoders[1:]]
+        groups = {group[0]: group for group in groups_of(root, counts.items(), spaces)} if merge else {}
+        for first, group in groups.items():
+            counts |= {first: sum(counts[number] for number in group)} | dict.fromkeys(group[1:], 0)
+        compacted = replace(manifest, parts=tuple(counts.items()), has_checksums=True)
+        origin = _origin(snapshot, merge=merge)
+        if not _is_complete(output, origin, compacted):
+            _claim(output, origin)
             remove_temporary_files(output)
-            _transfer(root, output, manifest, numbers, kept, show_progress)
+            _transfer(root, output, manifest, numbers, groups, kept, show_progress)
             compacted.save(output)
+    joined = {number for group in groups.values() for number in group}
     return Compacted(
         num_rows=compacted.num_rows,
         num_dropped=manifest.num_rows - compacted.num_rows,
-        num_linked=len(numbers) - len(kept),
-        num_rewritten=len(kept),
+        num_linked=len(set(numbers) - joined - set(kept)),
+        num_rewritten=len(set(kept) - joined),
+        num_merged=len(joined) - len(groups),
     )
 
 
@@ -109,12 +121,13 @@ def renumbering(snapshot: Snapshot) -> np.ndarray:
     return np.where(is_kept_N, np.cumsum(is_kept_N) - 1, -1)
 
 
-def _origin(snapshot: Snapshot) -> dict[str, Any]:
-    """What a compaction is made from: the gallery and its deletions."""
+def _origin(snapshot: Snapshot, *, merge: bool) -> dict[str, Any]:
+    """What a compaction is made from: the gallery and its deletions; and whether parts are joined."""
     return {
         "source": str(snapshot.root.resolve()),
         "num_deleted": len(snapshot.deleted),
         "deleted_sha256": sha256(snapshot.deleted.tobytes()),
+        **({"merged_rows": MERGED_ROWS} if merge else {}),
     }
 
 
@@ -129,24 +142,24 @@ def _read_origin(output: Path) -> dict[str, Any] | None:
         raise InputError(f"{path} is damaged ({error}); remove that folder, or give a new one") from error
 
 
-def _is_complete(output: Path, snapshot: Snapshot, compacted: Manifest) -> bool:
+def _is_complete(output: Path, origin: dict[str, Any], compacted: Manifest) -> bool:
     """Whether an earlier run has transferred all parts; only the index may then be lacking."""
     if not (output / "gallery.json").exists():
         return False
-    if _read_origin(output) == _origin(snapshot) and read_manifest(output) == compacted:
+    if _read_origin(output) == origin and read_manifest(output) == compacted:
         return True
     raise InputError(f"{output} is a finished gallery; give a new folder")
 
 
-def _claim(output: Path, snapshot: Snapshot) -> None:
-    """Notes in a new folder what is compacted into it; continues only with the same gallery and deletions."""
-    root, deleted_N = snapshot.root, snapshot.deleted
-    origin, begun = _origin(snapshot), _read_origin(output)
+def _claim(output: Path, origin: dict[str, Any]) -> None:
+    """Notes in a new folder what is compacted into it; continues only with the same gallery, deletions and merging."""
+    begun = _read_origin(output)
     if begun is not None:
         if begun != origin:
+            before, now = map(_described, (begun, origin))
             raise InputError(
-                f"{output} holds an unfinished compaction of {begun['source']} with {begun['num_deleted']} deleted "
-                f"rows, this one is of {root} with {len(deleted_N)}: remove that folder, or give a new one"
+                f"{output} holds an unfinished compaction of {before}, this one is of {now}: remove that folder, or "
+                "give a new one"
             )
     elif any(path.name not in _BEFORE_ORIGIN for path in output.iterdir()):
         raise InputError(f"{output} is neither empty nor an unfinished compaction; give a new folder")
@@ -154,15 +167,30 @@ def _claim(output: Path, snapshot: Snapshot) -> None:
         write_checked_json(output, ORIGIN, origin)
 
 
+def _described(origin: dict[str, Any]) -> str:
+    merging = "parts joined" if "merged_rows" in origin else "parts as they are"
+    return f"{origin['source']} with {origin['num_deleted']} deleted rows and {merging}"
+
+
 def _transfer(
-    root: Path, output: Path, manifest: Manifest, numbers: list[int], kept: dict[int, np.ndarray], show_progress: bool
+    root: Path,
+    output: Path,
+    manifest: Manifest,
+    numbers: list[int],
+    groups: dict[int, list[int]],
+    kept: dict[int, np.ndarray],
+    show_progress: bool,
 ) -> None:
     """Brings everything but `gallery.json` to the new folder, and flushes it to disk."""
-    spaces = [spec.slug for spec in manifest.encoders[1:]]
+    places = [(space_root(root, spec.slug), space_root(output, spec.slug)) for spec in manifest.encoders[1:]]
+    places.append((root, output))  # the main space last, because with it the part exists
+    joined = {number for group in groups.values() for number in group[1:]}
     for number in tqdm(numbers, unit=" parts", disable=not show_progress, dynamic_ncols=True):
-        for space in spaces:
-            _compact_part(space_root(root, space), space_root(output, space), number, kept.get(number))
-        _compact_part(root, output, number, kept.get(number))
+        for source, target in places if number not in joined else ():
+            if number in groups:
+                _join_parts(source, target, groups[number], kept)
+            else:
+                _compact_part(source, target, number, kept.get(number))
     for path in sorted((root / ADDED).glob("*.parquet")):
         _link(path, output / ADDED / path.name)
     if (moves := Moves.read(root)).pairs:
@@ -217,6 +245,12 @@ def _compact_part(source: Path, target: Path, number: int, rows_N: np.ndarray | 
     if problems:
         raise InputError(f"part {part.name} of {source} is damaged ({'; '.join(problems)}); {REMEDY}")
     write_rows_of_part(target, source, part, rows_N)
+
+
+def _join_parts(source: Path, target: Path, numbers: list[int], kept: dict[int, np.ndarray]) -> None:
+    """Transfers some parts as one, unless an earlier attempt has, or these vectors in a further space do not exist."""
+    if read_part(source, numbers[0]) is not None and not all(_is_whole(target, number) for number in numbers):
+        join_parts(target, source, numbers, kept)
 
 
 def _is_whole(root: Path, number: int) -> bool:

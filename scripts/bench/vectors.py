@@ -26,6 +26,7 @@ from ...indexing.store.records import read_part
 from ...indexing.store.snapshot import Snapshot
 from ...indexing.store.vectors import Vectors
 from .generator import Generator, Recipe, unit
+from .records import web_records
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +69,19 @@ class Bench:
         return self.folder / "queries" / f"exact_{kind}.npy"
 
 
-def synthetic(folder: Path, num_rows: int, *, seed: int = 0) -> Bench:
+def synthetic(folder: Path, num_rows: int, *, part_rows: int | None = None, seed: int = 0) -> Bench:
     """Makes a synthetic gallery in a folder, or continues the one that is there.
+
+    Args:
+        folder: where.
+        num_rows: of the gallery.
+        part_rows: rows of each part; by default many.
+        seed: of the vectors.
 
     Raises:
         InputError: if the folder holds something else.
     """
-    recipe, size = Recipe(seed=seed), _part_rows(num_rows)
+    recipe, size = Recipe(seed=seed), part_rows or _part_rows(num_rows)
     generator = Generator(recipe)
     queries = {
         "tuning": generator.texts(NUM_TUNING, TUNING_BLOCK),
@@ -82,6 +89,8 @@ def synthetic(folder: Path, num_rows: int, *, seed: int = 0) -> Bench:
         "image": generator.images(NUM_QUERIES, _QUERY_BLOCK),
     }
     source = {"vectors": SYNTHETIC, "rows": num_rows, **asdict(recipe)}
+    if part_rows:
+        source["part_rows"] = part_rows
     return _made(folder, source, recipe.dim, lambda low, high: generator.images(high - low, low // size), queries)
 
 
@@ -133,7 +142,8 @@ def _made(
         raise InputError(f"{folder} holds the vectors of {state['source']}, not of {source}; give another folder")
     if not state["complete"]:
         write_json(marker, state)
-        _write_gallery(bench.gallery, source["rows"], dim, rows)
+        part_rows = source.get("part_rows") or _part_rows(source["rows"])
+        _write_gallery(bench.gallery, source["rows"], dim, part_rows, rows)
         (folder / "queries").mkdir(exist_ok=True)
         for name, emb_QD in queries.items():
             np.save(bench.queries(name), emb_QD)
@@ -152,9 +162,9 @@ def _write_exact(bench: Bench, vectors: Vectors) -> None:
         np.save(bench.exact(kind), exact_QK)
 
 
-def _write_gallery(root: Path, num_rows: int, dim: int, rows: Callable[[int, int], np.ndarray]) -> Manifest:
+def _write_gallery(root: Path, num_rows: int, dim: int, size: int, rows: Callable[[int, int], np.ndarray]) -> Manifest:
     """Writes parts of vectors with the metadata that filters are measured with; existing parts are kept."""
-    manifest, size = bench_manifest(dim), _part_rows(num_rows)
+    manifest = bench_manifest(dim)
     sides: _Sides | None = None
     for number, low in enumerate(tqdm(range(0, num_rows, size), desc="writing vectors", unit=" parts")):
         high = min(low + size, num_rows)
@@ -192,7 +202,11 @@ def _records(first: int, sides_N: np.ndarray, rng: np.random.Generator) -> list[
         "chance": rng.random(count).tolist(),
         "side": sides_N.tolist(),
     }
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    own = zip(*columns.values(), strict=True)
+    return [
+        {**record, **dict(zip(columns, values, strict=True))}
+        for record, values in zip(web_records(first, count, rng), own, strict=True)
+    ]
 
 
 def bench_manifest(dim: int) -> Manifest:

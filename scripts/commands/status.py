@@ -81,7 +81,9 @@ def _describe_gallery(root: Path, failures: bool) -> dict[str, Any]:
     if failures:
         from ...indexing.store.parts import read_failures  # loads pyarrow
 
-        report["failures"] = [row for part in progress.parts for row in read_failures(root, part.number)]
+        report["failures"] = [
+            row for part in progress.parts if part.failures for row in read_failures(root, part.number)
+        ]
     return report
 
 

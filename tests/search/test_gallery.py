@@ -173,6 +173,9 @@ def test_damaged_galleries_say_what_is_damaged(
     (tmp_path / "g" / name).write_bytes(data[: len(data) // 2] if content is None else content)
     if name.startswith("img_emb"):
         shutil.rmtree(tmp_path / "g" / "index")
+    if name.startswith("metadata"):
+        assert len(Gallery.open(tmp_path / "g").search(vector=np.ones(512), k=184)) == 184  # the row store has it too
+        shutil.rmtree(tmp_path / "g" / "rows")
     with pytest.raises(InputError, match=message):
         Gallery.open(tmp_path / "g").search(vector=np.ones(512), k=184)
 

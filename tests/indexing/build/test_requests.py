@@ -65,7 +65,8 @@ def test_a_plan_is_told_before_anything_is_built(gallery: Path, caplog: pytest.L
     with caplog.at_level("INFO", logger="diantu"):
         assert run(str(gallery), factory="IVF32,SQ8", memory_budget="2MB", dry_run=True) == 0
         assert run(str(gallery), dry_run=True) == 0
-    first, second = caplog.messages
+    first, rows, second, _ = caplog.messages
+    assert "--no-row-store" in rows
     assert first.startswith("IVF32,SQ8: chosen by --factory; about ")
     assert second.startswith(f"{FACTORY}: no row is new; about ")
     assert {path: path.read_bytes() for path in before} == before

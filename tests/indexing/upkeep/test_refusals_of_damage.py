@@ -118,7 +118,7 @@ def test_an_older_file_counts_after_it_was_accepted(gallery: Path, diantu: Comma
         Snapshot.read(gallery)
     done = diantu("status", "--gallery", gallery, "--accept", "--verify")
     assert done.returncode == 0, done.stdout
-    assert "noted   the checksums of 4 files" in done.stdout
+    assert "noted   the checksums of 5 files" in done.stdout
     assert Snapshot.read(gallery).deleted.tolist() == [1]
 
 
@@ -137,5 +137,11 @@ def test_a_gallery_without_checksums_is_read_and_counted(gallery: Path) -> None:
     (gallery / "gallery.json").write_text(json.dumps({k: v for k, v in manifest.items() if k != "checksums"}))
     (gallery / "checksums.json").unlink()
     assert verify_gallery(gallery).sentences == ()
-    assert verify_gallery(gallery).unchecked == ("gallery.json", "ledger.jsonl", "deleted.npy", "index/hf_x/index.json")
+    assert verify_gallery(gallery).unchecked == (
+        "gallery.json",
+        "ledger.jsonl",
+        "deleted.npy",
+        "rows/rows.json",
+        "index/hf_x/index.json",
+    )
     assert len(Gallery.open(gallery)) == 10

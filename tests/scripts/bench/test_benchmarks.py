@@ -30,6 +30,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 @pytest.mark.parametrize(
     "name",
     [
+        "bench_answers",
         "bench_embed",
         "bench_generate",
         "bench_index",

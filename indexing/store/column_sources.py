@@ -1,0 +1,243 @@
+"""The files that hold columns of metadata: those of the row store, and of the parts that it does not have."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...datasets.errors import InputError, first_line
+from ...datasets.files import refuse_unless_damaged
+from .fields import Field, fields_of, fields_of_part
+from .layout import metadata_path
+from .manifest import Manifest
+from .records import REMEDY
+from .rows.reading import OpenSegment, RowStore
+from .rows.segments import columns_name, remedy
+from .tables import as_texts
+
+log = logging.getLogger(__name__)
+
+# Rows that are read together, where they are not kept.
+_BATCH = 1 << 16
+
+# The columns of a source by name in lower case: as each of its parts writes them.
+Fields: TypeAlias = "Mapping[str, Sequence[Field]]"
+Kinds: TypeAlias = "Mapping[str, pa.DataType]"  # of all columns of a gallery, by name in lower case
+
+
+class ColumnSource(Protocol):
+    """Columns of consecutive rows."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that it holds, at least one."""
+        ...
+
+    @property
+    def num_pieces(self) -> int:
+        """Pieces that `piece` can read alone."""
+        ...
+
+    @property
+    def fields(self) -> Fields:
+        """Its columns."""
+        ...
+
+    def column(self, name: str, kind: pa.DataType) -> list[pa.Array]:
+        """A column, by its name in lower case, in a type that holds its values; missing values where it has none."""
+        ...
+
+    def piece(self, number: int, kinds: Kinds) -> Iterator[pa.Table]:
+        """The columns of some of its rows, by name in lower case, a bounded number of rows at a time."""
+        ...
+
+    def first_row(self, piece: int) -> int:
+        """The first row of a piece, counted from the first row of the source."""
+        ...
+
+
+def column_sources(root: Path, manifest: Manifest, store: RowStore) -> list[ColumnSource]:
+    """The files that hold the columns of a gallery's rows together, in the order of the rows.
+
+    Raises:
+        InputError: if a record of a part is damaged.
+    """
+    sources: list[ColumnSource] = []
+    parts = iter(manifest.parts)
+    for position, listed in enumerate(store.segments):
+        own = [PartColumns(root, number, rows) for number, rows in itertools.islice(parts, listed.num_parts) if rows]
+        laid_out = _laid_out(root, store.segment(position), own) if own else None
+        sources.extend(own if laid_out is None else [laid_out])
+    return [*sources, *(PartColumns(root, number, rows) for number, rows in parts if rows)]
+
+
+def _laid_out(root: Path, segment: OpenSegment | None, parts: Sequence[PartColumns]) -> SegmentColumns | None:
+    """The columns of a segment; None where they must be read from its parts."""
+    if segment is None or not segment.is_all_current:
+        return None
+    try:
+        return SegmentColumns(root, segment, parts)
+    except FileNotFoundError:
+        return None
+    except InputError as error:
+        log.warning("%s; until then metadata is read from the parts", error)
+        return None
+
+
+class PartColumns:
+    """The columns of one part."""
+
+    def __init__(self, root: Path, number: int, num_rows: int) -> None:
+        self.num_rows = num_rows
+        self.num_pieces = 1
+        self._root = root
+        self._number = number
+
+    @property
+    def fields(self) -> Fields:
+        """See `ColumnSource`."""
+        return {name: (field,) for name, field in self._fields.items()}
+
+    @cached_property
+    def _fields(self) -> dict[str, Field]:
+        return fields_of_part(self._root, self._number, self.num_rows)
+
+    def column(self, name: str, kind: pa.DataType) -> list[pa.Array]:
+        """See `ColumnSource`."""
+        field = self._fields.get(name)
+        if field is None or field.type == pa.null():
+            return [pa.nulls(self.num_rows, kind)]
+        with _opened(metadata_path(self._root, self._number), REMEDY) as file:
+            column = file.read(columns=[field.name])[field.name]
+        return _as_type(column, kind).chunks
+
+    def piece(self, number: int, kinds: Kinds) -> Iterator[pa.Table]:
+        """See `ColumnSource`."""
+        assert number == 0, "a part is one piece"
+        with _opened(metadata_path(self._root, self._number), REMEDY) as file:
+            for batch in file.iter_batches(_BATCH, use_threads=False):  # it runs beside searches
+                table = pa.table(batch)
+                yield pa.table(
+                    {lower: _as_type(table[field.name], kinds[lower]) for lower, field in self._fields.items()}
+                )
+
+    def first_row(self, piece: int) -> int:
+        """See `ColumnSource`."""
+        return piece
+
+
+class SegmentColumns:
+    """The columns of a segment of the row store; those that are of several types in its parts come from the parts.
+
+    So do all columns that cannot be read: a job may replace a segment while a reader still has the older list.
+    """
+
+    def __init__(self, root: Path, segment: OpenSegment, parts: Sequence[PartColumns]) -> None:
+        """Reads the end of the file.
+
+        Raises:
+            FileNotFoundError: if a job has replaced the segment.
+            InputError: if the file is damaged.
+        """
+        self.num_rows = segment.segment.num_rows
+        self._path = root / columns_name(segment.segment.number)
+        self._remedy = remedy(root, segment.segment.number)
+        self._record = segment.record
+        self._parts = parts
+        with _opened(self._path, self._remedy) as file:
+            self._footer = file.metadata
+        if self._footer.num_rows != self.num_rows:
+            raise InputError(
+                f"{self._path} holds {self._footer.num_rows} rows instead of {self.num_rows}; {self._remedy}"
+            )
+        counts = (self._footer.row_group(i).num_rows for i in range(self._footer.num_row_groups))
+        self._starts = list(itertools.accumulate(counts, initial=0))
+
+    @property
+    def num_pieces(self) -> int:
+        """See `ColumnSource`."""
+        return len(self._starts) - 1
+
+    @property
+    def fields(self) -> Fields:
+        """See `ColumnSource`."""
+        return self._fields
+
+    @cached_property
+    def _fields(self) -> Fields:
+        spellings: dict[str, dict[str, None]] = {}
+        for schema in self._record.schemas:
+            for name, _ in schema:
+                spellings.setdefault(name.lower(), {})[name] = None
+        own = fields_of(self._footer)
+        return {
+            lower: [replace(own[lower], name=name) for name in names]
+            if lower in own
+            else [field for part in self._parts for field in part.fields.get(lower, ())]
+            for lower, names in spellings.items()
+        }
+
+    def column(self, name: str, kind: pa.DataType) -> list[pa.Array]:
+        """See `ColumnSource`."""
+        if all(field.type == pa.null() for field in self.fields.get(name, ())):
+            return [pa.nulls(self.num_rows, kind)]
+        if name not in self._record.mixed:
+            try:
+                with _opened(self._path, self._remedy) as file:
+                    return _as_type(file.read(columns=[name])[name], kind).chunks
+            except (FileNotFoundError, InputError) as error:
+                self._warn(error)
+        return [chunk for part in self._parts for chunk in part.column(name, kind)]
+
+    def piece(self, number: int, kinds: Kinds) -> Iterator[pa.Table]:
+        """See `ColumnSource`."""
+        low, high = self._starts[number], self._starts[number + 1]
+        columns: dict[str, pa.ChunkedArray] = {}
+        try:
+            with _opened(self._path, self._remedy) as file:
+                table = file.read_row_group(number, use_threads=False)  # it runs beside searches
+            columns = {name: _as_type(table[name], kinds[name]) for name in table.column_names}
+        except (FileNotFoundError, InputError) as error:
+            self._warn(error)
+        for name in self.fields:
+            if name not in columns:
+                whole = pa.chunked_array(self.column(name, kinds[name]), kinds[name])
+                columns[name] = whole.slice(low, high - low)
+        yield pa.table(columns)
+
+    def first_row(self, piece: int) -> int:
+        """See `ColumnSource`."""
+        return self._starts[piece]
+
+    def _warn(self, error: Exception) -> None:
+        if isinstance(error, InputError):  # else it was replaced, which is no news
+            log.warning("%s; until then this is read from the parts", error)
+
+
+@contextmanager
+def _opened(path: Path, remedy: str) -> Iterator[pq.ParquetFile]:
+    """A file of metadata; damage that is found while it is read is told in one sentence."""
+    try:  # the file was compared with its checksum when its fields were read, and its pages have checksums
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+    except (OSError, pa.ArrowException) as error:
+        refuse_unless_damaged(error, path)
+        raise InputError(f"{path} is damaged ({first_line(error)}); {remedy}") from error
+
+
+def _as_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column of a source in the type that it has over the whole gallery."""
+    if kind == pa.null():  # no part has a value
+        return pa.chunked_array([pa.nulls(len(column))])
+    if column.type == pa.null() or kind == column.type:
+        return column.cast(kind)
+    return as_texts(column) if kind == pa.string() else column.cast(kind)
