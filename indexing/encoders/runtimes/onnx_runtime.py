@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,19 @@ if TYPE_CHECKING:
 _CPU, _CUDA, _TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 
-def _check(runtime: str, device: torch.device, precision: Computed) -> None:
-    import onnxruntime
+def import_onnxruntime() -> Any:
+    """The package onnxruntime without its telemetry, which newer releases send by default, on Linux too.
 
+    It reads the variable when it is loaded, see its Privacy.md; else it keeps a number for this machine in the cache.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    onnxruntime = importlib.import_module("onnxruntime")
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+def _check(runtime: str, device: torch.device, precision: Computed) -> None:
+    onnxruntime = import_onnxruntime()
     del precision  # fp32 is everywhere
     provider = _provider(runtime, device)
     available = onnxruntime.get_available_providers()
@@ -35,9 +47,9 @@ def _check(runtime: str, device: torch.device, precision: Computed) -> None:
 
 def _open(runtime: str, path: Path, device: torch.device, precision: Computed) -> Session:
     """Opens a model. ONNX Runtime goes on with the CPU where a provider cannot start, so that is checked."""
-    import onnxruntime
     import torch
 
+    onnxruntime = import_onnxruntime()
     del precision
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors, which are raised here, too

@@ -106,6 +106,22 @@ def test_bf16(clip: Path) -> None:
     assert 0.999 <= cosine(found, expected) < 0.999999
 
 
+def test_onnxruntime_reports_nothing_to_its_makers(clip: Path, tmp_path: Path) -> None:
+    load(clip, "onnxruntime")
+    script = (
+        "import sys, time\n"
+        "from diantu.indexing.encoders import load_encoder\n"
+        "load_encoder(sys.argv[1], device='cpu', precision='fp32', runtime='onnxruntime')\n"
+        "time.sleep(1)"  # it would begin in a thread
+    )
+    (tmp_path / "home").mkdir()
+    environment = os.environ | {"HOME": str(tmp_path / "home")}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", script, f"hf:{clip}"], capture_output=True, check=True, env=environment)
+    assert [*(tmp_path / "cache").iterdir()] == [tmp_path / "cache" / "diantu"]  # it would keep a number there
+    assert not [path for path in (tmp_path / "home").rglob("*") if "Microsoft" in path.parts]
+
+
 def test_openvino_reports_nothing_to_its_makers(tmp_path: Path) -> None:
     script = (
         "import sys\n"
