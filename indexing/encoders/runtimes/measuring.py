@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from ....datasets.errors import InputError
+from ..late_images import image_side
 from ..spec import ImageEncoder, Precision
 from ..torch_encoder import TorchImageEncoder
 from .agreement import photographs, vectors, worst_cosine
@@ -66,6 +67,7 @@ def measure(
 
 
 def _of_torch(encoder: ImageEncoder) -> TorchImageEncoder:
+    encoder = image_side(encoder)
     if not isinstance(encoder, TorchImageEncoder):
         raise InputError(
             f"the encoder {encoder.spec.name} is no model of torch, so no other runtime can encode with it"
