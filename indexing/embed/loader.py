@@ -27,7 +27,7 @@ from ...datasets.decoding import decode_guarded
 from ...datasets.errors import InputError, SampleError, ShardError
 from ...datasets.names import further_columns
 from ...datasets.types import Entry, Failure, Sample, Scan, Shard
-from ..encoders.preprocessing import Preprocess
+from ..encoders.preprocessing import Preprocess, stacked
 from ..encoders.spec import ImageEncoder
 from ..store.ledger import ShardJob
 from ..store.moves import Moves
@@ -252,7 +252,7 @@ class _Decoded:
 
 
 def _stack(pixels: list[np.ndarray]) -> torch.Tensor:
-    return torch.from_numpy(np.stack(pixels)) if pixels else torch.zeros(0, dtype=torch.uint8)
+    return stacked(pixels) if pixels else torch.zeros(0, dtype=torch.uint8)
 
 
 def _record(shard: Shard, sample: Sample, rgb_HWC: np.ndarray) -> Record:

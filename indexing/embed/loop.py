@@ -20,7 +20,7 @@ from ...datasets.types import Failure
 from ..encoders.spec import EncoderSpec, ImageEncoder, TextEncoder, says_nothing
 from ..store.layout import space_root
 from ..store.ledger import ShardJob
-from ..store.manifest import read_manifest
+from ..store.manifest import own_encoder, read_manifest
 from ..store.parts import read_metadata, write_part, write_space_part
 from ..store.tables import Record, all_captions
 from .events import Broken, Committed, Encoded, Event
@@ -70,11 +70,12 @@ def run_jobs(
         InputError: if an encoder does not return what its spec says, or cannot be used with the settings.
     """
     reported: deque[Event] = deque()
-    specs = [encoder.spec for encoder in encoders]
-    # The gallery's names for the encoders: a model that was moved has another name now.
+    # The gallery's names and resizers for the encoders: a model that was moved has another name now.
     manifest = read_manifest(gallery)
-    names = {spec.fingerprint: spec.slug for spec in manifest.encoders}
-    spaces = [names[spec.fingerprint] for spec in specs]
+    named = {spec.fingerprint: spec for spec in manifest.encoders}
+    theirs = [named[encoder.spec.resized_as(manifest.encoders).fingerprint] for encoder in encoders]
+    encoders = [own_encoder(spec, encoder, gallery) for spec, encoder in zip(theirs, encoders, strict=True)]
+    spaces = [spec.slug for spec in theirs]
     open_parts: dict[int, _PartBuilder] = {}
     loaded = batches(
         jobs,

@@ -17,7 +17,7 @@ from .family import EncoderFamily, LoadEncoder
 from .packages import require
 from .places import check_place
 from .preprocessing import Preprocess, preprocess
-from .spec import EncoderSpec, ImageEncoder, Interpolation, Precision, Resize, TextEncoder
+from .spec import EncoderSpec, ImageEncoder, Interpolation, Precision, Resize, Resizer, TextEncoder
 
 __all__ = [
     "EncoderFamily",
@@ -28,6 +28,7 @@ __all__ = [
     "Precision",
     "Preprocess",
     "Resize",
+    "Resizer",
     "TextEncoder",
     "load_encoder",
     "preprocess",

@@ -50,6 +50,7 @@ def load(name: str, weights: str, *, device: str, precision: Precision) -> Image
         resize="shortest_edge_crop",
         resize_size=256,
         interpolation="bicubic",
+        resizer="torch",
         mean=(127 / 255, 127 / 255, 127 / 255),
         std=(128 / 255, 128 / 255, 128 / 255),
         licence="Apache-2.0",

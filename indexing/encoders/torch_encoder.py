@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
+from typing_extensions import Self
 
 from ...datasets.errors import InputError
 from .preprocessing import Preprocess
-from .spec import EncoderSpec, as_precision
+from .spec import EncoderSpec, Resizer, as_precision
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,13 @@ class TorchImageEncoder:
         self._dtype = dtype
         self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
+
+    def with_resizer(self, resizer: Resizer) -> Self:
+        """See `Resizable`. The weights are shared."""
+        other = copy.copy(self)
+        other.spec = replace(self.spec, resizer=resizer)
+        other.preprocess = Preprocess(other.spec)
+        return other
 
     @torch.inference_mode()
     def encode_images(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
