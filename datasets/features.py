@@ -54,7 +54,9 @@ class Thumbnail:
 def thumbnail(rgb_HWC: np.ndarray) -> Thumbnail:
     """The thumbnail of an image, `rgb_HWC` uint8."""
     height, width = rgb_HWC.shape[:2]
-    small = Image.fromarray(rgb_HWC).resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=1.0)
+    image = Image.new("RGB", (width, height), None)  # `Image.fromarray` would make it black first
+    image.frombytes(np.ascontiguousarray(rgb_HWC))
+    small = image.resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=1.0)
     return Thumbnail(rgb_HWC=np.asarray(small), aspect=width / height)
 
 

@@ -22,9 +22,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from ...datasets import image_features, read_sample, scan
+from ...datasets import read_sample, scan
 from ...datasets.decoding import decode_guarded
 from ...datasets.errors import InputError, SampleError, ShardError
+from ...datasets.features import Thumbnail, features_of, thumbnail
 from ...datasets.names import further_columns
 from ...datasets.types import Entry, Failure, Sample, Scan, Shard
 from ..encoders.preprocessing import Preprocess, stacked
@@ -44,6 +45,9 @@ _MAX_CHUNK_BYTES = 256 << 20
 
 # After a larger image, its memory is given back: otherwise the heap of a worker keeps the sum of several.
 _LARGE_BYTES = 64 << 20
+
+# Images whose features are measured at once.
+_GROUP = 16
 
 Preprocessor = Callable[[np.ndarray], np.ndarray]  # `rgb_HWC` → `pixels_CHW`, both uint8
 
@@ -197,37 +201,43 @@ class _Decoder(Dataset[Batch]):
     def __getitem__(self, chunk: Chunk) -> Batch:
         return self.decode(chunk, map)
 
-    def decode(self, chunk: Chunk, each: Callable[..., Iterable[_Decoded | SampleError | ShardError]]) -> Batch:
+    def decode(self, chunk: Chunk, each: Callable[..., Iterable[Any]]) -> Batch:
         """Decodes the entries of a chunk with `map` or with that of a pool of threads, and keeps their order."""
         shard, broken = chunk.job.shard, chunk.broken
         failures = list(chunk.failures)
         decoded: list[_Decoded] = []
-        for entry, result in zip(chunk.entries, each(partial(self._decode, shard), chunk.entries), strict=True):
+        for entry, result in zip(chunk.entries, each(self._decode, chunk.entries), strict=True):
             if isinstance(result, _Decoded):
                 decoded.append(result)
             elif isinstance(result, ShardError):
                 broken = broken or result
             else:
                 failures.append(Failure(key=entry.key, shard=shard.uri, reason=result.reason, detail=result.detail))
+        groups = [decoded[start : start + _GROUP] for start in range(0, len(decoded), _GROUP)]
         return Batch(
             job=chunk.job,
             pixels=tuple(_stack([d.pixels[i] for d in decoded]) for i in range(len(self._preprocess))),
-            records=[d.record for d in decoded],
+            records=[record for records in each(partial(_records, shard), groups) for record in records],
             failures=failures,
             is_last=chunk.is_last,
             broken=broken,
-            notes=tuple((d.record["key"], note) for d in decoded for note in d.notes),
+            notes=tuple((d.sample.key, note) for d in decoded for note in d.notes),
         )
 
-    def _decode(self, shard: Shard, entry: Entry) -> _Decoded | SampleError | ShardError:
+    def _decode(self, entry: Entry) -> _Decoded | SampleError | ShardError:
         try:
             sample = read_sample(entry)
             image = decode_guarded(sample.image)
             pixels = [preprocess(image.rgb_HWC) for preprocess in self._preprocess]
         except (SampleError, ShardError) as error:
             return error
+        height, width = image.rgb_HWC.shape[:2]
         decoded = _Decoded(
-            record=_record(shard, sample, image.rgb_HWC), pixels=pixels, notes=(*sample.notes, *image.notes)
+            sample=replace(sample, image=b""),
+            size=(width, height),
+            thumbnail=thumbnail(image.rgb_HWC),
+            pixels=pixels,
+            notes=(*sample.notes, *image.notes),
         )
         if image.rgb_HWC.nbytes > _LARGE_BYTES:
             del sample, image
@@ -244,9 +254,14 @@ def _return_memory() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decoded:
-    """One image: its record, and `pixels_CHW` uint8 for every encoder; and what was left out of its metadata."""
+    """One image: its sample without the file, its width and height, and `pixels_CHW` uint8 for every encoder.
 
-    record: Record
+    `notes` are what was left out of its metadata.
+    """
+
+    sample: Sample
+    size: tuple[int, int]
+    thumbnail: Thumbnail
     pixels: Sequence[np.ndarray]
     notes: tuple[str, ...]
 
@@ -255,8 +270,14 @@ def _stack(pixels: list[np.ndarray]) -> torch.Tensor:
     return stacked(pixels) if pixels else torch.zeros(0, dtype=torch.uint8)
 
 
-def _record(shard: Shard, sample: Sample, rgb_HWC: np.ndarray) -> Record:
+def _records(shard: Shard, images: Sequence[_Decoded]) -> list[Record]:
+    features = features_of([image.thumbnail for image in images])
+    return [_record(shard, image, measured) for image, measured in zip(images, features, strict=True)]
+
+
+def _record(shard: Shard, image: _Decoded, features: Mapping[str, Any]) -> Record:
     """A row of metadata: the fixed columns, then the sample's other fields; see `further_columns` for their names."""
+    sample = image.sample
     fixed: dict[str, Any] = {
         "key": sample.key,
         "shard": shard.uri,
@@ -265,9 +286,9 @@ def _record(shard: Shard, sample: Sample, rgb_HWC: np.ndarray) -> Record:
         "image_path": sample.image_path,
         "caption": sample.caption,
         "url": _url(sample.metadata),
-        "width": rgb_HWC.shape[1],
-        "height": rgb_HWC.shape[0],
-        **image_features(rgb_HWC),
+        "width": image.size[0],
+        "height": image.size[1],
+        **features,
     }
     assert list(fixed) == list(COLUMNS), "the columns of a record and of a part differ"
     return {**fixed, **further_columns(fixed, sample.metadata.items())}
