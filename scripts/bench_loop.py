@@ -2,11 +2,11 @@
 
     python -m diantu.scripts.bench_loop --shards shards/ [--before ENVIRONMENT/bin/python]
 
-CPU time of all processes in ms per image, medians of `--repeats`, in turn for both commits: `read` is reading, decoding,
-resizing to CLIP's 224 × 224 and image features, through the loop's own functions in this process; `loop` is the whole
-job with `--num-workers` workers and an encoder that costs nothing, and of that `main thread` and `main process`;
-`pillow` is Pillow's decoding and resizing alone. Then a job with an encoder that sleeps as long as a GPU would compute,
-and what its speed would need.
+CPU time of all processes in ms per image, medians of `--repeats`, in turn for both commits: `read` is reading,
+decoding, resizing to CLIP's 224 × 224 and image features, through the loop's own functions in this process; `loop` is
+the whole job with `--num-workers` workers and an encoder that costs nothing, and of that `main thread` and `main
+process`; `pillow` is Pillow's decoding and resizing alone. Then a job with
+an encoder that sleeps as long as a GPU would compute, and what its speed would need.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,24 @@ import numpy as np
 import torch
 from PIL import Image
 
-# By their full names, because an environment with another commit runs this file too.
-from diantu.datasets import find_shards, read_sample, scan
-from diantu.indexing.embed import embed
-from diantu.indexing.embed.loader import batches
-from diantu.indexing.encoders import EncoderSpec, Preprocess
-from diantu.indexing.store.ledger import Ledger
+from ..datasets import find_shards, read_sample, scan
+from ..indexing.embed import embed
+from ..indexing.embed.loader import batches
+from ..indexing.encoders import EncoderSpec, Preprocess
+from ..indexing.store.ledger import Ledger
+from .main import call
 
 # Images per second of 35 % of an H100's bf16 peak.
 MODELS = {"ViT-B/32": 39_000, "ViT-B/16": 9_900, "ViT-L/14": 2_100}
 _SIDE = 224
+# Runs this file in an environment whose commit may not have it.
+_MEASURE = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("diantu.scripts.bench_loop", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+module.measure(sys.argv[2], int(sys.argv[3]))
+"""
 _DIM = 512
 
 
@@ -49,13 +57,23 @@ class Sleeping:
         self.spec = EncoderSpec(name="sleeping", dim=_DIM, image_size=_SIDE, resize="shortest_edge_crop", **fields)
         self.preprocess = Preprocess(self.spec)
         self._speed = images_per_second
+        self._is_free_at = 0.0
         self._vectors = np.eye(1, _DIM, dtype=np.float32).repeat(1024, axis=0)
 
     def encode_images(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
         """The same vector for every image."""
-        if self._speed != float("inf"):
-            time.sleep(len(pixels_BCHW) / self._speed)
-        return self._vectors[: len(pixels_BCHW)]
+        return self.start_images(pixels_BCHW)()
+
+    def start_images(self, pixels_BCHW: torch.Tensor) -> Callable[[], np.ndarray]:
+        """One batch after the other, like a GPU."""
+        count = len(pixels_BCHW)
+        end = self._is_free_at = max(self._is_free_at, time.perf_counter()) + count / self._speed
+
+        def vectors() -> np.ndarray:
+            time.sleep(max(0.0, end - time.perf_counter()))
+            return self._vectors[:count]
+
+        return vectors
 
 
 def run(shards: str, repeats: int = 3, num_workers: int | None = None, before: str | None = None) -> int:
@@ -84,30 +102,28 @@ def run(shards: str, repeats: int = 3, num_workers: int | None = None, before: s
     if before:
         print(f"read, before ÷ now    {ms['before']['read'] / now['read']:.2f}")
         print(f"loop, before ÷ now    {ms['before']['loop'] / now['loop']:.2f}")
+    workers_ms = now["loop"] - now["main process"]
     for model, speed in MODELS.items():
-        print(
-            f"{model}: {speed} images/s asleep; the job {now[model + '/s']:.0f}; the main thread allows "
-            f"{1000 / now['main thread']:.0f}; decoders need {speed * (now['loop'] - now['main process']) / 1000:.1f} cores"
-        )
+        print(f"{model}: the encoder takes {speed} images/s, the job reaches {now[model + '/s']:.0f} here;")
+        needed, allowed = speed * workers_ms / 1000, 1000 / now["main thread"]
+        print(f"    the main thread allows {allowed:.0f}, workers need {needed:.1f} cores")
     return 0
 
 
 def _measured_by(python: str, shards: str, workers: int) -> dict[str, float]:
     """Measures a commit in a process of its environment."""
-    command = [python, __file__, "--measure", shards, str(workers)]
+    command = [python, "-c", _MEASURE, __file__, shards, str(workers)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout)
 
 
-def _measure(source: str, workers: int) -> dict[str, float]:
-    """CPU ms per image of each part, and the images/s of jobs whose encoder sleeps."""
+def measure(source: str, workers: int) -> None:
+    """Prints, as JSON, the CPU ms per image of each part, and the images/s of jobs whose encoder sleeps."""
     torch.set_num_threads(1)
     shards = find_shards([source])
-    entries = [entry for shard in shards for entry in scan(shard).entries]
-    count, found = len(entries), {}
-    images = [read_sample(entry).image for entry in entries]
-    found["pillow"] = _cpu_ms(lambda: [_by_pillow(data) for data in images], count)
-    del images
+    images = [read_sample(entry).image for shard in shards for entry in scan(shard).entries]
+    count = len(images)
+    found = {"pillow": _cpu_ms(lambda: [_by_pillow(data) for data in images], count)}
     with tempfile.TemporaryDirectory() as folder:
         found["read"] = _cpu_ms(lambda: [None for _ in _read(shards, Path(folder))], count)
         embed(shards[:1], Path(folder) / "warm", Sleeping(), num_workers=workers, batch_size=256)
@@ -120,7 +136,7 @@ def _measure(source: str, workers: int) -> dict[str, float]:
             started = time.perf_counter()
             embed(shards, Path(folder) / f"g{i}", Sleeping(speed), num_workers=workers, batch_size=256)
             found[model + "/s"] = count / (time.perf_counter() - started)
-    return found
+    print(json.dumps(found))
 
 
 def _cpu_ms(work: Any, count: int) -> float:
@@ -152,9 +168,4 @@ def _children_seconds() -> float:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
-        print(json.dumps(_measure(sys.argv[2], int(sys.argv[3]))))
-    else:
-        from diantu.scripts.main import call
-
-        sys.exit(call(run, "python -m diantu.scripts.bench_loop", sys.argv[1:]))
+    sys.exit(call(run, "python -m diantu.scripts.bench_loop", sys.argv[1:]))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, get_args, runtime_checkable
 
@@ -172,6 +172,15 @@ class ImageEncoder(Protocol):
 
     def encode_images(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
         """Preprocessed pixels, uint8 → `emb_BD`, float32, unit norm."""
+        ...
+
+
+@runtime_checkable
+class StartsImages(ImageEncoder, Protocol):
+    """An image encoder on a device that computes by itself: the next batch is prepared meanwhile."""
+
+    def start_images(self, pixels_BCHW: torch.Tensor) -> Callable[[], np.ndarray]:
+        """Begins what `encode_images` does, and returns a function that waits for the vectors and returns them."""
         ...
 
 
