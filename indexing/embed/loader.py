@@ -101,7 +101,7 @@ def batches(
         InputError: if there are workers and an encoder's `preprocess` cannot be sent to them.
     """
     chunks = _Scanner(jobs, gallery, batch_size, on_event)
-    decoder = _Decoder([encoder.preprocess for encoder in encoders])
+    decoder = Decoder([encoder.preprocess for encoder in encoders])
     if not num_workers:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for chunk in chunks:
@@ -192,13 +192,14 @@ def _take(entries: Iterator[Entry], most: int) -> tuple[Entry, ...]:
     return tuple(taken)
 
 
-class _Decoder(Dataset[Batch]):
+class Decoder(Dataset[Batch]):
     """Chunk → batch, in this process or in a worker. It has the encoders' preprocessing, never a model."""
 
     def __init__(self, preprocess: Sequence[Preprocessor]) -> None:
         self._preprocess = preprocess
 
     def __getitem__(self, chunk: Chunk) -> Batch:
+        """Decodes a chunk in this thread."""
         return self.decode(chunk, map)
 
     def decode(self, chunk: Chunk, each: Callable[..., Iterable[Any]]) -> Batch:
