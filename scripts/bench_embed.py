@@ -27,8 +27,8 @@ import numpy as np
 import torch
 
 from ..datasets import Entry, decode, find_shards, read_sample, scan
+from ..indexing.embed.decoder import Chunk, Decoder
 from ..indexing.embed.job import BATCH_SIZE
-from ..indexing.embed.loader import Chunk, Decoder
 from ..indexing.encoders import EncoderSpec, ImageEncoder, Preprocess, load_encoder, preprocess
 from ..indexing.encoders.preprocessing import stacked
 from ..indexing.store.ledger import ShardJob

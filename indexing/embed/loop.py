@@ -24,8 +24,9 @@ from ..store.ledger import ShardJob
 from ..store.manifest import own_encoder, read_manifest
 from ..store.parts import read_metadata, write_part, write_space_part
 from ..store.tables import Record, all_captions
+from .decoder import Batch
 from .events import Broken, Committed, Encoded, Event
-from .loader import Batch, batches
+from .loader import batches
 
 # Batches that an encoder has at a time: while it computes one, the next is handed to it, and the last one is taken.
 _AHEAD = 1

@@ -144,6 +144,17 @@ def test_a_gallery_keeps_its_resizer(clip_folder: Path, dinov2_folder: Path, tmp
             assert [(hit.key, hit.score) for hit in by_image] == [(hit.key, hit.score) for hit in by_vector]
 
 
+@pytest.mark.parametrize("model", ["clip", "chinese_clip", "siglip2", "dinov2"])
+def test_vectors_are_near_those_of_pillow(model: str, request: pytest.FixtureRequest) -> None:
+    new = load_encoder(f"hf:{request.getfixturevalue(f'{model}_folder')}", device="cpu", precision="fp32")
+    old = new.with_resizer("pillow")  # type: ignore[attr-defined]
+    new_BD, old_BD = (
+        encoder.encode_images(stacked([encoder.preprocess(rgb_HWC) for rgb_HWC in photographs()]))
+        for encoder in (new, old)
+    )
+    assert (new_BD * old_BD).sum(axis=1).min() >= 0.9999
+
+
 def test_an_encoder_that_cannot_resize_otherwise_is_refused(tmp_path: Path, dinov2_folder: Path) -> None:
     class Own:
         def __init__(self) -> None:
