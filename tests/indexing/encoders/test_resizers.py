@@ -152,7 +152,7 @@ def test_vectors_are_near_those_of_pillow(model: str, request: pytest.FixtureReq
         encoder.encode_images(stacked([encoder.preprocess(rgb_HWC) for rgb_HWC in photographs()]))
         for encoder in (new, old)
     )
-    assert (new_BD * old_BD).sum(axis=1).min() >= 0.9999
+    assert (new_BD * old_BD).sum(axis=1).min() >= 0.9995
 
 
 def test_an_encoder_that_cannot_resize_otherwise_is_refused(tmp_path: Path, dinov2_folder: Path) -> None:
