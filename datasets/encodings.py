@@ -54,6 +54,8 @@ def decode_name(raw: bytes) -> str:
 
     Names become the keys of rows, so this rule must not change: galleries are joined with their shards by key.
     """
+    if raw.isascii():
+        return raw.decode("ascii")
     for encoding in ("utf-8-sig", "gb18030"):
         text = _strictly(raw, encoding)
         if text is not None:

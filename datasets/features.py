@@ -6,12 +6,16 @@ Shapes: H height, W width, C channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 _SIDE = 64
+_GROUP = 16  # images that are measured at once: their values stay in the cache
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # The eleven basic colour terms (Berlin & Kay 1969). Each pair is the end of a range of hues in degrees, and its colour.
 # Value and saturation decide about black, white and gray; brown is dark orange, pink is light or purplish red.
 _HUES = ((15, "red"), (45, "orange"), (70, "yellow"), (165, "green"), (255, "blue"), (300, "purple"), (340, "pink"))
@@ -31,27 +35,75 @@ def image_features(rgb_HWC: np.ndarray) -> dict[str, Any]:
         `complexity`: Shannon entropy of the luma's gradient magnitudes in 64 bins, 0 (flat) to 6 bits.
         `phash`: 64-bit DCT hash (Zauner 2010), as an unsigned integer; near-duplicates differ in few bits.
     """
+    return features_of([thumbnail(rgb_HWC)])[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thumbnail:
+    """What the features of an image are measured on.
+
+    Attributes:
+        rgb_HWC: 64 × 64 × 3, uint8.
+        aspect: width divided by height of the image itself.
+    """
+
+    rgb_HWC: np.ndarray
+    aspect: float
+
+
+def thumbnail(rgb_HWC: np.ndarray) -> Thumbnail:
+    """The thumbnail of an image, `rgb_HWC` uint8."""
     height, width = rgb_HWC.shape[:2]
-    small = Image.fromarray(rgb_HWC).resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=1.0)
-    rgb = np.asarray(small, np.float32)
-    luma_HW = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
-    color, hue = _dominant(np.asarray(small.convert("HSV")).reshape(-1, 3))
-    return {
-        "aspect": round(width / height, 4),
-        "brightness": round(float(luma_HW.mean()) / 255, 4),
-        "contrast": round(float(luma_HW.std()) / 255, 4),
-        "colorfulness": round(_colorfulness(rgb), 2),
-        "dominant_color": color,
-        "dominant_hue": hue,
-        "complexity": round(_gradient_entropy(luma_HW), 3),
-        "phash": _phash(luma_HW),
-    }
+    image = Image.new("RGB", (width, height), None)  # `Image.fromarray` would make it black first
+    image.frombytes(np.ascontiguousarray(rgb_HWC))
+    small = image.resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=1.0)
+    return Thumbnail(rgb_HWC=np.asarray(small), aspect=width / height)
 
 
-def _colorfulness(rgb_HWC: np.ndarray) -> float:
-    red, green, blue = rgb_HWC[..., 0], rgb_HWC[..., 1], rgb_HWC[..., 2]
-    rg, yb = red - green, (red + green) / 2 - blue
-    return float(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()))
+def features_of(thumbnails: Sequence[Thumbnail]) -> list[dict[str, Any]]:
+    """The features of several images, in half the time of one by one; see `image_features`."""
+    groups = (thumbnails[start : start + _GROUP] for start in range(0, len(thumbnails), _GROUP))
+    return [features for group in groups for features in _features_of_group(group)]
+
+
+def _features_of_group(thumbnails: Sequence[Thumbnail]) -> list[dict[str, Any]]:
+    small_BHWC = np.stack([small.rgb_HWC for small in thumbnails])
+    rgb_BHWC = small_BHWC.astype(np.float32)
+    luma_BHW = rgb_BHWC @ _LUMA
+    luma_BN = luma_BHW.reshape(len(luma_BHW), -1)
+    # All images of the group as one, above each other.
+    hsv = np.asarray(Image.fromarray(small_BHWC.reshape(-1, _SIDE, 3)).convert("HSV"))
+    measured = zip(
+        thumbnails,
+        luma_BN.mean(axis=1).tolist(),
+        luma_BN.std(axis=1).tolist(),
+        _colorfulness(rgb_BHWC),
+        _dominant(hsv.reshape(len(luma_BHW), -1, 3)),
+        _gradient_entropy(luma_BHW),
+        _phash(luma_BHW),
+        strict=True,
+    )
+    return [
+        {
+            "aspect": round(small.aspect, 4),
+            "brightness": round(brightness / 255, 4),
+            "contrast": round(contrast / 255, 4),
+            "colorfulness": round(colorfulness, 2),
+            "dominant_color": color,
+            "dominant_hue": hue,
+            "complexity": round(complexity, 3),
+            "phash": phash,
+        }
+        for small, brightness, contrast, colorfulness, (color, hue), complexity, phash in measured
+    ]
+
+
+def _colorfulness(rgb_BHWC: np.ndarray) -> list[float]:
+    red, green, blue = rgb_BHWC[..., 0], rgb_BHWC[..., 1], rgb_BHWC[..., 2]
+    rg_BN = (red - green).reshape(len(rgb_BHWC), -1)
+    yb_BN = ((red + green) / 2 - blue).reshape(len(rgb_BHWC), -1)
+    spread_B = np.hypot(rg_BN.std(axis=1), yb_BN.std(axis=1))
+    return (spread_B + 0.3 * np.hypot(rg_BN.mean(axis=1), yb_BN.mean(axis=1))).tolist()
 
 
 def _name_table() -> np.ndarray:
@@ -76,25 +128,36 @@ def _color_name(hue: float, saturation: float, value: float) -> str:
     return "pink" if name == "red" and saturation < 0.5 and value > 0.75 else name
 
 
-_NAMES_OF_COLORS = _name_table()
+_NAMES_OF_COLORS = _name_table().ravel()
+_ANGLES = np.arange(256, dtype=np.uint8) * np.float32(2 * np.pi / 256)
+_SINES, _COSINES = np.sin(_ANGLES), np.cos(_ANGLES)
 
 
-def _dominant(hsv_N3: np.ndarray) -> tuple[str, float | None]:
-    names_N = _NAMES_OF_COLORS[hsv_N3[:, 0] >> 2, hsv_N3[:, 1] >> 4, hsv_N3[:, 2] >> 4]
+def _dominant(hsv_BN3: np.ndarray) -> list[tuple[str, float | None]]:
+    hue_BN, saturation_BN, value_BN = hsv_BN3[..., 0], hsv_BN3[..., 1], hsv_BN3[..., 2]
+    cells_BN = ((hue_BN >> 2).astype(np.uint16) << 8) | (saturation_BN & 0xF0) | (value_BN >> 4)
+    names_BN = _NAMES_OF_COLORS[cells_BN]
+    return [_mean_hue(hue_N, names_N) for hue_N, names_N in zip(hue_BN, names_BN, strict=True)]
+
+
+def _mean_hue(hue_N: np.ndarray, names_N: np.ndarray) -> tuple[str, float | None]:
     position = int(np.bincount(names_N, minlength=len(COLOR_NAMES)).argmax())
     name = COLOR_NAMES[position]
     if name in ("black", "white", "gray"):
         return name, None
     # The mean of angles, because red is at both ends of the scale.
-    angles = hsv_N3[names_N == position, 0] * np.float32(2 * np.pi / 256)
-    mean = np.degrees(np.arctan2(np.sin(angles).mean(), np.cos(angles).mean()))
+    hues = hue_N[names_N == position]
+    mean = np.degrees(np.arctan2(_SINES[hues].mean(), _COSINES[hues].mean()))
     return name, round(float(mean) % 360, 1)
 
 
-def _gradient_entropy(luma_HW: np.ndarray) -> float:
-    across, down = np.diff(luma_HW, axis=1)[:-1], np.diff(luma_HW, axis=0)[:, :-1]
-    bins = np.minimum(np.hypot(across, down) / 4, 63).astype(np.intp).ravel()
-    share = np.bincount(bins, minlength=64) / bins.size
+def _gradient_entropy(luma_BHW: np.ndarray) -> list[float]:
+    across, down = np.diff(luma_BHW, axis=2)[:, :-1], np.diff(luma_BHW, axis=1)[:, :, :-1]
+    bins_BN = np.minimum(np.hypot(across, down) / 4, 63).astype(np.intp).reshape(len(luma_BHW), -1)
+    return [_entropy(np.bincount(bins_N, minlength=64) / bins_N.size) for bins_N in bins_BN]
+
+
+def _entropy(share: np.ndarray) -> float:
     share = share[share > 0]
     return float(-(share * np.log2(share)).sum()) + 0.0
 
@@ -107,9 +170,9 @@ def _dct_matrix(side: int, kept: int) -> np.ndarray:
 _DCT = _dct_matrix(32, 8)
 
 
-def _phash(luma_HW: np.ndarray) -> int:
+def _phash(luma_BHW: np.ndarray) -> list[int]:
     """The signs of the 8 × 8 lowest DCT coefficients of the 32 × 32 image, relative to their median."""
-    half = luma_HW.reshape(32, 2, 32, 2).mean(axis=(1, 3))
-    low = (_DCT @ half @ _DCT.T).ravel()
-    bits = low > np.median(low[1:])  # without the mean brightness, which says nothing about the content
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+    half_BHW = luma_BHW.reshape(-1, 32, 2, 32, 2).mean(axis=(2, 4))
+    low_BN = (_DCT @ half_BHW @ _DCT.T).reshape(len(luma_BHW), -1)
+    medians_B = np.median(low_BN[:, 1:], axis=1)  # without the mean brightness, which says nothing about the content
+    return np.packbits(low_BN > medians_B[:, None], axis=1).view(">u8")[:, 0].tolist()

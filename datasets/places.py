@@ -8,6 +8,7 @@ Here a URL is a chain only if it begins with a protocol that needs another one b
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any
 
 import fsspec
@@ -26,12 +27,19 @@ def resolve(uri: str) -> tuple[Any, str]:
         ValueError: if the protocol is unknown.
         ImportError: if the package of the protocol is not installed.
     """
+    if _JOINT not in uri and uri.startswith("/") and os.sep == "/":
+        return _local(), uri.rstrip("/") or "/"  # as below, in a tenth of the time: every image asks
     if _JOINT not in uri or is_chain(uri):
         return fsspec.core.url_to_fs(uri)
     protocol, _ = fsspec.core.split_protocol(uri)
     kind = fsspec.get_filesystem_class(protocol or "file")
     path = kind._strip_protocol(uri)
     return kind(**kind._get_kwargs_from_urls(uri)), path
+
+
+@cache
+def _local() -> AbstractFileSystem:
+    return fsspec.filesystem("file")
 
 
 def is_local(filesystem: AbstractFileSystem) -> bool:

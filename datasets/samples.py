@@ -133,7 +133,9 @@ def _is_taken_over(name: str, value: Any, captions: list[str]) -> bool:
 def _texts(value: Any) -> Iterator[str]:
     """The texts of a field, or of a list of texts; numbers are texts here, because a caption may be `2023`."""
     for each in value if isinstance(value, (list, tuple)) else [value]:
-        if isinstance(each, (str, int, float)):
+        if type(each) is int:
+            yield str(each)
+        elif isinstance(each, (str, int, float)):
             text = valid_text(each if isinstance(each, str) else json.dumps(each)).strip()
             if text and each == each:  # no NaN
                 yield text

@@ -3,9 +3,10 @@
     python -m diantu.scripts.bench_embed --shards shards/ --encoder hf:clip-vit-base-patch32 [--peer ENVIRONMENT]
 
 Measured on the same shards and weights, medians of `--repeats`: (a) the model alone on random pixels, (b) reading,
-decoding and preprocessing alone on all CPU cores, (c) the whole command, by the images/s of its last line and by the
-wall clock, which includes start-up. The limit of c is min(a, b) if a GPU runs the model, and 1 / (1/a + 1/b) on a CPU,
-where both share the cores. Also measured: how precision `auto` changes the vectors.
+decoding, preprocessing and image features alone on all CPU cores, through the functions of the job, (c) the whole
+command, by the images/s of its last line and by the wall clock, which includes start-up. The limit of c is min(a, b) if
+a GPU runs the model, and 1 / (1/a + 1/b) on a CPU, where both share the cores. Also measured: how precision `auto`
+changes the vectors.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -25,8 +27,11 @@ import numpy as np
 import torch
 
 from ..datasets import Entry, decode, find_shards, read_sample, scan
+from ..indexing.embed.decoder import Chunk, Decoder
 from ..indexing.embed.job import BATCH_SIZE
-from ..indexing.encoders import EncoderSpec, ImageEncoder, load_encoder, preprocess
+from ..indexing.encoders import EncoderSpec, ImageEncoder, Preprocess, load_encoder, preprocess
+from ..indexing.encoders.preprocessing import stacked
+from ..indexing.store.ledger import ShardJob
 from .main import call
 
 _MODEL_SECONDS = 8.0
@@ -53,20 +58,22 @@ def run(
     loaded = load_encoder(encoder)
     on_gpu = torch.cuda.is_available()
     size = batch_size or BATCH_SIZE["cuda" if on_gpu else "cpu"]
-    entries = [entry for shard in find_shards([shards]) for entry in scan(shard).entries]
+    found = find_shards([shards])
+    entries = [entry for shard in found for entry in scan(shard).entries]
+    job = ShardJob(part=0, shard=found[0])
     print(f"{len(entries)} images, {encoder}, batches of {size}, {os.cpu_count()} CPU cores, GPU: {on_gpu}")
 
     model, decoding, loop, process = [], [], [], []
     for _ in range(repeats):  # in turn, so that a slow minute of the machine affects all of them
         model.append(_model_alone(loaded, size))
-        decoding.append(_decoding_alone(entries, loaded.spec))
+        decoding.append(_decoding_alone(entries, job, loaded.spec, size))
         by_loop, by_process = _embed(shards, encoder, batch_size, num_workers)
         loop.append(by_loop)
         process.append(by_process)
     a, b, c = (statistics.median(speeds) for speeds in (model, decoding, loop))
     limit = min(a, b) if on_gpu else 1 / (1 / a + 1 / b)
     print(f"a  model alone                 {a:8.1f} images/s   {_spread(model)}")
-    print(f"b  decode and preprocess alone {b:8.1f} images/s   {_spread(decoding)}")
+    print(f"b  all before the model, alone {b:8.1f} images/s   {_spread(decoding)}")
     print(f"c  diantu embed                {c:8.1f} images/s   {_spread(loop)}")
     print(f"   with start-up               {statistics.median(process):8.1f} images/s   {_spread(process)}")
     print(f"c / limit ({'min(a, b)' if on_gpu else '1 / (1/a + 1/b)'} = {limit:.1f})  {c / limit:.3f}")
@@ -94,19 +101,21 @@ def _model_alone(encoder: ImageEncoder, batch_size: int) -> float:
     return done / (time.perf_counter() - started)
 
 
-def _decoding_alone(entries: list[Entry], spec: EncoderSpec) -> float:
+def _decoding_alone(entries: list[Entry], job: ShardJob, spec: EncoderSpec, size: int) -> float:
     count = os.cpu_count() or 1
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        list(pool.map(_decode_all, [entries[:8]] * count, [spec] * count))  # start-up is not measured
+        work = partial(_decode_all, job=job, spec=spec, size=size)
+        list(pool.map(work, [entries[:8]] * count))  # start-up is not measured
         started = time.perf_counter()
-        list(pool.map(_decode_all, [entries[i::count] for i in range(count)], [spec] * count))
+        list(pool.map(work, [entries[i::count] for i in range(count)]))
         return len(entries) / (time.perf_counter() - started)
 
 
-def _decode_all(entries: list[Entry], spec: EncoderSpec) -> None:
+def _decode_all(entries: list[Entry], job: ShardJob, spec: EncoderSpec, size: int) -> None:
     torch.set_num_threads(1)
-    for entry in entries:
-        preprocess(decode(read_sample(entry).image), spec)
+    decoder = Decoder([Preprocess(spec)])
+    for start in range(0, len(entries), size):
+        decoder.decode(Chunk(job=job, entries=entries[start : start + size]), map)
 
 
 def _embed(shards: str, encoder: str, batch_size: int | None, num_workers: int | None) -> tuple[float, float]:
@@ -128,7 +137,7 @@ def _print_precision(encoder: str, entries: list[Entry], auto: ImageEncoder) -> 
     pixels_CHW = [
         preprocess(decode(read_sample(entry).image), auto.spec) for entry in entries[:: len(entries) // 184 or 1]
     ]
-    pixels = torch.from_numpy(np.stack(pixels_CHW))
+    pixels = stacked(pixels_CHW)
     cosines = np.concatenate(
         [(auto.encode_images(batch) * exact.encode_images(batch)).sum(axis=1) for batch in pixels.split(16)]
     )

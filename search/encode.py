@@ -17,8 +17,9 @@ import numpy as np
 from ..datasets import InputError, arguments
 from ..datasets.recent import Recent
 from ..indexing.encoders import ImageEncoder, Runtime, TextEncoder, load_encoder
+from ..indexing.encoders.preprocessing import stacked
 from ..indexing.encoders.spec import EncoderSpec, says_nothing
-from ..indexing.store.manifest import refuse_other
+from ..indexing.store.manifest import own_encoder
 from ..indexing.store.vectors import Vectors
 from .query import QueryPart
 
@@ -89,8 +90,7 @@ class Encoders:
                     encoder = self._loader(spec.name, **self._how, named_by=self._root)
                 else:
                     encoder = self._loader(given, **self._how) if isinstance(given, str) else given
-                refuse_other(spec, encoder.spec, self._root)
-                self._loaded[fingerprint] = encoder
+                self._loaded[fingerprint] = own_encoder(spec, encoder, self._root)
             return self._loaded[fingerprint]
 
     def loaded(self, spec: EncoderSpec) -> ImageEncoder | None:
@@ -155,13 +155,10 @@ class Encoders:
         Raises:
             InputError: if the space's encoder cannot be loaded.
         """
-        import torch
-
         encoder = self.load(spec)
         if not images:
             return np.zeros((0, spec.dim), np.float32)
-        pixels_BCHW = np.stack([encoder.preprocess(rgb_HWC) for rgb_HWC in images])
-        return encoder.encode_images(torch.from_numpy(pixels_BCHW))
+        return encoder.encode_images(stacked([encoder.preprocess(rgb_HWC) for rgb_HWC in images]))
 
 
 def _rows(vectors: Vectors, parts: Sequence[QueryPart]) -> np.ndarray:

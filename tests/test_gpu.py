@@ -17,6 +17,7 @@ from zygote import Zygote, num_parts, wait_for_parts
 from diantu.datasets import decode
 from diantu.generation.strategies import ModelOptions, load_strategies
 from diantu.indexing.encoders import load_encoder
+from diantu.indexing.encoders.spec import StartsImages
 
 sys.path.insert(0, str(Path(__file__).parent / "generation"))
 
@@ -58,6 +59,16 @@ def test_vectors_are_those_of_the_cpu(model: str, precision: str, least: float, 
     pixels = torch.from_numpy(np.stack([cpu.preprocess(decode(jpeg(i, (90, 120)))) for i in range(16)]))
     cosines = (gpu.encode_images(pixels.pin_memory()) * cpu.encode_images(pixels)).sum(axis=1)
     assert cosines.min() >= least
+
+
+def test_batches_that_overlap_have_their_own_vectors(clip_folder: Path) -> None:
+    encoder = load_encoder(f"hf:{clip_folder}", device="cuda", precision="fp32")
+    assert isinstance(encoder, StartsImages)
+    side = encoder.spec.image_size
+    batches = [torch.randint(0, 256, (16, 3, side, side), dtype=torch.uint8).pin_memory() for _ in range(8)]
+    started = [encoder.start_images(pixels) for pixels in batches]
+    for pixels, vectors in zip(batches, started, strict=True):
+        np.testing.assert_allclose(vectors(), encoder.encode_images(pixels), atol=1e-5)
 
 
 def test_texts_are_those_of_the_cpu(clip_folder: Path) -> None:

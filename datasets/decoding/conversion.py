@@ -33,6 +33,16 @@ def to_rgb(image: Image.Image, orientation: int) -> np.ndarray:
     return upright_HWC
 
 
+def upright(stored_HWC: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels as they are stored in the file to upright ones; see `to_rgb`. The same array if they are upright."""
+    if orientation == 1:
+        return stored_HWC
+    height, width = stored_HWC.shape[:2]
+    upright_HWC = np.empty((width, height, 3) if orientation >= 5 else (height, width, 3), np.uint8)
+    _as_stored(upright_HWC, orientation)[:] = stored_HWC
+    return upright_HWC
+
+
 def _as_stored(upright_HWC: np.ndarray, orientation: int) -> np.ndarray:
     """A view of the upright pixels in which they lie as they are stored in the file."""
     view = upright_HWC.transpose(1, 0, 2) if orientation >= 5 else upright_HWC

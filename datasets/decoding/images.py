@@ -13,8 +13,9 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import Reason, SampleError, first_line
 from . import limits
-from .conversion import to_rgb
+from .conversion import to_rgb, upright
 from .formats import possible_formats
+from .jpeg import stored_pixels
 from .orientation import UnreadableExifError, orientation_of
 from .stripping import strip
 
@@ -84,12 +85,15 @@ def _decode(data: bytes, image_format: str, at_least: int | None) -> Decoded:
     notes = list(stripped.notes)
     with _open(stripped.data, image_format) as image:
         limits.check(image, stripped.data)
+        stored_HWC = stored_pixels(image, stripped.data) if at_least is None else None
         if at_least is not None:
             share = at_least / max(image.size)
             image.draft(None, (math.ceil(image.width * share), math.ceil(image.height * share)))
-        image.load()
+        if stored_HWC is None:
+            image.load()
         orientation = _orientation(image, stripped.exif, stripped.xmp, notes)
-        return Decoded(rgb_HWC=to_rgb(image, orientation), notes=tuple(dict.fromkeys(notes)))
+        rgb_HWC = to_rgb(image, orientation) if stored_HWC is None else upright(stored_HWC, orientation)
+        return Decoded(rgb_HWC=rgb_HWC, notes=tuple(dict.fromkeys(notes)))
 
 
 def _open(data: bytes, image_format: str) -> Image.Image:

@@ -35,23 +35,26 @@ def check(image: Image.Image, data: bytes) -> None:
         if width * height > most:
             raise SampleError(Reason.TOO_LARGE, f"{width} × {height} pixels are more than {most} in total")
     size = f"{image.width} × {image.height} pixels"
-    needed, allowed = _peak_bytes(image, data), most * _BYTES_PER_PIXEL
+    scans = (
+        data.count(b"\xff\xda") if image.format == "JPEG" else 0
+    )  # in coded data, 0xFF is followed by 0 or a restart
+    needed, allowed = _peak_bytes(image, data, scans), most * _BYTES_PER_PIXEL
     if needed > allowed:
         raise SampleError(
             Reason.TOO_LARGE,
             f"decoding {size} of {image.format}, mode {image.mode}, needs {needed >> 20} MiB of memory; "
             f"{allowed >> 20} MiB are allowed",
         )
-    if image.format == "JPEG" and (scans := _scans(data)) * image.width * image.height > _MOST_JPEG_PIXELS:
+    if scans * image.width * image.height > _MOST_JPEG_PIXELS:
         raise SampleError(Reason.TOO_LARGE, f"{size} in {scans} scans would take too long to decode")
 
 
-def _peak_bytes(image: Image.Image, data: bytes) -> int:
+def _peak_bytes(image: Image.Image, data: bytes, scans: int) -> int:
     """An upper bound of what is in memory at once: the file, the decoder's buffers, the image, the result."""
     pixels = image.width * image.height
     stored = _STORED_BYTES.get(image.mode, 4) * pixels
     if image.format == "JPEG":
-        decoder = _jpeg_coefficients(image) if _scans(data) > 1 else 0
+        decoder = _jpeg_coefficients(image) if scans > 1 else 0
     elif image.format == "JPEG2000":
         decoder = _jpeg2000_buffers(image, data)
     elif image.format == "TIFF":
@@ -59,10 +62,6 @@ def _peak_bytes(image: Image.Image, data: bytes) -> int:
     else:
         decoder = int(_DECODER_BYTES.get(image.format or "", 0) * pixels)
     return len(data) + stored + max(decoder, _RESULT_BYTES * pixels)
-
-
-def _scans(data: bytes) -> int:
-    return data.count(b"\xff\xda")  # in coded data, 0xFF is followed by 0x00 or a restart
 
 
 def _jpeg_coefficients(image: Image.Image) -> int:

@@ -25,6 +25,8 @@ _ENDINGS = {role: f".{ending}" for ending, role in _ROLES.items()}
 
 def plain_name(name: str) -> str:
     """A member's path without what does not matter: `./a`, `.//a`, `/a`, `b/../a` and `../a` are all `a`."""
+    if "/" not in name and name not in (".", ".."):
+        return name
     return posixpath.normpath(f"/{name}").lstrip("/")
 
 

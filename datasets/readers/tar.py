@@ -330,9 +330,9 @@ def _parse(block: bytes) -> _Header | None:
     if len(block) < BLOCK or checksum is None:
         return None
     blanked = block[:148] + b" " * 8 + block[156:]
+    total = sum(blanked)
     # Some old programs add the bytes as signed ones.
-    signed = sum(blanked) - 256 * sum(byte > 127 for byte in blanked) if checksum != sum(blanked) else checksum
-    if checksum not in (sum(blanked), signed):
+    if checksum != total and checksum != total - 256 * sum(byte > 127 for byte in blanked):
         return None
     name = block[:100].partition(b"\0")[0]
     if block[257:263] == b"ustar\0":  # GNU's own format has times where POSIX has the beginning of long names

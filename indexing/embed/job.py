@@ -199,7 +199,7 @@ def _quarantine(broken: Sequence[Broken], executor: Executor, run: _Run) -> tupl
         if event.job.spaces or event.job.part in listed:
             incomplete.append(event.reason)
         else:
-            job, spec = event.job, executor.specs[0]
+            job, spec = event.job, run.manifest.spec
             write_quarantined_part(run.gallery, job.part, job.shard, spec, texts=executor.texts, reason=event.reason)
     return tuple(incomplete)
 

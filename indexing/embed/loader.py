@@ -5,34 +5,30 @@ Shapes: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from ...datasets import image_features, read_sample, scan
-from ...datasets.decoding import decode_guarded
-from ...datasets.errors import InputError, SampleError, ShardError
-from ...datasets.names import further_columns
-from ...datasets.types import Entry, Failure, Sample, Scan, Shard
+from ...datasets import scan
+from ...datasets.errors import InputError, ShardError
+from ...datasets.types import Entry, Scan
 from ..encoders.preprocessing import Preprocess
 from ..encoders.spec import ImageEncoder
 from ..store.ledger import ShardJob
 from ..store.moves import Moves
 from ..store.parts import read_metadata
-from ..store.tables import COLUMNS, Record
+from .decoder import Batch, Chunk, Decoder
 from .events import Event, Scanned
 from .forks import end_with_parent, forkserver
 
@@ -41,39 +37,6 @@ _PREFETCH = 2
 
 # Some chunks are in memory at once. Only those of shards that are read from front to back hold the images' bytes.
 _MAX_CHUNK_BYTES = 256 << 20
-
-# After a larger image, its memory is given back: otherwise the heap of a worker keeps the sum of several.
-_LARGE_BYTES = 64 << 20
-
-Preprocessor = Callable[[np.ndarray], np.ndarray]  # `rgb_HWC` → `pixels_CHW`, both uint8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """The input of a worker: some entries of a shard. `broken` is set if the shard cannot be read."""
-
-    job: ShardJob
-    entries: Sequence[Entry]
-    failures: Sequence[Failure] = ()
-    is_last: bool = False
-    broken: ShardError | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """The output of a worker: the records of B images, and for every encoder their `pixels_BCHW` uint8."""
-
-    job: ShardJob
-    pixels: tuple[torch.Tensor, ...]
-    records: Sequence[Record]
-    failures: Sequence[Failure]
-    is_last: bool
-    broken: ShardError | None
-    notes: tuple[tuple[str, str], ...] = ()  # see `Committed`
-
-    def pin_memory(self) -> Batch:
-        """DataLoader calls this, so that copies to a GPU run asynchronously."""
-        return replace(self, pixels=tuple(pixels.pin_memory() for pixels in self.pixels))
 
 
 def batches(
@@ -97,11 +60,12 @@ def batches(
         InputError: if there are workers and an encoder's `preprocess` cannot be sent to them.
     """
     chunks = _Scanner(jobs, gallery, batch_size, on_event)
-    decoder = _Decoder([encoder.preprocess for encoder in encoders])
+    decoder = Decoder([encoder.preprocess for encoder in encoders])
     if not num_workers:
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        num_threads = os.cpu_count() or 1
+        with ThreadPoolExecutor(num_threads) as threads:
             for chunk in chunks:
-                yield decoder.decode(chunk, threads.map)
+                yield decoder.decode(chunk, threads.map, num_threads)
         return
     for encoder in encoders:
         _check_preprocess_pickles(encoder)
@@ -186,95 +150,6 @@ def _take(entries: Iterator[Entry], most: int) -> tuple[Entry, ...]:
         if num_bytes > _MAX_CHUNK_BYTES:
             break
     return tuple(taken)
-
-
-class _Decoder(Dataset[Batch]):
-    """Chunk → batch, in this process or in a worker. It has the encoders' preprocessing, never a model."""
-
-    def __init__(self, preprocess: Sequence[Preprocessor]) -> None:
-        self._preprocess = preprocess
-
-    def __getitem__(self, chunk: Chunk) -> Batch:
-        return self.decode(chunk, map)
-
-    def decode(self, chunk: Chunk, each: Callable[..., Iterable[_Decoded | SampleError | ShardError]]) -> Batch:
-        """Decodes the entries of a chunk with `map` or with that of a pool of threads, and keeps their order."""
-        shard, broken = chunk.job.shard, chunk.broken
-        failures = list(chunk.failures)
-        decoded: list[_Decoded] = []
-        for entry, result in zip(chunk.entries, each(partial(self._decode, shard), chunk.entries), strict=True):
-            if isinstance(result, _Decoded):
-                decoded.append(result)
-            elif isinstance(result, ShardError):
-                broken = broken or result
-            else:
-                failures.append(Failure(key=entry.key, shard=shard.uri, reason=result.reason, detail=result.detail))
-        return Batch(
-            job=chunk.job,
-            pixels=tuple(_stack([d.pixels[i] for d in decoded]) for i in range(len(self._preprocess))),
-            records=[d.record for d in decoded],
-            failures=failures,
-            is_last=chunk.is_last,
-            broken=broken,
-            notes=tuple((d.record["key"], note) for d in decoded for note in d.notes),
-        )
-
-    def _decode(self, shard: Shard, entry: Entry) -> _Decoded | SampleError | ShardError:
-        try:
-            sample = read_sample(entry)
-            image = decode_guarded(sample.image)
-            pixels = [preprocess(image.rgb_HWC) for preprocess in self._preprocess]
-        except (SampleError, ShardError) as error:
-            return error
-        decoded = _Decoded(
-            record=_record(shard, sample, image.rgb_HWC), pixels=pixels, notes=(*sample.notes, *image.notes)
-        )
-        if image.rgb_HWC.nbytes > _LARGE_BYTES:
-            del sample, image
-            _return_memory()
-        return decoded
-
-
-def _return_memory() -> None:
-    """Gives the free memory of the heap back to the system, where the C library can do that (glibc)."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Decoded:
-    """One image: its record, and `pixels_CHW` uint8 for every encoder; and what was left out of its metadata."""
-
-    record: Record
-    pixels: Sequence[np.ndarray]
-    notes: tuple[str, ...]
-
-
-def _stack(pixels: list[np.ndarray]) -> torch.Tensor:
-    return torch.from_numpy(np.stack(pixels)) if pixels else torch.zeros(0, dtype=torch.uint8)
-
-
-def _record(shard: Shard, sample: Sample, rgb_HWC: np.ndarray) -> Record:
-    """A row of metadata: the fixed columns, then the sample's other fields; see `further_columns` for their names."""
-    fixed: dict[str, Any] = {
-        "key": sample.key,
-        "shard": shard.uri,
-        "offset": sample.offset,
-        "length": sample.length,
-        "image_path": sample.image_path,
-        "caption": sample.caption,
-        "url": _url(sample.metadata),
-        "width": rgb_HWC.shape[1],
-        "height": rgb_HWC.shape[0],
-        **image_features(rgb_HWC),
-    }
-    assert list(fixed) == list(COLUMNS), "the columns of a record and of a part differ"
-    return {**fixed, **further_columns(fixed, sample.metadata.items())}
-
-
-def _url(fields: Mapping[str, Any]) -> str | None:
-    return next((str(value) for name, value in fields.items() if name.lower() == "url" and value), None)
 
 
 def _unchanged(batch: Any) -> Any:

@@ -6,26 +6,30 @@ Shapes: B batch, N rows of a part, T captions, D dimension.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ...datasets import arguments
 from ...datasets.errors import InputError, Reason, ShardError
 from ...datasets.types import Failure
-from ..encoders.spec import EncoderSpec, ImageEncoder, TextEncoder, says_nothing
+from ..encoders.spec import EncoderSpec, ImageEncoder, TextEncoder, says_nothing, start_images
 from ..store.layout import space_root
 from ..store.ledger import ShardJob
-from ..store.manifest import read_manifest
+from ..store.manifest import own_encoder, read_manifest
 from ..store.parts import read_metadata, write_part, write_space_part
 from ..store.tables import Record, all_captions
+from .decoder import Batch
 from .events import Broken, Committed, Encoded, Event
-from .loader import Batch, batches
+from .loader import batches
 
+# Batches that an encoder has at a time: while it computes one, the next is handed to it, and the last one is taken.
+_AHEAD = 1
 # Rounding changes a length by less than this, also in float16 and bf16. More means that an encoder does not normalise.
 _LENGTH_TOLERANCE = 0.01
 
@@ -70,11 +74,12 @@ def run_jobs(
         InputError: if an encoder does not return what its spec says, or cannot be used with the settings.
     """
     reported: deque[Event] = deque()
-    specs = [encoder.spec for encoder in encoders]
-    # The gallery's names for the encoders: a model that was moved has another name now.
+    # The gallery's names and resizers for the encoders: a model that was moved has another name now.
     manifest = read_manifest(gallery)
-    names = {spec.fingerprint: spec.slug for spec in manifest.encoders}
-    spaces = [names[spec.fingerprint] for spec in specs]
+    named = {spec.fingerprint: spec for spec in manifest.encoders}
+    theirs = [named[encoder.spec.resized_as(manifest.encoders).fingerprint] for encoder in encoders]
+    encoders = [own_encoder(spec, encoder, gallery) for spec, encoder in zip(theirs, encoders, strict=True)]
+    spaces = [spec.slug for spec in theirs]
     open_parts: dict[int, _PartBuilder] = {}
     loaded = batches(
         jobs,
@@ -85,9 +90,9 @@ def run_jobs(
         on_event=reported.append,
     )
     with _Writer(gallery, encoders, spaces, settings, dict(manifest.parts)) as writer, closing(loaded):
-        for batch in loaded:
-            builder = open_parts.setdefault(batch.job.part, _PartBuilder(batch.job, spaces))
-            reported.append(builder.add(batch, encoders))
+        for batch, vectors in _ahead(loaded, spaces, encoders):
+            builder = open_parts.setdefault(batch.job.part, _PartBuilder(batch.job))
+            reported.append(builder.add(batch, vectors))
             if batch.is_last:
                 reported += writer.write(open_parts.pop(batch.job.part))
             while reported:
@@ -95,25 +100,55 @@ def run_jobs(
         yield from writer.finish()
 
 
+Vectors = Callable[[], Sequence[np.ndarray]]  # waits for those of a batch: `emb_BD` of every encoder
+
+
+def _ahead(
+    loaded: Iterable[Batch], spaces: Sequence[str], encoders: Sequence[ImageEncoder]
+) -> Generator[tuple[Batch, Vectors], None, None]:
+    """Starts encoding each batch, and yields it when the following one has been started too."""
+    started: deque[tuple[Batch, Vectors]] = deque()
+    for batch in loaded:
+        started.append((batch, _start(batch, spaces, encoders)))
+        if len(started) > _AHEAD:
+            yield started.popleft()
+    yield from started
+
+
+def _start(batch: Batch, spaces: Sequence[str], encoders: Sequence[ImageEncoder]) -> Vectors:
+    """Starts the encoders that the job wants; the others, and those of a batch without images, have no vectors."""
+    wanted = (batch.job.spaces or spaces) if batch.records and not batch.broken else ()
+    waiting = [
+        _start_one(encoder, pixels, len(batch.records)) if space in wanted else None
+        for space, encoder, pixels in zip(spaces, encoders, batch.pixels, strict=True)
+    ]
+    empty = [np.zeros((0, encoder.spec.dim), np.float16) for encoder in encoders]
+    return lambda: [vectors() if vectors else none for vectors, none in zip(waiting, empty, strict=True)]
+
+
+def _start_one(encoder: ImageEncoder, pixels_BCHW: torch.Tensor, count: int) -> Callable[[], np.ndarray]:
+    vectors = start_images(encoder, pixels_BCHW)
+    return lambda: _checked(vectors(), encoder.spec, count).astype(np.float16)
+
+
 @dataclass(slots=True)
 class _PartBuilder:
     """Collects the batches of one job. Record i belongs to vector i of every encoder."""
 
     job: ShardJob
-    spaces: Sequence[str]  # of the encoders, in their order
     vectors: list[list[np.ndarray]] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)  # see `Committed`
     broken: ShardError | None = None
 
-    def add(self, batch: Batch, encoders: Sequence[ImageEncoder]) -> Encoded:
-        """Encodes a batch. An image with a non-finite vector is recorded as a failure."""
+    def add(self, batch: Batch, encoded: Vectors) -> Encoded:
+        """Adds a batch that was encoded. An image with a non-finite vector is recorded as a failure."""
         self.broken = self.broken or batch.broken
         before = len(self.failures)
         self.failures += batch.failures
         if batch.records and not self.broken:
-            vectors = self._encode(batch, encoders)
+            vectors = encoded()
             finite_B = np.logical_and.reduce([np.isfinite(emb_BD).all(axis=1) for emb_BD in vectors if emb_BD.size])
             self.vectors.append([emb_BD[finite_B] if emb_BD.size else emb_BD for emb_BD in vectors])
             for record, is_finite in zip(batch.records, finite_B.tolist(), strict=True):
@@ -123,15 +158,6 @@ class _PartBuilder:
                     self.failures.append(_not_finite(record))
         self.notes += batch.notes
         return Encoded(num_images=len(batch.records), num_failed=len(self.failures) - before)
-
-    def _encode(self, batch: Batch, encoders: Sequence[ImageEncoder]) -> list[np.ndarray]:
-        wanted = self.job.spaces or self.spaces
-        return [
-            _checked(encoder.encode_images(pixels), encoder.spec, len(batch.records)).astype(np.float16)
-            if space in wanted
-            else np.zeros((0, encoder.spec.dim), np.float16)
-            for space, encoder, pixels in zip(self.spaces, encoders, batch.pixels, strict=True)
-        ]
 
     def vectors_of(self, position: int, encoder: ImageEncoder) -> np.ndarray:
         """All vectors of one encoder, `emb_ND` float16."""

@@ -20,7 +20,7 @@ from .packages import require
 from .places import check_place
 from .preprocessing import Preprocess, preprocess
 from .runtimes import Runtime, as_runtime, check_runtime
-from .spec import EncoderSpec, ImageEncoder, Interpolation, Precision, Resize, TextEncoder
+from .spec import EncoderSpec, ImageEncoder, Interpolation, Precision, Resize, Resizer, TextEncoder
 
 __all__ = [
     "EncoderFamily",
@@ -31,6 +31,7 @@ __all__ = [
     "Precision",
     "Preprocess",
     "Resize",
+    "Resizer",
     "Runtime",
     "TextEncoder",
     "as_runtime",

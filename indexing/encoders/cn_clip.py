@@ -49,6 +49,7 @@ def load(name: str, weights: str, *, device: str, precision: Precision) -> Image
         resize="squash",
         resize_size=resolution,
         interpolation="bicubic",
+        resizer="torch",
         mean=(0.48145466, 0.4578275, 0.40821073),
         std=(0.26862954, 0.26130258, 0.27577711),
         text_context=_CONTEXT,

@@ -57,6 +57,8 @@ def load(name: str, weights: str, *, device: str, precision: Precision) -> Image
         resize="shortest_edge_crop",
         resize_size=256,
         interpolation="bicubic",
+        # p^0.5 makes much of small differences: torch's pixels have a worst cosine of 0.98 to Pillow's.
+        resizer="pillow",
         mean=(127 / 255, 127 / 255, 127 / 255),
         std=(128 / 255, 128 / 255, 128 / 255),
         licence="Apache-2.0",

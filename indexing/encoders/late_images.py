@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .preprocessing import Preprocess
-from .spec import EncoderSpec, ImageEncoder
+from .spec import EncoderSpec, ImageEncoder, start_images
 
 if TYPE_CHECKING:
     import torch
@@ -74,6 +74,10 @@ class LateImages:
     def encode_images(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
         """See `ImageEncoder`."""
         return self.images.encode_images(pixels_BCHW)
+
+    def start_images(self, pixels_BCHW: torch.Tensor) -> Callable[[], np.ndarray]:
+        """See `StartsImages`."""
+        return start_images(self.images, pixels_BCHW)
 
 
 def image_side(encoder: ImageEncoder) -> ImageEncoder:

@@ -185,6 +185,7 @@ def _preprocessing(name: str, config: Mapping[str, Any]) -> PreprocessingFields:
         "resize_size": height,
         # As in open_clip: everything except "bilinear" is bicubic.
         "interpolation": "bilinear" if config["interpolation"] == "bilinear" else "bicubic",
+        "resizer": "torch",
         "mean": _channels(config["mean"]),
         "std": _channels(config["std"]),
     }

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from ...datasets.errors import InputError
-from .spec import EncoderSpec
+from .resizers import Target, has_filter, with_pillow, with_torch
+from .spec import EncoderSpec, Interpolation, Resizer
 
 if TYPE_CHECKING:
-    from PIL import Image
+    import torch
 
 # Aspect ratio beyond which the ends are cut off first: no interpolation reaches that far beyond the central square.
 _MOST_ELONGATED = 8
-_INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
 # Pixels that a crop leaves out → how many of them lie before it. The two differ if the number is odd: torchvision
 # rounds (half to even), transformers truncates.
 _OFFSETS: dict[str, Callable[[int], int]] = {
@@ -40,33 +40,50 @@ class Preprocess:
 
 
 def preprocess(rgb_HWC: np.ndarray, spec: EncoderSpec) -> np.ndarray:
-    """`rgb_HWC` uint8 → `pixels_CHW` uint8 of `spec.image_size`, resized by Pillow as in the reference code.
+    """`rgb_HWC` uint8 → `pixels_CHW` uint8 of `spec.image_size`, resized by the spec's resizer.
+
+    With Pillow the result is contiguous; with torch it is a view of memory in the order H×W×C.
 
     Raises:
-        InputError: if the spec's `resize` or `interpolation` is not known.
+        InputError: if the spec's `resize`, `interpolation` or `resizer` is not known, or they do not go together.
     """
-    from PIL import Image
-
     _check(spec)
-    image = Image.fromarray(_without_far_ends(rgb_HWC) if spec.resize == "shortest_edge_crop" else rgb_HWC)
-    interpolation = Image.Resampling[spec.interpolation.upper()]
-    if spec.resize == "squash":
-        image = image.resize((spec.image_size, spec.image_size), interpolation)
-    else:
-        image = image.resize(_scaled(image.size, spec.resize_size), interpolation)
-        image = _crop_middle(image, spec.image_size, _OFFSETS[spec.resize])
-    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+    # Pillow's galleries of open_clip have the far ends scaled too.
+    if spec.resize == "shortest_edge_crop" or (spec.resize == "shortest_edge_crop_rounded" and spec.resizer == "torch"):
+        rgb_HWC = _without_far_ends(rgb_HWC)
+    resize = with_torch if spec.resizer == "torch" else with_pillow
+    return resize(rgb_HWC, _target(rgb_HWC.shape[0], rgb_HWC.shape[1], spec), spec.interpolation)
+
+
+def stacked(pixels: Sequence[np.ndarray]) -> torch.Tensor:
+    """Images of one size, each `pixels_CHW`, as one batch `pixels_BCHW`, whose memory has the order of the first."""
+    import torch
+
+    first = pixels[0]
+    if first.strides[0] != first.itemsize:
+        return torch.from_numpy(np.stack(pixels))
+    # The channels of a pixel are neighbours.
+    batch_BHWC = np.empty((len(pixels), *first.shape[1:], first.shape[0]), first.dtype)
+    for image_HWC, pixels_CHW in zip(batch_BHWC, pixels, strict=True):
+        image_HWC[:] = pixels_CHW.transpose(1, 2, 0)
+    return torch.from_numpy(batch_BHWC).permute(0, 3, 1, 2)
 
 
 def _check(spec: EncoderSpec) -> None:
     for field, value, allowed in (
         ("resize", spec.resize, ("squash", *_OFFSETS)),
-        ("interpolation", spec.interpolation, _INTERPOLATIONS),
+        ("interpolation", spec.interpolation, get_args(Interpolation)),
+        ("resizer", spec.resizer, get_args(Resizer)),
     ):
         if value not in allowed:
             raise InputError(
                 f"{field} {value!r} of encoder {spec.name} is not known; give one of: {', '.join(allowed)}"
             )
+    if not has_filter(spec.resizer, spec.interpolation):
+        raise InputError(
+            f"the resizer of encoder {spec.name} is torch, which has no interpolation {spec.interpolation!r}; give "
+            "resizer='pillow'"
+        )
 
 
 def _without_far_ends(rgb_HWC: np.ndarray) -> np.ndarray:
@@ -80,15 +97,14 @@ def _without_far_ends(rgb_HWC: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rgb_HWC[top : top + longest, left : left + longest])
 
 
-def _scaled(size: tuple[int, int], shortest: int) -> tuple[int, int]:
-    """The size whose shortest side is `shortest`; the long side is floored, as torchvision and transformers do."""
-    width, height = size
-    if width <= height:
-        return shortest, int(shortest * height / width)
-    return int(shortest * width / height), shortest
+def _target(height: int, width: int, spec: EncoderSpec) -> Target:
+    """Where an image goes: all of it into the square, or the middle of it.
 
-
-def _crop_middle(image: Image.Image, side: int, offset: Callable[[int], int]) -> Image.Image:
-    """The central square; an image that is smaller is padded with black, as in the reference code."""
-    left, top = offset(image.width - side), offset(image.height - side)
-    return image.crop((left, top, left + side, top + side))
+    The shortest side becomes `resize_size`; the long one is floored, as torchvision and transformers do.
+    """
+    side, shortest = spec.image_size, spec.resize_size
+    if spec.resize == "squash":
+        return Target(height=side, width=side, top=0, left=0, side=side)
+    offset, least = _OFFSETS[spec.resize], min(height, width)
+    height, width = int(shortest * height / least), int(shortest * width / least)
+    return Target(height=height, width=width, top=offset(height - side), left=offset(width - side), side=side)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
+from typing_extensions import Self
 
 from ...datasets.errors import InputError
 from .preprocessing import Preprocess
-from .spec import EncoderSpec, as_precision
+from .spec import EncoderSpec, Resizer, as_precision
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ class TorchImageEncoder:
         self._image_features = image_features
         self._device = device
         self._dtype = dtype
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
 
@@ -57,13 +61,47 @@ class TorchImageEncoder:
         self._image_features = image_features
         self._dtype = torch.float32
 
-    @torch.inference_mode()
+    def with_resizer(self, resizer: Resizer) -> Self:
+        """See `Resizable`. The weights are shared."""
+        other = copy.copy(self)
+        other.spec = replace(self.spec, resizer=resizer)
+        other.preprocess = Preprocess(other.spec)
+        return other
+
     def encode_images(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
         """See `ImageEncoder`."""
-        pixels = pixels_BCHW.to(self._device, non_blocking=True).float().div_(255)
-        pixels = pixels.sub_(self._mean).div_(self._std)
+        return self.start_images(pixels_BCHW)()
+
+    @torch.inference_mode()
+    def start_images(self, pixels_BCHW: torch.Tensor) -> Callable[[], np.ndarray]:
+        """See `StartsImages`. On a CPU, the vectors are ready when it returns.
+
+        On a GPU, pinned pixels are copied while the batch before is computed, and vectors while the next one is.
+        """
+        if self._copies is None:
+            emb_BD = self._encode(pixels_BCHW.to(self._device)).cpu().numpy()
+            return lambda: emb_BD
+        computing = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._copies):
+            on_device = pixels_BCHW.to(self._device, non_blocking=True)
+        computing.wait_stream(self._copies)
+        on_device.record_stream(computing)  # its memory is not for the next copy before it was read
+        computed_BD = self._encode(on_device)
+        copied_BD = torch.empty(computed_BD.shape, dtype=computed_BD.dtype, pin_memory=True)
+        copied_BD.copy_(computed_BD, non_blocking=True)
+        done = computing.record_event()
+
+        def vectors(_pixels: torch.Tensor = pixels_BCHW) -> np.ndarray:  # which must live until they are copied
+            done.synchronize()
+            return copied_BD.numpy()
+
+        return vectors
+
+    def _encode(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
+        """Pixels on the device, uint8, to unit vectors there, float32."""
+        pixels = pixels_BCHW.float().div_(255).sub_(self._mean).div_(self._std)
         pixels = pixels.to(self._dtype).contiguous(memory_format=torch.channels_last)
-        return unit_norm(self._image_features(pixels).float()).cpu().numpy()
+        return unit_norm(self._image_features(pixels).float())
 
 
 class TorchDualEncoder(TorchImageEncoder):

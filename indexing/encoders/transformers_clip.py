@@ -13,6 +13,7 @@ from ...datasets.errors import InputError, first_line
 from .family import EncoderFamily
 from .model_files import check_finite, check_settings, check_weights
 from .packages import require
+from .resizers import resizer_for
 from .spec import EncoderSpec, ImageEncoder, Interpolation, Precision, PreprocessingFields
 
 if TYPE_CHECKING:
@@ -243,6 +244,7 @@ def _preprocessing(name: str, processor: Any) -> PreprocessingFields:
         "resize": "squash" if squash else "shortest_edge_crop",
         "resize_size": side,
         "interpolation": interpolation,
+        "resizer": resizer_for(interpolation),
         "mean": (red, green, blue),
         "std": (red_std, green_std, blue_std),
     }

@@ -17,7 +17,7 @@ from ..encoders import ImageEncoder, TextEncoder
 from ..index.effort import Effort
 from ..index.opened import GalleryIndex
 from ..store.filters import matching_rows
-from ..store.manifest import refuse_other
+from ..store.manifest import own_encoder
 from ..store.snapshot import Snapshot
 from .oracle import ask_oracle, measure
 from .queries import num_queries, read_queries, sample_captions, sample_queries
@@ -63,7 +63,7 @@ def evaluate(
     if not index.num_rows:
         raise InputError(f"the gallery {root} has no rows; embed some images first")
     if encoder:
-        refuse_other(snapshot.spec, encoder.spec, root)
+        encoder = own_encoder(snapshot.spec, encoder, root)
     count = num_queries(_NUM_QUERIES, index.num_rows)
     sample = sample_queries(snapshot, encoder, count=count, seed=seed)
     oracles = ask_oracle(snapshot, sample)

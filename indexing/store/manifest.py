@@ -12,7 +12,7 @@ import numpy as np
 from ...datasets import checksums
 from ...datasets.errors import InputError
 from ...datasets.files import TEMPORARY
-from ..encoders.spec import EncoderSpec
+from ..encoders.spec import EncoderSpec, ImageEncoder, Resizable
 from .layout import ADDED, JOB_LOCK, MANIFEST
 from .records import read_part
 
@@ -123,6 +123,7 @@ def open_or_create(root: Path, specs: Sequence[EncoderSpec], *, texts: bool = Fa
     if not (root / "gallery.json").exists():
         return _create(root, specs, texts=texts)
     manifest = read_manifest(root)
+    specs = [spec.resized_as(manifest.encoders) for spec in specs]  # a gallery keeps its resizer, see `own_encoder`
     _refuse_incompatible(manifest, specs, root, texts=texts)
     return _with_further_encoders(manifest, specs, root)
 
@@ -169,6 +170,18 @@ def _with_further_encoders(manifest: Manifest, specs: Sequence[EncoderSpec], roo
     manifest = replace(manifest, encoders=(*manifest.encoders, *further))
     manifest.save(root)
     return manifest
+
+
+def own_encoder(theirs: EncoderSpec, encoder: ImageEncoder, root: Path) -> ImageEncoder:
+    """An encoder as a gallery uses it: if it differs from the gallery's only in the resizer, it gets that one.
+
+    Raises:
+        InputError: if it gives other vectors than the gallery's encoder.
+    """
+    if isinstance(encoder, Resizable) and encoder.spec.resized_as([theirs]) != encoder.spec:
+        encoder = encoder.with_resizer(theirs.resizer)
+    refuse_other(theirs, encoder.spec, root)
+    return encoder
 
 
 def refuse_other(theirs: EncoderSpec, given: EncoderSpec, root: Path) -> None:

@@ -32,13 +32,12 @@ def load_gallery_encoder(root: Path, name: str | None, device: str) -> ImageEnco
         InputError: if the named encoder cannot be loaded, or is not the one that made the gallery.
     """
     from ...indexing.encoders import load_encoder
-    from ...indexing.store.manifest import read_manifest, refuse_other
+    from ...indexing.store.manifest import own_encoder, read_manifest
 
     spec = read_manifest(root).spec
     try:
         loaded = load_encoder(name or spec.name, device=device, named_by=None if name else root)
-        refuse_other(spec, loaded.spec, root)
-        return loaded
+        return own_encoder(spec, loaded, root)
     except InputError as error:
         if name:
             raise

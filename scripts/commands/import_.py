@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ def run(source: str, output: str, encoder: str, device: str = "auto") -> int:
     from ...indexing.encoders import load_encoder
     from ...indexing.upkeep.importing import import_vectors
 
-    spec = load_encoder(encoder, device=device, precision="fp32").spec
+    # clip-retrieval resizes with Pillow, and so must the images of queries.
+    spec = replace(load_encoder(encoder, device=device, precision="fp32").spec, resizer="pillow")
     done = import_vectors(Path(source), Path(output), spec, show_progress=True)
     if done.num_empty:
         log.warning(

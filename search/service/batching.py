@@ -6,6 +6,7 @@ thread runs each encoder: torch's threads would otherwise be started again for e
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ import numpy as np
 from ...datasets import InputError
 from ...indexing.encoders import EncoderSpec, ImageEncoder, Runtime, TextEncoder, load_encoder
 from ...indexing.encoders.places import check_place
-from ...indexing.encoders.spec import KnowsTexts
+from ...indexing.encoders.spec import KnowsTexts, Resizable, Resizer
 
 T = TypeVar("T")
 
@@ -139,6 +140,14 @@ class BatchedImages:
     def spec(self) -> EncoderSpec:
         """The description of the encoder."""
         return self._encoder.spec
+
+    def with_resizer(self, resizer: Resizer) -> BatchedImages:
+        """See `Resizable`. Its images are encoded with those of the other one: the model is the same."""
+        if not isinstance(self._encoder, Resizable):
+            return self
+        other = copy.copy(self)
+        other._encoder = self._encoder.with_resizer(resizer)
+        return other
 
     def preprocess(self, rgb_HWC: np.ndarray) -> np.ndarray:
         """See `ImageEncoder.preprocess`."""

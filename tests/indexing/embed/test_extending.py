@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +85,33 @@ def test_vectors_that_break_the_protocol_are_refused(tmp_path: Path, scale: floa
 
     with pytest.raises(InputError, match=message):
         embed(find_shards([str(write_colours(tmp_path / "s"))]), tmp_path / "g", Wrong())
+
+
+class Starting(Histogram):
+    """As on a device that computes by itself; it notes what is asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def start_images(self, pixels_BCHW) -> Callable[[], np.ndarray]:
+        number = sum(word == "start" for word, _ in map(str.split, self.asked))
+        self.asked.append(f"start {number}")
+
+        def vectors() -> np.ndarray:
+            self.asked.append(f"take {number}")
+            return super(Starting, self).encode_images(pixels_BCHW)
+
+        return vectors
+
+
+def test_an_encoder_is_given_the_next_batch_before_its_vectors_are_taken(tmp_path: Path) -> None:
+    shards = find_shards([str(write_colours(tmp_path / "s"))])[:2]
+    encoder = Starting()
+    embed(shards, tmp_path / "started", encoder, batch_size=2)
+    embed(shards, tmp_path / "waited", Histogram(), batch_size=2)
+    assert encoder.asked == ["start 0", "start 1", "take 0", "start 2", "take 1", "start 3", "take 2", "take 3"]
+    assert same_tree(tmp_path / "started", tmp_path / "waited")
 
 
 def test_objects_that_are_not_encoders_are_refused(tmp_path: Path) -> None:
