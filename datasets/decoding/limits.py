@@ -35,9 +35,8 @@ def check(image: Image.Image, data: bytes) -> None:
         if width * height > most:
             raise SampleError(Reason.TOO_LARGE, f"{width} × {height} pixels are more than {most} in total")
     size = f"{image.width} × {image.height} pixels"
-    scans = (
-        data.count(b"\xff\xda") if image.format == "JPEG" else 0
-    )  # in coded data, 0xFF is followed by 0 or a restart
+    # In coded data, 0xFF is followed by 0 or a restart.
+    scans = data.count(b"\xff\xda") if image.format == "JPEG" else 0
     needed, allowed = _peak_bytes(image, data, scans), most * _BYTES_PER_PIXEL
     if needed > allowed:
         raise SampleError(

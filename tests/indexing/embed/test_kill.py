@@ -48,11 +48,11 @@ def test_kill_at_random_instants(tmp_path: Path, jobs: Zygote) -> None:
     for round_ in range(ROUNDS):
         gallery = tmp_path / f"killed{round_ // 2}"  # every gallery is killed twice before it is finished
         job = start(gallery, workers=round_ % 2)
-        # The job is killed after a random further number of parts, and at a random moment within the next one.
-        target = rng.randint(min(num_parts(gallery), SHARDS - 1), SHARDS - 1)
+        # The job is killed after a random further number of parts, and at a random moment within one of the next.
+        target = rng.randint(min(num_parts(gallery), SHARDS - 2), SHARDS - 2)
         wait_for_parts(job, gallery, target)
         assert job.poll() is None, "the job ended by itself"
-        time.sleep(rng.uniform(0, 0.1))
+        time.sleep(rng.uniform(0, 0.02))  # a part takes about so long
         job.send_signal(signal.SIGKILL)
         job.wait()
         interrupted += num_parts(gallery) < SHARDS
