@@ -20,11 +20,11 @@ from ..spec import Precision
 if TYPE_CHECKING:
     import torch
 
-Runtime = Literal["auto", "torch", "onnxruntime", "openvino", "tensorrt"]
+Runtime = Literal["auto", "torch", "onnxruntime", "tensorrt"]
 Computed = Literal["fp32", "bf16"]
 
 # Runtime → the module here that declares it in `KINDS`; it is imported when the runtime is named.
-_MODULES = {"onnxruntime": "onnx_runtime", "openvino": "open_vino", "tensorrt": "onnx_runtime"}
+_MODULES = {"onnxruntime": "onnx_runtime", "tensorrt": "onnx_runtime"}
 OTHERS = tuple(_MODULES)  # the runtimes beside torch
 
 

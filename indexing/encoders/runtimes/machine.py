@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 # Distributions that compute; two of them install the module onnxruntime.
-_DISTRIBUTIONS = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino")
+_DISTRIBUTIONS = ("torch", "onnxruntime", "onnxruntime-gpu")
 
 
 def user_cache() -> Path:
