@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
+from multiprocessing.queues import Queue
+from typing import Any
 
 
 def forkserver() -> ForkServerContext:
@@ -37,6 +39,22 @@ def _ignoring_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def ignore_gone_readers() -> None:
+    """Lets this process end without a traceback where what it still had to send has no reader any more.
+
+    A job that is stopped ends its processes, and the thread of a queue would print last that its pipe is broken. The
+    hook is the one that concurrent.futures overrides.
+    """
+    queue: Any = Queue
+    report = queue._on_queue_feeder_error
+
+    def unless_gone(error: BaseException, item: object) -> None:
+        if not isinstance(error, BrokenPipeError):
+            report(error, item)
+
+    queue._on_queue_feeder_error = staticmethod(unless_gone)
 
 
 def end_with_parent() -> None:

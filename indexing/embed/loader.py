@@ -30,7 +30,7 @@ from ..store.moves import Moves
 from ..store.parts import read_metadata
 from .decoder import Batch, Chunk, Decoder
 from .events import Event, Scanned
-from .forks import end_with_parent, forkserver
+from .forks import end_with_parent, forkserver, ignore_gone_readers
 
 # Batches that each worker prepares ahead: enough to hide a slow image, at little memory.
 _PREFETCH = 2
@@ -164,6 +164,7 @@ def _set_up_worker(most_pixels: int | None, worker: int) -> None:
     """
     del worker
     end_with_parent()
+    ignore_gone_readers()
     Image.MAX_IMAGE_PIXELS = most_pixels
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="PIL")

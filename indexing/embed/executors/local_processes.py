@@ -15,7 +15,7 @@ from ...encoders import Runtime, TextEncoder, load_encoder
 from ...encoders.spec import EncoderSpec, Precision
 from ...store.ledger import ShardJob
 from ..events import Event
-from ..forks import end_with_parent, forkserver
+from ..forks import end_with_parent, forkserver, ignore_gone_readers
 from ..loop import LoopSettings, run_jobs
 
 _POLL_SECONDS = 0.5  # between checks that all processes live, while no event arrives
@@ -166,6 +166,7 @@ def _work(
         sys.exit(0)
 
     signal.signal(signal.SIGTERM, leave)
+    ignore_gone_readers()
     end_with_parent()  # so that no orphan writes into a gallery whose lock is free again
     try:
         encoders = [load_encoder(name, device=device, precision=precision, runtime=runtime) for name in names]
