@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import struct
 import subprocess
 import sys
@@ -141,6 +142,7 @@ def _import_path() -> str:
 
 
 def _serve() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever sends it to all processes of a job; see `_Child`
     try:
         _answer_requests()
     except MemoryError:
