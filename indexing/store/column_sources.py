@@ -105,6 +105,10 @@ class PartColumns:
     @property
     def fields(self) -> Fields:
         """See `ColumnSource`."""
+        return self._as_written
+
+    @cached_property
+    def _as_written(self) -> Fields:
         return {name: (field,) for name, field in self._fields.items()}
 
     @cached_property

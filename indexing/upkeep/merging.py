@@ -12,11 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ...datasets.errors import InputError
 from ..store.fields import fields_of_part
-from ..store.layout import metadata_path
 from ..store.parts import rows_of_file, write_files
 from ..store.records import REMEDY, Part, read_part, verify_part, write_record
 from ..store.tables import COLUMNS, npy_bytes, parquet_bytes
@@ -90,11 +88,16 @@ def join_parts(target: Path, source: Path, numbers: Sequence[int], kept: Mapping
 
 def _checked(source: Path, number: int) -> Part:
     """The record of a part whose files are whole: otherwise damage would get a new checksum."""
+    part = _record(source, number)
+    if problems := verify_part(source, part):
+        raise InputError(f"part {part.name} of {source} is damaged ({'; '.join(problems)}); {REMEDY}")
+    return part
+
+
+def _record(source: Path, number: int) -> Part:
     part = read_part(source, number)
     if part is None:
         raise InputError(f"part {number:05d} of {source} has no commit record; {REMEDY}")
-    if problems := verify_part(source, part):
-        raise InputError(f"part {part.name} of {source} is damaged ({'; '.join(problems)}); {REMEDY}")
     return part
 
 
@@ -138,8 +141,7 @@ def _column(table: pa.Table, lower: str, kind: pa.DataType) -> pa.ChunkedArray:
 
 def _types(root: Path, number: int) -> dict[str, pa.DataType]:
     """The types of a part's columns that have values, by name in lower case."""
-    footer = pq.read_metadata(metadata_path(root, number))
-    fields = fields_of_part(root, number, footer.num_rows)
+    fields = fields_of_part(root, number, _record(root, number).num_rows)
     return {name: field.type for name, field in fields.items() if field.type != pa.null()}
 
 
