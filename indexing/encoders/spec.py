@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, get_args, runtime_checkable
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from ...datasets.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T", bound=str)
 
 Resize = Literal["squash", "shortest_edge_crop", "shortest_edge_crop_rounded"]
 Interpolation = Literal["bicubic", "bilinear", "lanczos", "nearest"]
@@ -144,10 +146,19 @@ def as_precision(name: str) -> Precision:
     Raises:
         InputError: if it is not known.
     """
-    for precision in get_args(Precision):
-        if precision == name:
-            return precision
-    raise InputError(f"precision {name!r} is not known; give one of: {', '.join(get_args(Precision))}")
+    return one_of(get_args(Precision), name, "precision")
+
+
+def one_of(allowed: Sequence[T], given: str, what: str) -> T:
+    """Returns the one of some names that a user gave as text.
+
+    Raises:
+        InputError: if it is none of them.
+    """
+    for name in allowed:
+        if name == given:
+            return name
+    raise InputError(f"{what} {given!r} is not known; give one of: {', '.join(allowed)}")
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ import numpy as np
 
 from ....datasets.errors import InputError
 from ..packages import require_packages
-from ..spec import Precision
+from ..spec import Precision, one_of
 
 if TYPE_CHECKING:
     import torch
@@ -63,10 +63,7 @@ def as_runtime(name: str) -> Runtime:
     Raises:
         InputError: if it is not known.
     """
-    for runtime in get_args(Runtime):
-        if runtime == name:
-            return runtime
-    raise InputError(f"runtime {name!r} is not known; give one of: {', '.join(get_args(Runtime))}")
+    return one_of(get_args(Runtime), name, "runtime")
 
 
 def kind_of(runtime: str) -> RuntimeKind:
