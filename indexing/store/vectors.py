@@ -12,7 +12,6 @@ from operator import attrgetter
 
 import numpy as np
 
-from ...datasets import checksums
 from ...datasets.errors import InputError
 from ...datasets.recent import Recent
 from .layout import text_vectors_path, vectors_path
@@ -22,9 +21,9 @@ from .snapshot import Snapshot
 
 BLOCK = 65_536  # rows of a block: 128 MB of float32 at 512 dimensions
 _OPEN_FILES = 512  # below the 1024 that a process may usually have open
-# Smaller files are read when they are opened, because they are compared with their checksums then; thousands of them
-# are kept, which needs no open file. Bytes of one, and of all.
-_SMALL, _KEPT_BYTES = checksums.SMALL, 128 << 20
+# Smaller files are read as a whole, which takes no longer than mapping them; thousands of them are kept, which needs no
+# open file. Bytes of one, and of all.
+_SMALL, _KEPT_BYTES = 64 << 10, 128 << 20
 # Rows that are gathered at a time: they stay in the CPU cache until they are compared (twice as fast), and are so few
 # that numpy's BLAS compares them on one thread instead of waiting for other threads on a busy machine.
 _GATHERED = 512
