@@ -150,11 +150,12 @@ class Answer:
         results: dict[int, tuple[_Scored, Strategy]] = {}
         for kind in dict.fromkeys(kinds):
             these = [i for i, other in enumerate(kinds) if other == kind]
+            asked_QD = emb_QD if len(these) == len(kinds) else emb_QD[these]
             if within is None:
-                scores_QK, rows_QK = index.search(emb_QD[these], depth, effort=effort, kind=kind)
+                scores_QK, rows_QK = index.search(asked_QD, depth, effort=effort, kind=kind)
                 used: Sequence[Strategy] = [index.strategy(effort, kind, depth)] * len(these)
             else:
-                answer = within.search(emb_QD[these], depth, effort=effort, kind=kind)
+                answer = within.search(asked_QD, depth, effort=effort, kind=kind)
                 scores_QK, rows_QK, used = answer.scores_QK, answer.rows_QK, answer.strategies
             for i, scores_K, rows_K, strategy in zip(these, scores_QK, rows_QK, used, strict=True):
                 results[i] = (scores_K, rows_K), strategy

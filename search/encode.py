@@ -5,6 +5,7 @@ Shapes: Q queries, D dimension, B batch.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -197,6 +198,8 @@ def _checked(emb_D: np.ndarray, spec: EncoderSpec) -> np.ndarray:
 
 
 def _sum(parts: Sequence[QueryPart], found: Mapping[int, np.ndarray]) -> np.ndarray:
+    if len(parts) == 1:  # its weight, which is positive, changes no direction
+        return _unit(found[id(parts[0])])
     total_D = sum((part.weight * _unit(found[id(part)]) for part in parts), np.float32(0))
     try:
         return _unit(np.asarray(total_D, np.float32))
@@ -205,7 +208,7 @@ def _sum(parts: Sequence[QueryPart], found: Mapping[int, np.ndarray]) -> np.ndar
 
 
 def _unit(emb_D: np.ndarray) -> np.ndarray:
-    length = float(np.linalg.norm(emb_D))
-    if not np.isfinite(length) or length < 1e-6:
+    length = math.sqrt(emb_D @ emb_D)
+    if not math.isfinite(length) or length < 1e-6:
         raise InputError("the vector is zero or not finite, so it has no direction; give another one")
     return emb_D / length

@@ -47,24 +47,29 @@ def found(
     Returns:
         `scores_K`, descending among the rows that one search found, and `rows_K`.
     """
-    scores_K, rows_K = np.zeros(0, np.float32), np.zeros(0, np.int64)
+    found_scores: list[np.ndarray] = []
+    found_rows: list[np.ndarray] = []
     groups: set[int] = set()
-    for more_scores, more_rows in _deeper(search, depth):
-        if is_usable is not None and len(more_rows):
-            usable = is_usable(more_scores, more_rows)
-            more_scores, more_rows = more_scores[usable], more_rows[usable]
-        kept = np.ones(len(more_rows), bool)
-        if representatives is not None and len(more_rows):
-            kept = _firsts(representatives(more_rows), groups)
+    for scores_K, rows_K in _deeper(search, depth):
+        if is_usable is not None and len(rows_K):
+            is_usable_K = is_usable(scores_K, rows_K)
+            scores_K, rows_K = scores_K[is_usable_K], rows_K[is_usable_K]
+        is_below = options.min_score is not None and len(scores_K) > 0 and scores_K[-1] < options.min_score
+        is_kept: list[np.ndarray] = []
+        if representatives is not None and len(rows_K):
+            is_kept.append(_firsts(representatives(rows_K), groups))
         if options.min_score is not None:
-            kept &= more_scores >= options.min_score
-        if options.min_zscore is not None and zscores is not None and len(more_rows):
-            kept &= zscores(more_scores, more_rows) >= options.min_zscore
-        scores_K, rows_K = np.append(scores_K, more_scores[kept]), np.append(rows_K, more_rows[kept])
-        is_below = options.min_score is not None and len(more_scores) > 0 and more_scores[-1] < options.min_score
-        if len(rows_K) >= options.depth or is_below:
+            is_kept.append(scores_K >= options.min_score)
+        if options.min_zscore is not None and zscores is not None and len(rows_K):
+            is_kept.append(zscores(scores_K, rows_K) >= options.min_zscore)
+        if is_kept:
+            kept_K = np.logical_and.reduce(is_kept)
+            scores_K, rows_K = scores_K[kept_K], rows_K[kept_K]
+        found_scores.append(scores_K)
+        found_rows.append(rows_K)
+        if is_below or sum(map(len, found_rows)) >= options.depth:
             break
-    return scores_K[: options.depth], rows_K[: options.depth]
+    return np.concatenate(found_scores)[: options.depth], np.concatenate(found_rows)[: options.depth]
 
 
 def _firsts(groups_K: np.ndarray, known: set[int]) -> np.ndarray:
@@ -81,7 +86,7 @@ def _deeper(search: Search, depth: int) -> Iterator[tuple[np.ndarray, np.ndarray
     given = np.zeros(0, np.int64)
     while True:
         scores_K, rows_K = search(depth)
-        is_new = ~np.isin(rows_K, given)
+        is_new = ~np.isin(rows_K, given) if len(given) else slice(None)
         yield scores_K[is_new], rows_K[is_new]
         if len(rows_K) < depth:
             return

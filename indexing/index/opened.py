@@ -136,8 +136,9 @@ class GalleryIndex:
         wanted = min(k, index.num_alive)
         depth = max(breadth.candidates, k) if breadth else k
         rows_QR = index.rows(queries_QD, depth, breadth.nprobe if breadth else 0)
-        if (short_Q := _are_short(rows_QR, wanted)).any():  # the searched lists hold too few rows
-            rows_QR[short_Q] = index.rows(queries_QD[short_Q], depth, index.widest)
+        if not (short_Q := _are_short(rows_QR, wanted)).any():
+            return self._scored(queries_QD, rows_QR, k)
+        rows_QR[short_Q] = index.rows(queries_QD[short_Q], depth, index.widest)  # the searched lists hold too few rows
         scores_QK, rows_QK = self._scored(queries_QD, rows_QR, k)
         if (short_Q := _are_short(rows_QR, wanted)).any():  # deleted rows have cut a graph into pieces
             scores_QK[short_Q], rows_QK[short_Q] = exact_search(
@@ -149,17 +150,17 @@ class GalleryIndex:
         """The k best candidates of each query, by their exact scores."""
         scores_QK = np.full((len(rows_QR), k), -np.inf, np.float32)
         rows_QK = np.full((len(rows_QR), k), -1, np.int64)
-        for query, candidates in enumerate(rows_QR):
-            rows = np.sort(candidates[candidates >= 0])  # −1 pads short results
-            (scores,) = self.vectors.scores(queries_QD[query][None], rows)
-            order = np.argsort(-scores, kind="stable")[:k]
+        for query, rows in enumerate(np.sort(rows_QR, axis=1)):
+            rows = rows[rows.searchsorted(0) :]  # −1 pads short results
+            (scores,) = self.vectors.scores(queries_QD[query : query + 1], rows)
+            order = (-scores).argsort(kind="stable")[:k]
             scores_QK[query, : len(order)], rows_QK[query, : len(order)] = scores[order], rows[order]
         return scores_QK, rows_QK
 
 
 def _are_short(rows_QR: np.ndarray, wanted: int) -> np.ndarray:
-    """Which queries have fewer than the wanted candidates: `Q` bool."""
-    return (rows_QR >= 0).sum(axis=1) < wanted
+    """Which queries have fewer than the wanted candidates: `Q` bool. What pads them is last."""
+    return rows_QR[:, wanted - 1] < 0 if wanted else np.zeros(len(rows_QR), bool)
 
 
 @contextmanager

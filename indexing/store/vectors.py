@@ -53,7 +53,7 @@ class Vectors:
             IndexError: if a row id is not one of the gallery's.
             InputError: if a file of vectors is missing or damaged.
         """
-        if not (np.diff(rows_N) > 0).all():  # ascending rows are read faster
+        if not (rows_N[1:] > rows_N[:-1]).all():  # ascending rows are read faster
             ordered, inverse = np.unique(rows_N, return_inverse=True)
             return self.rows(ordered)[inverse]
         if not len(rows_N):
@@ -63,16 +63,18 @@ class Vectors:
                 f"rows {rows_N[0]} to {rows_N[-1]} were asked for, the gallery has 0 to {len(self) - 1}"
             )  # −1 pads short results of a search: drop it first
         half_ND = np.empty((len(rows_N), self.dim), np.float16)
-        positions_N = np.searchsorted(self._starts, rows_N, side="right") - 1
-        cuts = [0, *(np.flatnonzero(np.diff(positions_N)) + 1).tolist(), len(rows_N)]
+        positions_N = self._starts.searchsorted(rows_N, side="right") - 1
+        cuts = [0, *((positions_N[1:] != positions_N[:-1]).nonzero()[0] + 1).tolist(), len(rows_N)]
         for low, high in pairwise(cuts):
             position, some = int(positions_N[low]), slice(low, high)
-            # The method, because np.take takes longer than taking a row does; "clip", because else `out` is buffered.
+            # Methods, because numpy's functions take longer than taking a row does; "clip", else `out` is buffered.
             self._open(position).take(rows_N[some] - self._starts[position], 0, half_ND[some], "clip")
         return _as_float32(half_ND)
 
     def scores(self, queries_QD: np.ndarray, rows_N: np.ndarray) -> np.ndarray:
         """Inner products of float32 queries and some rows: `scores_QN` float32. Ascending rows are read faster."""
+        if len(rows_N) <= _GATHERED:
+            return queries_QD @ self.rows(rows_N).T
         scores_QN = np.empty((len(queries_QD), len(rows_N)), np.float32)
         for low in range(0, len(rows_N), _GATHERED):
             some = slice(low, low + _GATHERED)

@@ -22,6 +22,7 @@ LineSchema: TypeAlias = tuple[tuple[str, str], ...]
 _Restore: TypeAlias = Callable[[Any], Any]
 
 _SEAL_BYTES = len("\t00000000\n")
+_DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 _PLAIN, _DECIMAL = "plain", "decimal"
 # Types that a line holds as integers: the name of Arrow's type, and the arguments of its factory. Arrow turns the
@@ -70,7 +71,7 @@ class Codec:
         body = line[:-_SEAL_BYTES]
         if line[-_SEAL_BYTES:] != _seal(body):
             raise DamagedLineError("a line does not have its checksum")
-        values = json.loads(str(body, "utf-8"))
+        values, _ = _DECODER.raw_decode(str(body, "utf-8"))  # `json.loads` takes a quarter longer
         if len(values) != len(self.names):
             raise DamagedLineError(f"a line has {len(values)} values instead of {len(self.names)}")
         for position, restore in self.restore:
