@@ -56,10 +56,10 @@ class TorchImageEncoder:
         """The function from normalised pixels to features."""
         return self._image_features
 
-    def encode_images_by(self, image_features: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """Replaces that function by another runtime's, which takes pixels in fp32."""
+    def encode_images_by(self, image_features: Callable[[torch.Tensor], torch.Tensor], dtype: torch.dtype) -> None:
+        """Replaces that function by another runtime's, which takes normalised pixels of a type."""
         self._image_features = image_features
-        self._dtype = torch.float32
+        self._dtype = dtype
 
     def with_resizer(self, resizer: Resizer) -> Self:
         """See `Resizable`. The weights are shared."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .common import print_json, print_lines
@@ -33,7 +34,7 @@ def run(
     from ...indexing.embed.job import BATCH_SIZE
     from ...indexing.encoders import load_encoder
     from ...indexing.encoders.runtimes.measuring import measure
-    from ...indexing.encoders.runtimes.table import best
+    from ...indexing.encoders.runtimes.table import best, pays_from
     from ...indexing.encoders.torch_encoder import resolve_device
 
     where = resolve_device(device)
@@ -49,11 +50,12 @@ def run(
     if json_:
         print_json({**table.to_json(), "auto": {"runtime": taken.runtime, "precision": taken.precision}})
     else:
-        print_lines(_lines(table, taken, of_torch))
+        pays = {row: pays_from(row, of_torch) for row in table.rows if row.start_seconds}
+        print_lines(_lines(table, taken, of_torch, pays))
     return 0
 
 
-def _lines(table: Table, taken: Row, of_torch: Row) -> list[str]:
+def _lines(table: Table, taken: Row, of_torch: Row, pays: Mapping[Row, int | None]) -> list[str]:
     facts = table.conditions
     on = facts.get("gpu", facts["cpu"])
     header = f"{'runtime':<12} {'precision':<9} {'images/s':>9} {'ms/batch':>9} {'of torch':>9} {'cosine':>9}"
@@ -66,5 +68,10 @@ def _lines(table: Table, taken: Row, of_torch: Row) -> list[str]:
             for row in table.rows
         ),
         f"--runtime auto takes {taken.runtime} in {taken.precision}",
+        *(
+            f"--runtime {row.runtime} takes {row.start_seconds:.0f} s to start"
+            + (f", so it pays from {count} images on" if count else " and is not faster than torch")
+            for row, count in pays.items()
+        ),
         *(f"not measured: {reason}" for reason in table.left_out),
     ]

@@ -53,7 +53,7 @@ def run(
         encoder: other names for encoders whose weights have moved since the gallery was made; with several galleries,
             name=encoder.
         device: where the encoders run: auto, cpu, cuda or cuda:<number>.
-        runtime: what computes the vectors of images: torch, onnxruntime, tensorrt, or auto: torch, unless
+        runtime: what computes the vectors of images: torch, compiled, onnxruntime, tensorrt, or auto: torch, unless
             diantu bench-encoder has measured that another one is faster here.
     """
     require_packages()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -17,55 +17,50 @@ from ....datasets import photos
 from ....datasets.decoding.images import decode
 from ....datasets.errors import InputError
 from ....datasets.files import read_bytes, write_json
-from ..spec import EncoderSpec, ImageEncoder
+from ..spec import ImageEncoder
 from ..torch_encoder import TorchImageEncoder
-from .exporting import Exported
-from .kinds import Computed, RuntimeKind
+from .kinds import Computed
 from .machine import machine, user_cache
 
 # The worst cosine of a vector to torch's in fp32. What torch itself reaches in bf16 is 0.9999 for most models.
 LEAST: dict[Computed, float] = {"fp32": 0.9999, "bf16": 0.999}
 _NUM_PHOTOS = 16
-_BATCH = 5  # the last batch is smaller: a model must take any number
+_BATCH = 11  # the last batch is smaller: a model must take any number
 
 
 def check(
-    features: Callable[[torch.Tensor], torch.Tensor],
-    spec: EncoderSpec,
-    kind: RuntimeKind,
+    encoder: TorchImageEncoder,
+    runtime: str,
     device: torch.device,
     precision: Computed,
-    model: Exported,
+    model: Mapping[str, str],
     load_fp32: Callable[[], TorchImageEncoder],
 ) -> None:
     """Compares a runtime with torch, unless this machine has done it before.
 
     Args:
-        features: the runtime's function from normalised pixels to features.
-        spec: the encoder's.
-        kind: the runtime.
+        encoder: whose images the runtime encodes.
+        runtime: its name.
         device: where it runs.
         precision: in which it computes.
-        model: what it has opened.
+        model: what else the result depends on, such as the checksum of an exported model.
         load_fp32: loads the encoder in fp32 on the CPU.
 
     Raises:
         InputError: if a vector differs by more than `LEAST` allows.
     """
-    of_what = {"fingerprint": spec.fingerprint, "sha256": model.sha256}
-    facts = {"runtime": kind.name, "precision": precision, **of_what, **machine(device)}
+    of_what = {"fingerprint": encoder.spec.fingerprint, **model}
+    facts = {"runtime": runtime, "precision": precision, **of_what, **machine(device)}
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     path = user_cache() / "runtimes" / "checked" / f"{key}.json"
     try:
         cosine = float(json.loads(read_bytes(path))["cosine"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        reference = load_fp32()
-        other = TorchImageEncoder(spec, features, device=torch.device("cpu"), dtype=torch.float32)
-        cosine = worst_cosine(vectors(other), vectors(reference))
+        cosine = worst_cosine(vectors(encoder), vectors(load_fp32()))
         write_json(path, {**facts, "cosine": cosine})
     if not cosine >= LEAST[precision]:
         raise InputError(
-            f"the runtime {kind.name} in {precision} gives other vectors than torch (worst cosine {cosine:.6f} on "
+            f"the runtime {runtime} in {precision} gives other vectors than torch (worst cosine {cosine:.6f} on "
             f"{_NUM_PHOTOS} photographs; at least {LEAST[precision]} is needed); give --runtime torch"
             + (" or --precision fp32" if precision != "fp32" else "")
         )

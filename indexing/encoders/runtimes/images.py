@@ -13,7 +13,7 @@ from ....datasets.errors import InputError
 from ..late_images import image_side
 from ..spec import EncoderSpec, ImageEncoder, Precision
 from ..torch_encoder import TorchImageEncoder
-from . import agreement
+from . import agreement, compiled
 from .exporting import exported
 from .kinds import Computed, Runtime, Session, kind_of, usable
 from .table import chosen
@@ -47,7 +47,12 @@ def with_runtime(
     of_torch: Computed = "bf16" if encoder.dtype is torch.bfloat16 else "fp32"
     if runtime == "auto":
         if row := chosen(encoder.spec.fingerprint, encoder.device, precision, of_torch):
-            encoder.encode_images_by(RuntimeImages(encoder.spec, row.runtime, encoder.device, row.precision, load_fp32))
+            images = RuntimeImages(encoder.spec, row.runtime, encoder.device, row.precision, load_fp32)
+            encoder.encode_images_by(images, torch.float32)
+        return encoder
+    if runtime == compiled.NAME:
+        images = compiled.compiled(encoder, lambda: _of_torch(load_fp32()))
+        encoder.encode_images_by(images, encoder.dtype)
         return encoder
     # Where a runtime has a choice, `auto` is what it is for torch.
     computed = of_torch if of_torch in kind_of(runtime).precisions else "fp32"
@@ -55,7 +60,7 @@ def with_runtime(
         encoder.spec, runtime, encoder.device, computed if precision == "auto" else precision, load_fp32
     )
     images.prepare()
-    encoder.encode_images_by(images)
+    encoder.encode_images_by(images, torch.float32)
     return encoder
 
 
@@ -102,20 +107,24 @@ class RuntimeImages:
         with self._opening:
             if self._session is None:
                 kind = usable(self._runtime, self._device, self._precision)
-                load_fp32 = cache(self._reference)  # for the export and for the check
+                load_fp32 = cache(lambda: _of_torch(self._load_fp32()))  # for the export and for the check
                 model = exported(self._spec, load_fp32)
                 session = kind.open(model.path, self._device, self._precision)
-                agreement.check(
-                    partial(_run, session), self._spec, kind, self._device, self._precision, model, load_fp32
+                # Normalised on the CPU, where the reference is.
+                by_session = TorchImageEncoder(
+                    self._spec, partial(_run, session), device=torch.device("cpu"), dtype=torch.float32
                 )
+                of_what = {"sha256": model.sha256}
+                agreement.check(by_session, kind.name, self._device, self._precision, of_what, load_fp32)
                 log.info("images for %s are encoded by %s in %s", self._spec.name, self._runtime, self._precision)
                 self._session = session
             return self._session
 
-    def _reference(self) -> TorchImageEncoder:
-        encoder = image_side(self._load_fp32())
-        assert isinstance(encoder, TorchImageEncoder), "the encoder itself is one"
-        return encoder
+
+def _of_torch(encoder: ImageEncoder) -> TorchImageEncoder:
+    images = image_side(encoder)
+    assert isinstance(images, TorchImageEncoder), "the encoder that it was loaded for is one"
+    return images
 
 
 def _run(session: Session, pixels_BCHW: torch.Tensor) -> torch.Tensor:

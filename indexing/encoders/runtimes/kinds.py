@@ -20,12 +20,12 @@ from ..spec import Precision, one_of
 if TYPE_CHECKING:
     import torch
 
-Runtime = Literal["auto", "torch", "onnxruntime", "tensorrt"]
+Runtime = Literal["auto", "torch", "compiled", "onnxruntime", "tensorrt"]
 Computed = Literal["fp32", "bf16"]
 
-# Runtime → the module here that declares it in `KINDS`; it is imported when the runtime is named.
+# A runtime that opens exported models → the module here that declares it in `KINDS`; it is imported when it is named.
 _MODULES = {"onnxruntime": "onnx_runtime", "tensorrt": "onnx_runtime"}
-OTHERS = tuple(_MODULES)  # the runtimes beside torch
+OTHERS = tuple(_MODULES)
 
 
 class Session(Protocol):
@@ -38,7 +38,7 @@ class Session(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeKind:
-    """A runtime.
+    """A runtime that opens exported models.
 
     Attributes:
         name: as in `--runtime`.
@@ -67,7 +67,7 @@ def as_runtime(name: str) -> Runtime:
 
 
 def kind_of(runtime: str) -> RuntimeKind:
-    """A runtime beside torch.
+    """A runtime that opens exported models.
 
     Raises:
         InputError: with the pip command, if its package is not installed.
@@ -94,16 +94,18 @@ def usable(runtime: str, device: torch.device, precision: Computed) -> RuntimeKi
 
 
 def check_runtime(runtime: str, device: str, precision: Precision) -> None:
-    """Checks that a runtime beside torch can be used, as far as that can be said without a model.
+    """Checks that a runtime can be used, as far as that can be said without a model.
 
     Args:
-        runtime: its name.
+        runtime: its name; not `auto`.
         device: as torch names it, or `auto`.
         precision: what was asked for.
 
     Raises:
         InputError: if it cannot.
     """
+    if runtime not in OTHERS:  # torch itself
+        return
     from ..torch_encoder import resolve_device
 
     usable(runtime, resolve_device(device), "fp32" if precision == "auto" else precision)

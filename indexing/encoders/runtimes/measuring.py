@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from ....datasets.errors import InputError
 from ..late_images import image_side
 from ..spec import ImageEncoder, Precision
 from ..torch_encoder import TorchImageEncoder
+from . import compiled
 from .agreement import photographs, vectors, worst_cosine
 from .images import RuntimeImages
 from .kinds import OTHERS, Computed, kind_of
@@ -44,9 +46,15 @@ def measure(
         ways["torch", "bf16"] = by_auto
     reference = in_fp32 if device.type == "cpu" else _of_torch(load("cpu", "fp32"))
     left_out = _add_others(ways, reference, device)
+    pixels_BCHW = photographs(reference, batch_size)
+    started = {}
+    try:
+        started = _add_compiled(ways, by_auto, pixels_BCHW, lambda: reference)
+    except InputError as error:
+        left_out.append(str(error))
     expected_ND = vectors(reference)
     cosines = {way: worst_cosine(vectors(encoder), expected_ND) for way, encoder in ways.items()}
-    times = _seconds_per_batch(ways, photographs(reference, batch_size), seconds)
+    times = _seconds_per_batch(ways, pixels_BCHW, seconds)
     return Table(
         encoder=reference.spec.name,
         fingerprint=reference.spec.fingerprint,
@@ -59,6 +67,7 @@ def measure(
                 images_per_s=round(batch_size / times[runtime, precision], 2),
                 ms_per_batch=round(times[runtime, precision] * 1000, 2),
                 cosine=round(cosines[runtime, precision], 6),
+                start_seconds=round(started.get((runtime, precision), 0.0), 1),
             )
             for runtime, precision in ways
         ),
@@ -93,6 +102,23 @@ def _add_others(ways: dict[Way, TorchImageEncoder], reference: TorchImageEncoder
         except InputError as error:
             left_out.append(str(error))
     return left_out
+
+
+def _add_compiled(
+    ways: dict[Way, TorchImageEncoder],
+    encoder: TorchImageEncoder,
+    pixels_BCHW: torch.Tensor,
+    load_fp32: Callable[[], TorchImageEncoder],
+) -> dict[Way, float]:
+    """Adds the model compiled by torch, and returns the seconds that it took to compile it for such a batch."""
+    images = compiled.compiled(encoder, load_fp32)
+    other = copy.copy(encoder)
+    other.encode_images_by(images, encoder.dtype)
+    before = images.seconds
+    other.encode_images(pixels_BCHW)
+    way: Way = compiled.NAME, "bf16" if encoder.dtype is torch.bfloat16 else "fp32"
+    ways[way] = other
+    return {way: images.seconds - before or before}
 
 
 def _seconds_per_batch(

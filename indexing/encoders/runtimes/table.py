@@ -7,6 +7,7 @@ and with the versions that it was measured with.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ class Row:
         images_per_s: the speed.
         ms_per_batch: the median time of a batch.
         cosine: the worst cosine to torch in fp32, on photographs.
+        start_seconds: to compile the model for a batch of this size.
     """
 
     runtime: str
@@ -40,6 +42,7 @@ class Row:
     images_per_s: float
     ms_per_batch: float
     cosine: float
+    start_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +100,23 @@ def chosen(fingerprint: str, device: torch.device, asked: Precision, of_torch: C
 
 
 def best(rows: Sequence[Row], asked: Precision, of_torch: Computed) -> Row | None:
-    """The fastest runtime if it is faster than torch by `GAIN`. With `auto` it may compute in fp32, too."""
+    """The fastest runtime if it is faster than torch by `GAIN`. With `auto` it may compute in fp32, too.
+
+    One that takes long to start is not chosen: whether that pays depends on the number of images, see `pays_from`.
+    """
     precisions = {of_torch, "fp32"} if asked == "auto" else {of_torch}
     torch_row = next((row for row in rows if row.runtime == "torch" and row.precision == of_torch), None)
-    others = [row for row in rows if row.runtime != "torch" and row.precision in precisions]
+    others = [row for row in rows if row.runtime != "torch" and row.precision in precisions and not row.start_seconds]
     if torch_row is None or not others:
         return None
     first = max(others, key=lambda row: row.images_per_s)
     return first if first.images_per_s >= GAIN * torch_row.images_per_s else None
+
+
+def pays_from(row: Row, of_torch: Row) -> int | None:
+    """The number of images from which a runtime that takes long to start is faster than torch; None if it never is."""
+    gain = 1 / of_torch.images_per_s - 1 / row.images_per_s
+    return math.ceil(row.start_seconds / gain) if gain > 0 else None
 
 
 def _path(fingerprint: str, device: torch.device) -> Path:

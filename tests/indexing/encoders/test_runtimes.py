@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from histogram import Histogram
 from diantu.datasets import InputError, decode, photos
 from diantu.indexing.encoders import ImageEncoder, Runtime, TextEncoder, load_encoder
 from diantu.indexing.encoders.runtimes.images import with_runtime
-from diantu.indexing.encoders.runtimes.table import Row, Table, best, conditions
+from diantu.indexing.encoders.runtimes.table import Row, Table, best, conditions, pays_from
 from diantu.search import Gallery
 
 FILES = {"export.json", "image.onnx", "image.onnx.data"}
@@ -107,6 +108,43 @@ def test_onnxruntime_reports_nothing_to_its_makers(clip: Path, tmp_path: Path) -
     subprocess.run([sys.executable, "-c", script, f"hf:{clip}"], capture_output=True, check=True, env=environment)
     assert [*(tmp_path / "cache").iterdir()] == [tmp_path / "cache" / "diantu"]  # it would keep a number there
     assert not [path for path in (tmp_path / "home").rglob("*") if "Microsoft" in path.parts]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++ on a CPU")
+def test_compiled_by_torch(clip: Path, caplog: pytest.LogCaptureFixture) -> None:
+    in_torch = load(clip, "torch")
+    with caplog.at_level(logging.INFO, "diantu"):
+        encoder = load(clip, "compiled")
+        whole, smaller = vectors(encoder, 16), vectors(encoder, 5)
+        assert caplog.text.count("compiled for batches of ") == 1  # the smaller one was padded
+        larger = vectors(encoder, 17)
+        assert "compiled for batches of 32 in " in caplog.text
+    assert encoder.spec == in_torch.spec
+    expected = vectors(in_torch, 17)
+    assert cosine(whole, expected[:16]) >= 0.9999
+    assert cosine(larger, expected) >= 0.9999
+    assert not np.array_equal(whole, expected[:16])  # torch would give the same bytes
+    np.testing.assert_array_equal(smaller, whole[:5])
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"].endswith("/diantu/runtimes/compiled")
+
+
+def test_without_a_compiler_there_is_a_sentence(clip: Path) -> None:
+    script = (
+        "import sys\n"
+        "from diantu.datasets import InputError\n"
+        "from diantu.indexing.encoders import load_encoder\n"
+        "try:\n"
+        "    load_encoder(sys.argv[1], device='cpu', precision='fp32', runtime='compiled')\n"
+        "except InputError as error:\n"
+        "    print(error)"
+    )
+    environment = os.environ | {"CXX": "no-such-compiler"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, f"hf:{clip}"], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.startswith(f"torch cannot compile the images of hf:{clip} here (")
+    assert done.stdout.endswith("; give --runtime torch\n")
+    assert len(done.stdout.splitlines()) == 1
 
 
 def test_a_model_is_exported_and_checked_once(clip: Path, cache: Path) -> None:
@@ -209,6 +247,12 @@ def test_what_auto_takes() -> None:
     assert best([*ROWS, faster], "auto", "bf16") == faster  # more exact, and faster
     assert best([*ROWS, faster], "bf16", "bf16") is None
     assert best(ROWS[2:], "auto", "fp32") is None  # nothing to compare with
+    late = replace(faster, runtime="compiled", start_seconds=20.0)
+    assert best([*ROWS, late], "auto", "bf16") is None  # it depends on the number of images
+    # 0.02 s per image at 50 images/s, 0.01 s at 100: each image regains 0.01 of 20 s.
+    slower, quicker = replace(late, images_per_s=50.0), replace(late, images_per_s=100.0)
+    assert pays_from(quicker, slower) == 2000
+    assert pays_from(slower, quicker) is None
 
 
 @pytest.mark.parametrize("change", [{}, {"threads": "77"}, {"torch": "1.0"}, {"cpu": "another"}])
@@ -240,14 +284,20 @@ def test_bench_encoder(clip: Path, cache: Path, diantu: CommandLine) -> None:
     assert all(row["images_per_s"] > 0 for row in found.values())
     assert all(row["cosine"] >= (0.9999 if row["precision"] == "fp32" else 0.999) for row in found.values())
     assert (table["auto"]["runtime"], table["auto"]["precision"]) in found
-    assert table["left_out"] == []
+    compiled = [row for row in table["rows"] if row["runtime"] == "compiled"]
+    if shutil.which("g++") is None:
+        assert len(table["left_out"]) == 1
+    else:
+        assert table["left_out"] == []
+        assert [row["start_seconds"] > 0 for row in compiled] == [True]
     (path,) = (cache / "bench").iterdir()
     assert json.loads(path.read_text()) == {name: value for name, value in table.items() if name != "auto"}
     lines = diantu(*options).stdout.splitlines()
     assert lines[0].startswith(f"hf:{clip} on ")
     assert lines[1].split() == ["runtime", "precision", "images/s", "ms/batch", "of", "torch", "cosine"]
-    assert [tuple(line.split()[:2]) for line in lines[2:-1]] == list(found)
-    assert lines[-1].startswith("--runtime auto takes ")
+    assert [tuple(line.split()[:2]) for line in lines[2 : 2 + len(found)]] == list(found)
+    assert lines[2 + len(found)].startswith("--runtime auto takes ")
+    assert lines[3 + len(found)].startswith("--runtime compiled takes " if compiled else "not measured: torch cannot c")
     refused = diantu(*options[:-3], "0")
     assert (refused.returncode, refused.stderr) == (2, "diantu: the batch size is 0; give at least 1\n")
 
@@ -278,4 +328,4 @@ def test_on_the_command_line(processes: str, clip: Path, tmp_path: Path, diantu:
         Gallery.open(galleries["torch"], runtime="tensorrt", device="cpu").search("x")
     refused = diantu("search", "--gallery", galleries["torch"], "--text", "x", "--runtime", "onnx")
     assert refused.returncode == 2
-    assert refused.stderr.startswith("diantu: runtime 'onnx' is not known; give one of: auto, torch, onnxruntime, ")
+    assert refused.stderr.startswith("diantu: runtime 'onnx' is not known; give one of: auto, torch, compiled, ")
