@@ -5,21 +5,18 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from ...datasets.errors import InputError, first_line
-from ...datasets.files import refuse_unless_damaged
+from ...datasets.errors import InputError
 from .fields import Field, fields_of, fields_of_part
 from .layout import metadata_path
 from .manifest import Manifest
-from .records import REMEDY
+from .metadata_file import opened_metadata
 from .rows.reading import OpenSegment, RowStore
 from .rows.segments import columns_name, remedy
 from .tables import as_texts
@@ -28,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # Rows that are read together, where they are not kept.
 _BATCH = 1 << 16
+# Larger dictionaries are not kept as such, because each batch of rows that a process of its own is sent has all of one.
+_DICTIONARY_BYTES = 1 << 20
 
 # The columns of a source by name in lower case: as each of its parts writes them.
 Fields: TypeAlias = "Mapping[str, Sequence[Field]]"
@@ -53,7 +52,10 @@ class ColumnSource(Protocol):
         ...
 
     def column(self, name: str, kind: pa.DataType) -> list[pa.Array]:
-        """A column, by its name in lower case, in a type that holds its values; missing values where it has none."""
+        """A column, by its name in lower case, in a type that holds its values; missing values where it has none.
+
+        A column of text may be dictionaries of text.
+        """
         ...
 
     def piece(self, number: int, kinds: Kinds) -> Iterator[pa.Table]:
@@ -120,14 +122,14 @@ class PartColumns:
         field = self._fields.get(name)
         if field is None or field.type == pa.null():
             return [pa.nulls(self.num_rows, kind)]
-        with _opened(metadata_path(self._root, self._number), REMEDY) as file:
+        with opened_metadata(metadata_path(self._root, self._number)) as file:
             column = file.read(columns=[field.name])[field.name]
         return _as_type(column, kind).chunks
 
     def piece(self, number: int, kinds: Kinds) -> Iterator[pa.Table]:
         """See `ColumnSource`."""
         assert number == 0, "a part is one piece"
-        with _opened(metadata_path(self._root, self._number), REMEDY) as file:
+        with opened_metadata(metadata_path(self._root, self._number)) as file:
             for batch in file.iter_batches(_BATCH, use_threads=False):  # it runs beside searches
                 table = pa.table(batch)
                 yield pa.table(
@@ -157,7 +159,7 @@ class SegmentColumns:
         self._remedy = remedy(root, segment.segment.number)
         self._record = segment.record
         self._parts = parts
-        with _opened(self._path, self._remedy) as file:
+        with opened_metadata(self._path, self._remedy) as file:
             self._footer = file.metadata
         if self._footer.num_rows != self.num_rows:
             raise InputError(
@@ -196,8 +198,7 @@ class SegmentColumns:
             return [pa.nulls(self.num_rows, kind)]
         if name not in self._record.mixed:
             try:
-                with _opened(self._path, self._remedy) as file:
-                    return _as_type(file.read(columns=[name])[name], kind).chunks
+                return self._read(name, kind)
             except (FileNotFoundError, InputError) as error:
                 self._warn(error)
         return [chunk for part in self._parts for chunk in part.column(name, kind)]
@@ -207,7 +208,7 @@ class SegmentColumns:
         low, high = self._starts[number], self._starts[number + 1]
         columns: dict[str, pa.ChunkedArray] = {}
         try:
-            with _opened(self._path, self._remedy) as file:
+            with opened_metadata(self._path, self._remedy, footer=self._footer) as file:
                 table = file.read_row_group(number, use_threads=False)  # it runs beside searches
             columns = {name: _as_type(table[name], kinds[name]) for name in table.column_names}
         except (FileNotFoundError, InputError) as error:
@@ -222,26 +223,31 @@ class SegmentColumns:
         """See `ColumnSource`."""
         return self._starts[piece]
 
+    def _read(self, name: str, kind: pa.DataType) -> list[pa.Array]:
+        """A column of the file. Row groups are read one by one: together they would be copied into one array."""
+        with opened_metadata(self._path, self._remedy, footer=self._footer) as file:
+            groups = (file.read_row_group(i, [name], use_threads=False)[name] for i in range(self.num_pieces))
+            return [chunk for group in groups for chunk in _with_dictionaries(group, kind).chunks]
+
     def _warn(self, error: Exception) -> None:
         if isinstance(error, InputError):  # else it was replaced, which is no news
             log.warning("%s; until then this is read from the parts", error)
 
 
-@contextmanager
-def _opened(path: Path, remedy: str) -> Iterator[pq.ParquetFile]:
-    """A file of metadata; damage that is found while it is read is told in one sentence."""
-    try:  # the file was compared with its checksum when its fields were read, and its pages have checksums
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            yield file
-    except (OSError, pa.ArrowException) as error:
-        refuse_unless_damaged(error, path)
-        raise InputError(f"{path} is damaged ({first_line(error)}); {remedy}") from error
+def _with_dictionaries(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column of a source, still as dictionaries where these are small: each piece of a table has its own."""
+    is_kept = pa.types.is_dictionary(column.type) and column.type.value_type == kind
+    if is_kept and all(chunk.dictionary.nbytes <= _DICTIONARY_BYTES for chunk in column.chunks):
+        return column
+    return _as_type(column, kind)
 
 
 def _as_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     """A column of a source in the type that it has over the whole gallery."""
     if kind == pa.null():  # no part has a value
         return pa.chunked_array([pa.nulls(len(column))])
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     if column.type == pa.null() or kind == column.type:
         return column.cast(kind)
     return as_texts(column) if kind == pa.string() else column.cast(kind)

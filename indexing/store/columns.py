@@ -88,21 +88,35 @@ class Columns:
         written = {field.name: None for source in self._sources for field in source.fields.get(own, ())}
         return list(written) or [self._names[own]]
 
-    def blocks(self, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-        """Some columns, by blocks of rows: the first row of each block, and a table with the given names.
+    @property
+    def num_blocks(self) -> int:
+        """Blocks of about a million rows."""
+        return len(self._blocks)
+
+    def block(self, number: int, names: Sequence[str]) -> tuple[int, pa.Table]:
+        """Some columns of a block of rows. A column of text may be dictionaries of text.
+
+        Args:
+            number: the block, below `num_blocks`.
+            names: the columns.
+
+        Returns:
+            The first row of the block, and a table with the given names.
 
         Raises:
             KeyError: if there is no such column.
             InputError: if metadata is damaged.
         """
+        first, sources = self._blocks[number]
         own = {name: self._own(name) or _missing(name) for name in names}
-        with_firsts = zip(self._firsts, self._sources, strict=False)
-        for _, block in groupby(with_firsts, key=lambda each: each[0] // _BLOCK):
-            firsts, sources = zip(*block, strict=True)
-            columns = {name: self._column(firsts[0], sources, column) for name, column in own.items()}
-            # A table without columns would have no rows either.
-            columns["_diantu"] = pa.chunked_array([pa.nulls(sum(source.num_rows for source in sources))])
-            yield firsts[0], pa.table(columns)
+        columns = {name: self._column(first, sources, column) for name, column in own.items()}
+        # A table without columns would have no rows either.
+        columns["_diantu"] = pa.chunked_array([pa.nulls(sum(source.num_rows for source in sources))])
+        return first, pa.table(columns)
+
+    def blocks(self, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+        """Some columns of all blocks, in the order of the rows; see `block`."""
+        return (self.block(number, names) for number in range(self.num_blocks))
 
     @property
     def types(self) -> dict[str, pa.DataType]:
@@ -155,7 +169,10 @@ class Columns:
         if name == _DUPLICATE_OF and self._duplicates is not None:
             return pa.chunked_array([self._duplicates.column(first, sum(source.num_rows for source in sources))])
         kind = self._types[name]
-        return pa.chunked_array([chunk for source in sources for chunk in source.column(name, kind)], kind)
+        chunks = [chunk for source in sources for chunk in source.column(name, kind)]
+        if len({chunk.type for chunk in chunks}) > 1:  # some are dictionaries
+            chunks = [chunk.cast(kind) for chunk in chunks]
+        return pa.chunked_array(chunks)
 
     @cached_property
     def _sources(self) -> list[ColumnSource]:
@@ -165,6 +182,16 @@ class Columns:
     def _firsts(self) -> list[int]:
         """The first row of each source, and the number of all rows."""
         return list(accumulate((source.num_rows for source in self._sources), initial=0))
+
+    @cached_property
+    def _blocks(self) -> list[tuple[int, tuple[ColumnSource, ...]]]:
+        """The first row of each block, and the sources that hold its rows."""
+        blocks = []
+        with_firsts = zip(self._firsts, self._sources, strict=False)
+        for _, block in groupby(with_firsts, key=lambda each: each[0] // _BLOCK):
+            firsts, sources = zip(*block, strict=True)
+            blocks.append((firsts[0], sources))
+        return blocks
 
     @cached_property
     def _pieces(self) -> list[tuple[int, int]]:

@@ -5,15 +5,16 @@ Parts may differ in their fields, and in the type of a field.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...datasets.errors import InputError, first_line
-from ...datasets.files import refuse_unless_damaged
+from ...datasets.errors import InputError
 from .layout import metadata_path
+from .metadata_file import opened_metadata
 from .records import REMEDY, check_file
 from .tables import COLUMNS, EXACT_INTEGER, has_no_value
 
@@ -35,11 +36,8 @@ def fields_of_part(root: Path, number: int, num_rows: int) -> dict[str, Field]:
     """
     path = metadata_path(root, number)
     check_file(root, number, path)
-    try:
-        footer = pq.read_metadata(path)
-    except (OSError, pa.ArrowException) as error:
-        refuse_unless_damaged(error, path)
-        raise InputError(f"{path} is damaged ({first_line(error)}); {REMEDY}") from error
+    with opened_metadata(path) as file:
+        footer = file.metadata
     if footer.num_rows != num_rows:
         raise InputError(f"{path} holds {footer.num_rows} rows, {num_rows} were written; {REMEDY}")
     return fields_of(footer)
@@ -49,7 +47,9 @@ def fields_of(footer: pq.FileMetaData) -> dict[str, Field]:
     """The fields of a parquet file with metadata, by name in lower case."""
     fields = {}
     for i, field in enumerate(footer.schema.to_arrow_schema()):
-        kind = pa.null() if _is_empty(footer, i, field) else field.type
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type  # in the row store
+        if _is_empty(footer, i, field.name, kind):
+            kind = pa.null()
         if pa.types.is_list(kind):  # files call the items `element`, which makes another type
             kind = pa.list_(kind.value_type)
         is_exact = kind != pa.int64() or _are_exact(footer, i)
@@ -57,9 +57,26 @@ def fields_of(footer: pq.FileMetaData) -> dict[str, Field]:
     return fields
 
 
-def _is_empty(footer: pq.FileMetaData, position: int, field: pa.Field) -> bool:
+def types_in_common(parts: Iterable[Mapping[str, pa.DataType]]) -> tuple[dict[str, pa.DataType], set[str]]:
+    """The columns that have one type in all parts that have values of them, and the columns that have several.
+
+    Args:
+        parts: the types of each part's columns by name, null where a column has no value.
+
+    Returns:
+        The one type by name, null where no part has a value; and the names of the others.
+    """
+    found: dict[str, set[pa.DataType]] = {}
+    for types in parts:
+        for name, kind in types.items():
+            found.setdefault(name, set()).update(() if kind == pa.null() else (kind,))
+    single = {name: next(iter(kinds), pa.null()) for name, kinds in found.items() if len(kinds) <= 1}
+    return single, found.keys() - single.keys()
+
+
+def _is_empty(footer: pq.FileMetaData, position: int, name: str, kind: pa.DataType) -> bool:
     """Whether a field has no value in a part: then it was written as text, whatever its type in other parts."""
-    if field.name in COLUMNS or field.type != pa.string():
+    if name in COLUMNS or kind != pa.string():
         return False
     return all(has_no_value(footer.row_group(i), position) for i in range(footer.num_row_groups))
 

@@ -5,9 +5,12 @@ DuckDB evaluates them over columns that are already in memory. It opens no file,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -25,6 +28,11 @@ if TYPE_CHECKING:
 MISSING = ("exclude", "include")
 # Memory for answers that are kept: one takes 125 MB for a billion rows.
 _KEPT_BYTES = 1 << 28
+# Threads that read and evaluate blocks of a million rows for one condition; Arrow and DuckDB release the GIL. So many
+# blocks are in memory beside those that are kept.
+_THREADS = min(4, os.cpu_count() or 1)
+
+_T = TypeVar("_T")
 
 
 class Filters:
@@ -60,16 +68,37 @@ class Filters:
         """Which rows meet a condition: `N` bool for each block of rows."""
         if not self._columns.num_rows:
             return  # a gallery without rows has no columns to check
-        # Threads must not share a cursor.
-        connection = self._connection.cursor()
+        connection = self._connection.cursor()  # threads must not share one
         condition = understood(connection, where, self._columns.names, owner="the gallery's rows", budget=budget)
-        for _, table in self._columns.blocks(condition.columns):
-            yield chosen_rows(connection, condition, table, missing, budget)
-            budget.renew()
+
+        def chosen(block: int) -> np.ndarray:
+            _, table = self._columns.block(block, condition.columns)
+            return chosen_rows(self._connection.cursor(), condition, table, missing, Budget(budget.seconds))
+
+        # A condition that is not known to be cheap has one process.
+        yield from _in_order(chosen, self._columns.num_blocks, _THREADS if condition.is_cheap else 1)
 
     @cached_property
     def _connection(self) -> DuckDBPyConnection:
         return locked_duckdb()
+
+
+def _in_order(function: Callable[[int], _T], count: int, num_threads: int) -> Iterator[_T]:
+    """The values of a function for 0, 1, …, `count` - 1; threads are at most so many values ahead."""
+    if min(count, num_threads) == 1:
+        yield from map(function, range(count))
+        return
+    with ThreadPoolExecutor(num_threads, "filter") as pool:
+        try:
+            ahead: deque[Future[_T]] = deque()
+            for number in range(count):
+                ahead.append(pool.submit(function, number))
+                if len(ahead) > num_threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def matching_rows(

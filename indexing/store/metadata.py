@@ -15,13 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...datasets.errors import InputError
-from ...datasets.files import refuse_unless_damaged
 from ...datasets.recent import Recent
 from .duplicates import Duplicates
 from .layout import metadata_path
+from .metadata_file import opened_metadata
 from .moves import Moves
-from .records import REMEDY, check_file
+from .records import check_file
 from .rows.reading import RowStore
 from .snapshot import Snapshot
 from .tables import has_no_value
@@ -119,16 +118,12 @@ class Metadata:
         if not any(wanted.values()):
             return found
         path = metadata_path(self._root, number)
-        try:
-            with pq.ParquetFile(path, memory_map=True, metadata=footer.parsed, page_checksum_verification=True) as file:
-                for group in filter(wanted.get, groups):
-                    table = file.read_row_group(group, columns=wanted[group], use_threads=False)
-                    # What was found before may be dropped by now: there may be no room, or another thread needs it.
-                    found[group] = found[group] | {name: table[name].combine_chunks() for name in wanted[group]}
-                    self._groups.put((number, group), found[group])
-        except (OSError, pa.ArrowException) as error:
-            refuse_unless_damaged(error, path)
-            raise _damaged(path, error) from error
+        with opened_metadata(path, footer=footer.parsed, memory_map=True) as file:
+            for group in filter(wanted.get, groups):
+                table = file.read_row_group(group, columns=wanted[group], use_threads=False)
+                # What was found before may be dropped by now: there may be no room, or another thread needs it.
+                found[group] = found[group] | {name: table[name].combine_chunks() for name in wanted[group]}
+                self._groups.put((number, group), found[group])
         return found
 
     def _footer(self, number: int) -> _Footer:
@@ -145,11 +140,8 @@ class _Footer:
     """The layout of a metadata file; `starts` holds the first row of each row group."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            self.parsed = pq.read_metadata(path, memory_map=True)
-        except (OSError, pa.ArrowException) as error:
-            refuse_unless_damaged(error, path)
-            raise _damaged(path, error) from error
+        with opened_metadata(path, memory_map=True) as file:
+            self.parsed = file.metadata
         self.names: list[str] = self.parsed.schema.to_arrow_schema().names
         counts = [self.parsed.row_group(i).num_rows for i in range(self.parsed.num_row_groups)]
         self.starts = list(itertools.accumulate(counts, initial=0))[:-1]
@@ -174,7 +166,3 @@ def _empty_columns(footer: pq.FileMetaData, number: int) -> frozenset[str]:
 
 def _num_bytes(columns: _Columns) -> int:
     return sum(array.nbytes + _ARRAY_BYTES for array in columns.values())
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} is damaged ({error}); {REMEDY}")

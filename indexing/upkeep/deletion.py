@@ -107,7 +107,7 @@ def _rows_with_keys(snapshot: Snapshot, keys: list[str]) -> tuple[np.ndarray, tu
     rows = [np.zeros(0, np.int64)]
     found: set[str] = set()
     for first, table in Columns(snapshot).blocks(["key"]):
-        column_N = table["key"]
+        column_N = table["key"].cast(pa.string())  # it may be dictionaries
         is_wanted_N = pc.call_function("is_in", [column_N], pc.SetLookupOptions(wanted))
         rows.append(first + np.flatnonzero(is_wanted_N.to_numpy()))
         found.update(column_N.filter(is_wanted_N).to_pylist())

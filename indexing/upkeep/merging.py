@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...datasets.errors import InputError
-from ..store.fields import fields_of_part
+from ..store.fields import fields_of_part, types_in_common
 from ..store.parts import rows_of_file, write_files
 from ..store.records import REMEDY, Part, read_part, verify_part, write_record
 from ..store.tables import COLUMNS, npy_bytes, parquet_bytes
@@ -44,13 +44,13 @@ def groups_of(root: Path, parts: Iterable[tuple[int, int]], spaces: Collection[P
             continue  # it has no place among the rows, and keeps its record
         own = _types(root, number)
         here = {space for space in spaces if read_part(space, number) is not None}
-        fits = num_rows + rows <= MERGED_ROWS and here == places and _fit(types, own)
-        if not (groups and fits):
+        together, mixed = types_in_common((types, own))
+        if not groups or num_rows + rows > MERGED_ROWS or here != places or mixed:
             groups.append([])
-            num_rows, types, places = 0, {}, here
+            num_rows, together, places = 0, own, here
         groups[-1].append(number)
         num_rows += rows
-        types |= own
+        types = together
     return [group for group in groups if len(group) > 1]
 
 
@@ -140,10 +140,6 @@ def _column(table: pa.Table, lower: str, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def _types(root: Path, number: int) -> dict[str, pa.DataType]:
-    """The types of a part's columns that have values, by name in lower case."""
+    """The types of a part's columns, by name in lower case; null where one has no value."""
     fields = fields_of_part(root, number, _record(root, number).num_rows)
-    return {name: field.type for name, field in fields.items() if field.type != pa.null()}
-
-
-def _fit(known: Mapping[str, pa.DataType], own: Mapping[str, pa.DataType]) -> bool:
-    return all(known.get(name, kind) == kind for name, kind in own.items())
+    return {name: field.type for name, field in fields.items()}

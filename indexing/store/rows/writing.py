@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ....datasets.checksums import Checksum
-from ....datasets.errors import InputError, first_line
-from ....datasets.files import refuse_unless_damaged, replacing, writing
-from ..fields import Field, fields_of_part
+from ....datasets.errors import InputError
+from ....datasets.files import replacing, writing
+from ..fields import Field, fields_of_part, types_in_common
 from ..layout import ROWS, metadata_path
 from ..manifest import Manifest
-from ..records import REMEDY, check_file
+from ..metadata_file import opened_metadata
+from ..records import check_file
 from ..tables import COLUMNS
+from .column_file import ColumnFile
 from .lines import LineSchema, line_schema, lines
 from .segments import (
     Segment,
@@ -169,13 +170,9 @@ def _write(root: Path, number: int, parts: Sequence[tuple[int, int]], on_rows: C
 
 def _kinds(parts: Sequence[dict[str, Field]]) -> tuple[dict[str, pa.DataType], set[str]]:
     """The type of each column that has one type in all parts, by name in lower case; and the other columns."""
-    found: dict[str, set[pa.DataType]] = {}
-    for fields in parts:
-        for name, field in fields.items():
-            found.setdefault(name, set()).update(() if field.type == pa.null() else (field.type,))
-    mixed = {name for name, types in found.items() if len(types) > 1}
-    kinds = {name: COLUMNS.get(name) or next(iter(types), pa.string()) for name, types in found.items()}
-    return {name: kind for name, kind in kinds.items() if name not in mixed}, mixed
+    types, mixed = types_in_common({name: field.type for name, field in fields.items()} for fields in parts)
+    empty = {name: COLUMNS.get(name, pa.string()) for name, kind in types.items() if kind == pa.null()}
+    return {**types, **empty}, mixed
 
 
 def _copy(
@@ -188,16 +185,11 @@ def _copy(
 ) -> LineSchema:
     """Copies the metadata of a part, a bounded number of rows at a time; returns its columns as they are written."""
     check_file(root, part, path, most=None)  # otherwise damage would get a new checksum
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            schema = line_schema(file.schema_arrow)
-            for batch in file.iter_batches(_BATCH, use_threads=False):
-                writer.add(pa.table(batch), fields)
-                on_rows(len(batch))
-            return schema
-    except (OSError, pa.ArrowException) as error:
-        refuse_unless_damaged(error, path)
-        raise InputError(f"{path} is damaged ({first_line(error)}); {REMEDY}") from error
+    with opened_metadata(path) as file:
+        for batch in file.iter_batches(_BATCH, use_threads=False):
+            writer.add(pa.table(batch), fields)
+            on_rows(len(batch))
+        return line_schema(file.schema_arrow)
 
 
 class _Writer:
@@ -207,7 +199,7 @@ class _Writer:
         lines_path, self._offsets_path, columns_path = paths
         self._schema = pa.schema(list(kinds.items()))
         self._lines: IO[bytes] = lines_path.open("wb")
-        self._columns = pq.ParquetWriter(columns_path, self._schema, compression="zstd", write_page_checksum=True)
+        self._columns = ColumnFile(columns_path, self._schema)
         self._lengths: list[np.ndarray] = [np.zeros(1, np.int64)]
         self._waiting: list[pa.Table] = []
         self._num_waiting = 0
@@ -218,7 +210,7 @@ class _Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self._lines, self._columns:
+        with self._lines, closing(self._columns):
             if error is None:
                 self._flush()
                 # Not np.save to a path: it would append `.npy` to a temporary name.
@@ -243,6 +235,5 @@ class _Writer:
 
     def _flush(self) -> None:
         if self._num_waiting:
-            table = pa.concat_tables(self._waiting).combine_chunks()
-            self._columns.write_table(table, row_group_size=len(table))
+            self._columns.write(pa.concat_tables(self._waiting).combine_chunks())
         self._waiting, self._num_waiting = [], 0

@@ -17,6 +17,7 @@ from planted import plant
 from diantu.datasets import Shard
 from diantu.indexing.build.job import build_index
 from diantu.indexing.build.request import IndexRequest
+from diantu.indexing.store import columns as columns_module
 from diantu.indexing.store.columns import Columns
 from diantu.indexing.store.facets import find_facets
 from diantu.indexing.store.filters import Filters
@@ -112,6 +113,38 @@ def test_a_gallery_reads_the_same_with_and_without_its_row_store(tmp_path: Path)
     before = what_it_says(root)
     assert what_it_says(laid_out(root)) == before
     assert RowStore(Snapshot.read(root)).num_rows == len(before["rows"])
+
+
+def test_conditions_on_texts_that_repeat_and_texts_that_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row groups have dictionaries of their own, some columns get many values later, and blocks have threads."""
+    monkeypatch.setattr(writing, "_BATCH", 40)
+    monkeypatch.setattr(writing, "SEGMENT_ROWS", 200)
+    monkeypatch.setattr(columns_module, "_BLOCK", 150)
+    colors = ["red", "blue", None, "a colour with a longer name"]
+    records = [
+        {
+            "color": colors[i % 4 if i < 350 else i % 2],
+            "late": "same" if i < 90 else f"the text of row {i}",
+            "none": "only here" if i == 470 else None,
+            "caption": f"a picture of {i}",
+            "number": i,
+        }
+        for i in range(500)
+    ]
+    root = gallery_of(tmp_path, [records[i : i + 50] for i in range(0, 500, 50)])
+    before = what_it_says(root)
+    without_parts(laid_out(root))
+    assert what_it_says(root) == before
+    assert Columns(Snapshot.read(root)).num_blocks > 2
+    for where, is_met in {
+        "color = 'red' OR color IS NULL": lambda r: r["color"] in ("red", None),
+        "regexp_matches(color, 'long.r') AND number < 100": lambda r: r["color"] == colors[3] and r["number"] < 100,
+        "late LIKE '%row 9_'": lambda r: 90 <= r["number"] < 100,
+        "none = 'only here' OR caption LIKE '%of 7'": lambda r: r["number"] in (7, 470),
+        "coalesce(none, color) = 'blue'": lambda r: r["color"] == "blue" and r["none"] is None,
+    }.items():
+        found = Filters(Columns(Snapshot.read(root))).rows(where).rows().tolist()
+        assert found == [i for i, record in enumerate(records) if is_met(record)], where
 
 
 def test_it_needs_none_of_the_parts_files(tmp_path: Path) -> None:
