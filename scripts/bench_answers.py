@@ -24,7 +24,7 @@ from ..indexing.index.opened import GalleryIndex, faiss_threads
 from ..indexing.index.report import read_report
 from ..indexing.store.snapshot import Snapshot
 from ..search import Gallery
-from .bench.metadata import metadata_lines
+from .bench.metadata import metadata_lines, read_all
 from .bench.table import Line, print_targets
 from .bench.vectors import Bench, synthetic
 from .commands.common import print_json
@@ -75,6 +75,7 @@ def _search_line(bench: Bench, num_queries: int, times: float, *, is_whole: bool
     report = read_report(Snapshot.read(bench.gallery))
     if report is None or report.row_store is None:
         build_index(bench.gallery, None, request=IndexRequest(tune_queries=bench.tuning))
+    read_all(path for path in bench.gallery.rglob("*") if path.is_file())
     gallery = Gallery.open(bench.gallery, threads=1)
     index = GalleryIndex.open(gallery.snapshot)
     texts_QD = np.load(bench.queries("text"))[: 2 * (num_queries + _WARM_UP)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,7 @@ def _line(what: str, ms: float, before: float, target: float | None, more: str =
 def _warm(root: Path, num_rows: int, columns: Sequence[str] | None) -> tuple[float, float]:
     """The median of the later searches in ms, and by how many MB memory has grown in their later half."""
     metadata, rng = Metadata(Snapshot.read(root)), np.random.default_rng(0)
-    _read_all(root)
+    read_all(_files(root))
     held, milliseconds = [], []
     for _ in range(_NUM_SEARCHES):
         rows_N = rng.integers(0, num_rows, _NUM_HITS)
@@ -107,8 +107,9 @@ def _cold(root: Path, action: Callable[[], None]) -> float:
     return 1000 * (time.perf_counter() - started)
 
 
-def _read_all(root: Path) -> None:
-    for path in _files(root):
+def read_all(files: Iterable[Path]) -> None:
+    """Reads files, so that they are in memory as far as there is room."""
+    for path in files:
         with path.open("rb") as file:
             while file.read(1 << 24):
                 pass
