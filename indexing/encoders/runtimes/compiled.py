@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 NAME = "compiled"
 # Compiled sizes of batches. They are powers of two, so a job cannot need more.
 _MOST_SIZES = 32
-# By default what was compiled lies in a folder of /tmp, whose name others can know before it is made. This is set before
-# torch's compiler is imported, by whomever: it then sets the variable itself.
+# By default what was compiled lies in a folder of /tmp, whose name others can know before it is made. It is set here,
+# before anybody imports torch's compiler, which sets the variable itself.
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache() / "runtimes" / "compiled"))
 
 
