@@ -62,8 +62,8 @@ def load_encoder(
         name: `family` or `family:weights`.
         device: `auto` (the first GPU, else the CPU), or a device as torch names it.
         precision: `auto` (bf16 if the hardware multiplies it, else fp32), `fp32` or `bf16`.
-        runtime: what computes the image side: `torch`, `compiled`, `onnxruntime`, `tensorrt`, or `auto`: torch, unless
-            `diantu bench-encoder` has measured on this machine that another one is at least 15 % faster.
+        runtime: what computes the image side: `torch`, `compiled`, `onnxruntime`, `openvino`, `tensorrt`, or `auto`:
+            torch, unless `diantu bench-encoder` has measured on this machine that another one is at least 15 % faster.
         named_by: the gallery that names the encoder, if the caller did not; it may name only some places, see `places`.
 
     Raises:

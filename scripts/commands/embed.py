@@ -59,8 +59,8 @@ def run(
         num_processes: number of processes that embed, each with its own model; by default one per GPU.
         device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
         precision: auto (bf16 where the hardware supports it, else fp32), fp32 or bf16.
-        runtime: what computes the vectors of images: torch, compiled, onnxruntime, tensorrt, or auto: torch, unless
-            diantu bench-encoder has measured that another one is faster here.
+        runtime: what computes the vectors of images: torch, compiled, onnxruntime, openvino, tensorrt, or auto: torch,
+            unless diantu bench-encoder has measured that another one is faster here.
     """
     from ...datasets import find_shards
     from ...indexing.embed.job import BATCH_SIZE, embed_with

@@ -93,8 +93,8 @@ def run(
         json_: print the hits as JSON on stdout.
         encoder: the gallery's encoder, if its weights have moved since the gallery was made.
         device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
-        runtime: what computes the vectors of images: torch, compiled, onnxruntime, tensorrt, or auto: torch, unless
-            diantu bench-encoder has measured that another one is faster here.
+        runtime: what computes the vectors of images: torch, compiled, onnxruntime, openvino, tensorrt, or auto: torch,
+            unless diantu bench-encoder has measured that another one is faster here.
     """
     from ...indexing.encoders import as_runtime
     from ...search import Gallery

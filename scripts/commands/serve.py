@@ -53,8 +53,8 @@ def run(
         encoder: other names for encoders whose weights have moved since the gallery was made; with several galleries,
             name=encoder.
         device: where the encoders run: auto, cpu, cuda or cuda:<number>.
-        runtime: what computes the vectors of images: torch, compiled, onnxruntime, tensorrt, or auto: torch, unless
-            diantu bench-encoder has measured that another one is faster here.
+        runtime: what computes the vectors of images: torch, compiled, onnxruntime, openvino, tensorrt, or auto: torch,
+            unless diantu bench-encoder has measured that another one is faster here.
     """
     require_packages()
     from ...indexing.encoders import as_runtime

@@ -1,4 +1,4 @@
-"""Runtimes for the image side of the encoders that are torch models: ONNX Runtime, TensorRT.
+"""Runtimes for the image side of the encoders that are torch models: ONNX Runtime, OpenVINO, TensorRT.
 
 A runtime replaces one function, from normalised pixels to features. The model is exported once (`exporting`) and
 compared with torch on photographs before it is used on a machine (`agreement`). Everything else, such as normalisation

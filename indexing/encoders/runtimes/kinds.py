@@ -20,11 +20,11 @@ from ..spec import Precision, one_of
 if TYPE_CHECKING:
     import torch
 
-Runtime = Literal["auto", "torch", "compiled", "onnxruntime", "tensorrt"]
+Runtime = Literal["auto", "torch", "compiled", "onnxruntime", "openvino", "tensorrt"]
 Computed = Literal["fp32", "bf16"]
 
 # A runtime that opens exported models → the module here that declares it in `KINDS`; it is imported when it is named.
-_MODULES = {"onnxruntime": "onnx_runtime", "tensorrt": "onnx_runtime"}
+_MODULES = {"onnxruntime": "onnx_runtime", "openvino": "open_vino", "tensorrt": "onnx_runtime"}
 OTHERS = tuple(_MODULES)
 
 

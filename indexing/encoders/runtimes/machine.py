@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 # Distributions that compute; two of them install the module onnxruntime.
-_DISTRIBUTIONS = ("torch", "onnxruntime", "onnxruntime-gpu")
+_DISTRIBUTIONS = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino")
 
 
 def user_cache() -> Path:
