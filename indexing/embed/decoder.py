@@ -45,13 +45,13 @@ class Chunk:
     nobody needs the pixels any more.
     """
 
-    number: int
-    num_done: int
     job: ShardJob
     entries: Sequence[Entry]
     failures: Sequence[Failure] = ()
     is_last: bool = False
     broken: ShardError | None = None
+    number: int = 0
+    num_done: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
