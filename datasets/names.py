@@ -86,6 +86,12 @@ def find_caption(columns: Iterable[str]) -> str | None:
     return found or next((name for name in columns if name.lower().startswith("caption_")), None)
 
 
+def may_be_caption(name: str) -> bool:
+    """Whether `find_caption` might choose a column of this name."""
+    lower = name.lower()
+    return lower in NAMES["caption"] or lower.startswith("caption_")
+
+
 def meaning_in_condition(name: str) -> Meaning | None:
     """What a name in a SQL condition means, without regard to case; None if it is no name of the vocabulary."""
     return next((meaning for meaning in IN_CONDITIONS if name.lower() in NAMES[meaning]), None)

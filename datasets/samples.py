@@ -8,7 +8,7 @@ from typing import Any
 
 from .encodings import decode_text
 from .errors import Reason, SampleError, ShardError, first_line
-from .names import find_caption
+from .names import find_caption, may_be_caption
 from .places import resolve
 from .readers.formats import read_span
 from .text import parse_json, valid_text
@@ -114,7 +114,8 @@ def _parse_fields(text: str, notes: list[str]) -> dict[str, Any]:
 
 def _captions(text: str, fields: Mapping[str, Any]) -> list[str]:
     """All captions, each once: the text beside the image, then those among the fields."""
-    with_texts = {name: texts for name, value in fields.items() if (texts := list(_texts(value)))}
+    possible = {name: value for name, value in fields.items() if name.lower() == CAPTIONS or may_be_caption(name)}
+    with_texts = {name: texts for name, value in possible.items() if (texts := list(_texts(value)))}
     all_of_them = next((with_texts.pop(name) for name in [*with_texts] if name.lower() == CAPTIONS), [])
     main = find_caption(with_texts)
     # A text beside the image counts more than a field such as `text` or `caption_en`, which stays a column of its own.

@@ -15,7 +15,7 @@ from ..errors import Reason, SampleError, first_line
 from . import limits
 from .conversion import to_rgb, upright
 from .formats import possible_formats
-from .jpeg import stored_pixels
+from .jpeg import plain_pixels, stored_pixels
 from .orientation import UnreadableExifError, orientation_of
 from .stripping import strip
 
@@ -83,6 +83,9 @@ class _OtherFormatError(Exception):
 def _decode(data: bytes, image_format: str, at_least: int | None) -> Decoded:
     stripped = strip(data, image_format)
     notes = list(stripped.notes)
+    if image_format == "JPEG" and at_least is None and (stored_HWC := plain_pixels(stripped.data)) is not None:
+        orientation = _noted_orientation(stripped.exif, stripped.xmp, notes)
+        return Decoded(rgb_HWC=upright(stored_HWC, orientation), notes=tuple(notes))
     with _open(stripped.data, image_format) as image:
         limits.check(image, stripped.data)
         stored_HWC = stored_pixels(image, stripped.data) if at_least is None else None
@@ -114,6 +117,10 @@ def _orientation(image: Image.Image, exif: bytes, xmp: bytes, notes: list[str]) 
     exif, xmp = exif or image.info.get("exif", b""), xmp or image.info.get("xmp", b"")
     if image.format == "AVIF":  # only the container's own properties count, from which Pillow makes an EXIF block
         xmp = b""
+    return _noted_orientation(exif, xmp, notes)
+
+
+def _noted_orientation(exif: bytes, xmp: bytes, notes: list[str]) -> int:
     try:
         return orientation_of(exif, xmp)
     except UnreadableExifError as error:

@@ -6,6 +6,29 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from . import limits
+
+_COLORS = ("YCbCr", "RGB", "Gray")
+
+
+def plain_pixels(data: bytes) -> np.ndarray | None:
+    """The pixels of a JPEG with one scan, `rgb_HWC` uint8, before Pillow has even opened it.
+
+    Args:
+        data: its bytes, without metadata.
+
+    Returns:
+        None for what Pillow opens first: CMYK, several scans, what may be above the limits, and whatever libjpeg-turbo
+        says something about.
+    """
+    try:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
+        if colors not in _COLORS or not limits.allow_one_scan(int(width), int(height), data):
+            return None
+        return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=True)
+    except ValueError:
+        return None
+
 
 def stored_pixels(image: Image.Image, data: bytes) -> np.ndarray | None:
     """The pixels of a JPEG as they are stored, `rgb_HWC` uint8, in six tenths of Pillow's time.

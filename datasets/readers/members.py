@@ -95,7 +95,8 @@ class Samples:
 
     def _entry(self, key: str, row: int, image: Span) -> Entry:
         fields = self._nearest(key, "fields")
-        rows = (self._rows(candidate) for candidate in (key, *_parents(key)))
+        # What a table beside the archive says counts where there are no fields.
+        rows = () if fields else (self._rows(candidate) for candidate in (key, *_parents(key)))
         return Entry(
             key=key,
             row=row,
@@ -103,13 +104,16 @@ class Samples:
             image=image,
             caption=self._nearest(key, "caption"),
             fields=fields,
-            metadata={} if fields else next(filter(None, rows), {}),
+            metadata=next(filter(None, rows), {}),
         )
 
     def _nearest(self, key: str, role: str) -> Span | None:
         """The caption or the fields of a sample, or of the nearest one whose key is the beginning of its key."""
-        groups = (self._groups.get(candidate, {}) for candidate in (key, *_parents(key)))
-        return next((group[role] for group in groups if role in group), None)
+        for candidate in (key, *_parents(key)):
+            group = self._groups.get(candidate, {})
+            if role in group:
+                return group[role]
+        return None
 
 
 def _split(name: str) -> tuple[str, str]:

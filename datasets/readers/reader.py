@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
 
 from ..errors import Reason, SampleError, ShardError
 from ..places import is_local, resolve
@@ -94,13 +95,21 @@ def _read_local(path: str, span: Span) -> bytes:
         raise
     if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
         raise OSError(f"{path} is not a regular file")
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=0) as file:
         if span.offset is None or span.length is None:
             if status.st_size > MAX_MEMBER_BYTES:
                 raise _too_large(path, status.st_size)
-            return file.read(status.st_size)  # some files of the system have more, and wait for it
+            return _read(file, status.st_size)  # some files of the system have more, and wait for it
         file.seek(min(span.offset, status.st_size))
-        return _whole(file.read(span.length), span)
+        return _whole(_read(file, span.length), span)
+
+
+def _read(file: FileIO, size: int) -> bytes:
+    """The next bytes, fewer only at the end. Without a buffer a read may return some of them."""
+    data = file.read(size)
+    while len(data) < size and (more := file.read(size - len(data))):
+        data += more
+    return data
 
 
 def _whole(data: bytes, span: Span) -> bytes:

@@ -57,7 +57,7 @@ class Source:
 
     def read(self, size: int) -> bytes:
         """The next `size` bytes; fewer only at the end."""
-        pieces = [self._ahead[:size]]
+        pieces = [self._ahead[:size] if self._ahead or not size else self._file.read(min(size, _CHUNK))]
         self._ahead = self._ahead[size:]
         missing = size - len(pieces[0])
         while missing and (piece := self._file.read(min(missing, _CHUNK))):

@@ -9,6 +9,7 @@ like files. The formats are those of POSIX.1-2001 (ustar, pax), GNU tar and V7.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -81,7 +82,7 @@ class EndsWithinError(Exception):
         self.why = why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Header:
     name: bytes
     kind: bytes
@@ -219,9 +220,9 @@ def _skip(source: Source, name: str, size: int | None) -> Gap | None:
         why = f" ({source.error})" if source.error else ""
         detail = f"{name} must have {size} bytes by its header, but the tar has {source.size - start} more{why}"
         return Gap(offset=start, name=name, detail=detail)
-    if source.skip(size) < size:
+    padding = -size % BLOCK
+    if source.skip(size + padding) < size:
         raise EndsWithinError(source.position, source.error)
-    source.skip(-size % BLOCK)
     return None
 
 
@@ -330,9 +331,8 @@ def _parse(block: bytes) -> _Header | None:
     if len(block) < BLOCK or checksum is None:
         return None
     blanked = block[:148] + b" " * 8 + block[156:]
-    total = sum(blanked)
     # Some old programs add the bytes as signed ones.
-    if checksum != total and checksum != total - 256 * sum(byte > 127 for byte in blanked):
+    if checksum != _sum(blanked) and checksum != _sum(blanked) - 256 * sum(byte > 127 for byte in blanked):
         return None
     name = block[:100].partition(b"\0")[0]
     if block[257:263] == b"ustar\0":  # GNU's own format has times where POSIX has the beginning of long names
@@ -346,6 +346,11 @@ def _parse(block: bytes) -> _Header | None:
         target=block[157:257].partition(b"\0")[0],
         continues=block[482] != 0,
     )
+
+
+def _sum(block: bytes) -> int:
+    """The sum of a block's bytes. Below 65,521 it is the lower half of Adler-32, less one, in a tenth of the time."""
+    return (zlib.adler32(block) & 0xFFFF) - 1 if block.isascii() else sum(block)
 
 
 def _number(written: bytes) -> int | None:

@@ -74,14 +74,17 @@ def _rows_beside(uri: str) -> Callable[[str], Mapping[str, Any]]:
 
 
 def _collect(index: Sequence[Member | Gap], samples: Samples, uri: str) -> None:
-    links = _Links(index)
+    links: _Links | None = None
     for found in index:
         name = plain_name(found.name)
         if isinstance(found, Gap):
             if not samples.lose(name, Reason.SHARD_TRUNCATED, found.detail):
                 samples.fail(name, Reason.SHARD_TRUNCATED, found.detail)
             continue
-        source = found if found.kind is Kind.FILE else links.follow(found)
+        source: Member | str = found
+        if found.kind is not Kind.FILE:
+            links = links or _Links(index)
+            source = links.follow(found)
         if isinstance(source, Member):
             samples.add(name, Span(uri=uri, offset=source.offset, length=source.size), source.size)
         else:

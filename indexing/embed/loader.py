@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ def batches(
     batch_size: int,
     num_workers: int,
     on_event: Callable[[Event], None],
+    num_done: Callable[[], int] = lambda: 0,
 ) -> Generator[Batch, None, None]:
     """Reads the samples of all jobs in order, and preprocesses them for all encoders; the last batch of a job says so.
 
@@ -56,10 +57,19 @@ def batches(
     A batch is `batch_size` entries of one shard, less those that fail. Its composition, and so every vector, does not
     depend on the number of workers. Each image is decoded once, whatever the number of encoders.
 
+    Args:
+        jobs: taken one by one, a little ahead of the work.
+        gallery: the gallery's folder.
+        encoders: only their preprocessing is used.
+        batch_size: entries per batch.
+        num_workers: processes that read and decode.
+        on_event: gets the event of every scan.
+        num_done: how many batches have been encoded, in their order. Workers use the memory of their pixels again.
+
     Raises:
         InputError: if there are workers and an encoder's `preprocess` cannot be sent to them.
     """
-    chunks = _Scanner(jobs, gallery, batch_size, on_event)
+    chunks = _Scanner(jobs, gallery, batch_size, on_event, num_done)
     decoder = Decoder([encoder.preprocess for encoder in encoders])
     if not num_workers:
         num_threads = os.cpu_count() or 1
@@ -99,12 +109,19 @@ class _Scanner:
     """Scans the shards in order, only as far ahead as the workers need, and cuts them into chunks."""
 
     def __init__(
-        self, jobs: Iterable[ShardJob], gallery: Path, batch_size: int, on_event: Callable[[Event], None]
+        self,
+        jobs: Iterable[ShardJob],
+        gallery: Path,
+        batch_size: int,
+        on_event: Callable[[Event], None],
+        num_done: Callable[[], int],
     ) -> None:
         self._jobs = jobs
         self._gallery = gallery
         self._batch_size = batch_size
         self._on_event = on_event
+        self._num_done = num_done
+        self._numbers = count()
         self._moves = Moves.read(gallery)
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -112,7 +129,10 @@ class _Scanner:
             try:
                 yield from self._chunks(job)
             except ShardError as error:
-                yield Chunk(job=job, entries=(), is_last=True, broken=error)
+                yield self._chunk(job, entries=(), is_last=True, broken=error)
+
+    def _chunk(self, job: ShardJob, **fields: Any) -> Chunk:
+        return Chunk(number=next(self._numbers), num_done=self._num_done(), job=job, **fields)
 
     def _chunks(self, job: ShardJob) -> Iterator[Chunk]:
         found = self._scan(job)
@@ -123,7 +143,7 @@ class _Scanner:
         while True:
             following = _take(entries, self._batch_size)
             failures = [replace(failure, shard=job.shard.uri) for failure in found.failures[num_reported:]]
-            yield Chunk(job=job, entries=current, failures=failures, is_last=not following)
+            yield self._chunk(job, entries=current, failures=failures, is_last=not following)
             num_reported = len(found.failures)
             if not following:
                 return

@@ -81,6 +81,7 @@ def run_jobs(
     encoders = [own_encoder(spec, encoder, gallery) for spec, encoder in zip(theirs, encoders, strict=True)]
     spaces = [spec.slug for spec in theirs]
     open_parts: dict[int, _PartBuilder] = {}
+    num_done = 0
     loaded = batches(
         jobs,
         gallery,
@@ -88,11 +89,13 @@ def run_jobs(
         batch_size=settings.batch_size,
         num_workers=settings.num_workers,
         on_event=reported.append,
+        num_done=lambda: num_done,
     )
     with _Writer(gallery, encoders, spaces, settings, dict(manifest.parts)) as writer, closing(loaded):
         for batch, vectors in _ahead(loaded, spaces, encoders):
             builder = open_parts.setdefault(batch.job.part, _PartBuilder(batch.job))
             reported.append(builder.add(batch, vectors))
+            num_done += 1
             if batch.is_last:
                 reported += writer.write(open_parts.pop(batch.job.part))
             while reported:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from threading import Lock
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -56,17 +58,61 @@ def preprocess(rgb_HWC: np.ndarray, spec: EncoderSpec) -> np.ndarray:
 
 
 def stacked(pixels: Sequence[np.ndarray]) -> torch.Tensor:
-    """Images of one size, each `pixels_CHW`, as one batch `pixels_BCHW`, whose memory has the order of the first."""
-    import torch
+    """Images of one size, each `pixels_CHW`, as one batch `pixels_BCHW`; see `Stack`."""
+    stack = Stack(len(pixels))
+    for place, pixels_CHW in enumerate(pixels):
+        stack.put(place, pixels_CHW)
+    return stack.batch(range(len(pixels)))
 
-    first = pixels[0]
-    if first.strides[0] != first.itemsize:
-        return torch.from_numpy(np.stack(pixels))
-    # The channels of a pixel are neighbours.
-    batch_BHWC = np.empty((len(pixels), *first.shape[1:], first.shape[0]), first.dtype)
-    for image_HWC, pixels_CHW in zip(batch_BHWC, pixels, strict=True):
-        image_HWC[:] = pixels_CHW.transpose(1, 2, 0)
-    return torch.from_numpy(batch_BHWC).permute(0, 3, 1, 2)
+
+class Stack:
+    """Images of one size in one block of memory, which has the order of the image that comes first.
+
+    Args:
+        most: the number of places for images.
+        allocate: returns memory of at least so many bytes; by default torch's own.
+    """
+
+    def __init__(self, most: int, allocate: Callable[[int], torch.UntypedStorage] | None = None) -> None:
+        self._most = most
+        self._allocate = allocate
+        self._lock = Lock()
+        self._batch: torch.Tensor | None = None  # `pixels_BCHW`
+        self._places: list[np.ndarray] = []  # the same memory
+
+    def put(self, place: int, pixels_CHW: np.ndarray) -> None:
+        """Copies an image to its place. Threads may put images at once."""
+        with self._lock:
+            if self._batch is None:
+                self._batch = self._block(pixels_CHW)
+                self._places = list(self._batch.numpy())
+        own_CHW = self._places[place]
+        if own_CHW.shape != pixels_CHW.shape:
+            raise ValueError(f"an image of shape {pixels_CHW.shape} is in a batch of shape {own_CHW.shape}")
+        # numpy copies fastest in the order of the memory.
+        own_CHW.transpose(1, 2, 0)[:] = pixels_CHW.transpose(1, 2, 0)
+
+    def batch(self, places: Sequence[int]) -> torch.Tensor:
+        """The images at some places, ascending, as `pixels_BCHW`; they are moved together, so this is the end."""
+        import torch
+
+        if self._batch is None:
+            return torch.zeros(0, dtype=torch.uint8)
+        for to, place in enumerate(places):
+            if to != place:
+                self._places[to][:] = self._places[place]
+        return self._batch[: len(places)]
+
+    def _block(self, first_CHW: np.ndarray) -> torch.Tensor:
+        import torch
+
+        # Either the channels of a pixel are neighbours, or the pixels of a channel.
+        is_HWC = first_CHW.strides[0] == first_CHW.itemsize
+        shape = (self._most, *(first_CHW.transpose(1, 2, 0) if is_HWC else first_CHW).shape)
+        block: Any = torch.from_numpy(np.empty(0, first_CHW.dtype))
+        allocate = self._allocate or torch.UntypedStorage
+        block.set_(allocate(math.prod(shape) * first_CHW.itemsize), 0, shape)
+        return block.permute(0, 3, 1, 2) if is_HWC else block
 
 
 def _check(spec: EncoderSpec) -> None:

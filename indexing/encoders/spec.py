@@ -182,7 +182,10 @@ class ImageEncoder(Protocol):
         ...
 
     def encode_images(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
-        """Preprocessed pixels, uint8 → `emb_BD`, float32, unit norm."""
+        """Preprocessed pixels, uint8 → `emb_BD`, float32, unit norm.
+
+        The memory of the pixels is used again for another batch once their vectors are returned.
+        """
         ...
 
 

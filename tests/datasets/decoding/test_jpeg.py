@@ -14,7 +14,7 @@ from pictures import encoded, picture
 from PIL import Image
 
 from diantu.datasets import SampleError, decode, photos
-from diantu.datasets.decoding.jpeg import stored_pixels
+from diantu.datasets.decoding.jpeg import plain_pixels, stored_pixels
 
 SMALL = picture(3, (67, 45))
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (61, 83, 3), np.uint8))
@@ -53,6 +53,20 @@ def test_every_kind_of_coding(image: Image.Image) -> None:
 @pytest.mark.parametrize("subsampling", ["440", "411", "422", "420", "444"])
 def test_the_subsampling_of_other_encoders(subsampling: str) -> None:
     assert_same(simplejpeg.encode_jpeg(np.asarray(NOISE), 80, "RGB", subsampling))
+
+
+def test_only_files_with_one_scan_of_grey_or_colour_are_plain() -> None:
+    for image in (NOISE, NOISE.convert("L")):
+        data = encoded(image, "JPEG")
+        np.testing.assert_array_equal(plain_pixels(data), by_pillow(data))
+        assert plain_pixels(data[:-2]) is None
+    assert plain_pixels(encoded(NOISE, "JPEG", progressive=True)) is None
+    assert plain_pixels(encoded(NOISE.convert("CMYK"), "JPEG")) is None
+
+
+def test_files_above_the_limit_of_pixels_are_not_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", NOISE.width * NOISE.height - 1)
+    assert plain_pixels(encoded(NOISE, "JPEG")) is None
 
 
 def test_colours_that_are_stored_as_rgb() -> None:
@@ -102,5 +116,6 @@ def test_damaged_files_have_pillows_outcome(at: float, value: int, progressive: 
     damaged = bytes(data[:place] if cut else data)
     found = outcome(damaged)
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("diantu.datasets.decoding.images.plain_pixels", lambda data: None)
         patched.setattr("diantu.datasets.decoding.images.stored_pixels", lambda image, data: None)
         np.testing.assert_equal(found, outcome(damaged))
