@@ -9,7 +9,14 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
+# What the first image of a process would import: the filesystem of local files, numpy's median, Pillow's plugins.
+import fsspec.implementations.local  # noqa: F401
+import numpy.ma  # noqa: F401
+from PIL import Image
+
 from . import loop  # noqa: F401
+
+Image.preinit()
 
 # A pipe without its other end, and a semaphore that was removed with the job.
 _ALONE = (BrokenPipeError, ConnectionResetError, EOFError, FileNotFoundError)
