@@ -18,7 +18,7 @@ import torch
 from ...datasets import arguments
 from ...datasets.errors import InputError, Reason, ShardError
 from ...datasets.types import Failure
-from ..encoders.spec import EncoderSpec, ImageEncoder, TextEncoder, says_nothing, start_images
+from ..encoders.spec import EncoderSpec, ImageEncoder, TextEncoder, num_at_once, says_nothing, start_images
 from ..store.layout import space_root
 from ..store.ledger import ShardJob
 from ..store.manifest import own_encoder, read_manifest
@@ -28,8 +28,6 @@ from .decoder import Batch
 from .events import Broken, Committed, Encoded, Event
 from .loader import batches
 
-# Batches that an encoder has at a time: while it computes one, the next is handed to it, and the last one is taken.
-_AHEAD = 1
 # Rounding changes a length by less than this, also in float16 and bf16. More means that an encoder does not normalise.
 _LENGTH_TOLERANCE = 0.01
 
@@ -109,11 +107,12 @@ Vectors = Callable[[], Sequence[np.ndarray]]  # waits for those of a batch: `emb
 def _ahead(
     loaded: Iterable[Batch], spaces: Sequence[str], encoders: Sequence[ImageEncoder]
 ) -> Generator[tuple[Batch, Vectors], None, None]:
-    """Starts encoding each batch, and yields it when the following one has been started too."""
+    """Starts encoding each batch, and yields it when further ones have been started, so that no encoder has to wait."""
+    ahead = max(map(num_at_once, encoders))
     started: deque[tuple[Batch, Vectors]] = deque()
     for batch in loaded:
         started.append((batch, _start(batch, spaces, encoders)))
-        if len(started) > _AHEAD:
+        if len(started) > ahead:
             yield started.popleft()
     yield from started
 

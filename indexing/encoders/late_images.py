@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .preprocessing import Preprocess
-from .spec import EncoderSpec, ImageEncoder, start_images
+from .spec import EncoderSpec, ImageEncoder, num_at_once, start_images
 
 if TYPE_CHECKING:
     import torch
@@ -74,6 +74,11 @@ class LateImages:
     def encode_images(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
         """See `ImageEncoder`."""
         return self.images.encode_images(pixels_BCHW)
+
+    @property
+    def num_at_once(self) -> int:
+        """See `StartsImages`."""
+        return num_at_once(self.images)
 
     def start_images(self, pixels_BCHW: torch.Tensor) -> Callable[[], np.ndarray]:
         """See `StartsImages`."""

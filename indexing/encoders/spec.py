@@ -191,7 +191,10 @@ class ImageEncoder(Protocol):
 
 @runtime_checkable
 class StartsImages(ImageEncoder, Protocol):
-    """An image encoder on a device that computes by itself: the next batch is prepared meanwhile."""
+    """An image encoder on a device that computes by itself: the next batch is prepared meanwhile.
+
+    One that computes several batches beside each other says how many in a property `num_at_once`.
+    """
 
     def start_images(self, pixels_BCHW: torch.Tensor) -> Callable[[], np.ndarray]:
         """Begins what `encode_images` does, and returns a function that waits for the vectors and returns them."""
@@ -204,6 +207,11 @@ def start_images(encoder: ImageEncoder, pixels_BCHW: torch.Tensor) -> Callable[[
         return encoder.start_images(pixels_BCHW)
     emb_BD = encoder.encode_images(pixels_BCHW)
     return lambda: emb_BD
+
+
+def num_at_once(encoder: ImageEncoder) -> int:
+    """How many batches an encoder computes beside each other; 1 unless it says another number."""
+    return getattr(encoder, "num_at_once", 1)
 
 
 @runtime_checkable

@@ -6,7 +6,9 @@ import copy
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -19,6 +21,9 @@ from .spec import EncoderSpec, Resizer, as_precision
 log = logging.getLogger(__name__)
 
 _TEXT_BATCH = 256
+# Two cores encode batches of 16 in 0.65 (ViT-B/32 in bf16) to 0.84 (conse) of the time if each core has a batch of its
+# own, instead of half of one batch. More than so many batches at once would need more memory.
+_MOST_BESIDE = 4
 
 
 class TorchImageEncoder:
@@ -38,6 +43,7 @@ class TorchImageEncoder:
         self._device = device
         self._dtype = dtype
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._runs_beside = device.type == "cpu"
         self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
 
@@ -60,6 +66,12 @@ class TorchImageEncoder:
         """Replaces that function by another runtime's, which takes normalised pixels of a type."""
         self._image_features = image_features
         self._dtype = dtype
+        self._runs_beside = False  # other runtimes have threads of their own
+
+    @property
+    def num_at_once(self) -> int:
+        """See `StartsImages`. A CPU computes small batches beside each other faster than one by all cores."""
+        return _num_beside() if self._runs_beside else 1
 
     def with_resizer(self, resizer: Resizer) -> Self:
         """See `Resizable`. The weights are shared."""
@@ -70,16 +82,18 @@ class TorchImageEncoder:
 
     def encode_images(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
         """See `ImageEncoder`."""
-        return self.start_images(pixels_BCHW)()
+        return self._on_cpu(pixels_BCHW) if self._copies is None else self.start_images(pixels_BCHW)()
 
     @torch.inference_mode()
     def start_images(self, pixels_BCHW: torch.Tensor) -> Callable[[], np.ndarray]:
-        """See `StartsImages`. On a CPU, the vectors are ready when it returns.
+        """See `StartsImages`. On a CPU, batches are computed beside each other, see `num_at_once`.
 
         On a GPU, pinned pixels are copied while the batch before is computed, and vectors while the next one is.
         """
         if self._copies is None:
-            emb_BD = self._encode(pixels_BCHW.to(self._device)).cpu().numpy()
+            if self.num_at_once > 1:
+                return _beside().submit(self._on_cpu, pixels_BCHW).result
+            emb_BD = self._on_cpu(pixels_BCHW)
             return lambda: emb_BD
         computing = torch.cuda.current_stream(self._device)
         with torch.cuda.stream(self._copies):
@@ -97,11 +111,29 @@ class TorchImageEncoder:
 
         return vectors
 
+    @torch.inference_mode()
+    def _on_cpu(self, pixels_BCHW: torch.Tensor) -> np.ndarray:
+        return self._encode(pixels_BCHW.to(self._device)).cpu().numpy()
+
     def _encode(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
         """Pixels on the device, uint8, to unit vectors there, float32."""
         pixels = pixels_BCHW.float().div_(255).sub_(self._mean).div_(self._std)
         pixels = pixels.to(self._dtype).contiguous(memory_format=torch.channels_last)
         return unit_norm(self._image_features(pixels).float())
+
+
+@cache
+def _num_beside() -> int:
+    """Batches that this process computes beside each other on its CPU: their memory is bounded, too."""
+    return min(_MOST_BESIDE, torch.get_num_threads())
+
+
+@cache
+def _beside() -> ThreadPoolExecutor:
+    """The threads for them, which share the cores. All encoders of this process use them."""
+    count = _num_beside()
+    cores = torch.get_num_threads() // count
+    return ThreadPoolExecutor(count, "encoder", initializer=torch.set_num_threads, initargs=(cores,))
 
 
 class TorchDualEncoder(TorchImageEncoder):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -27,9 +28,7 @@ log = logging.getLogger(__name__)
 NAME = "compiled"
 # Compiled sizes of batches. They are powers of two, so a job cannot need more.
 _MOST_SIZES = 32
-# By default what was compiled lies in a folder of /tmp, whose name others can know before it is made. It is set here,
-# before anybody imports torch's compiler, which sets the variable itself.
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache() / "runtimes" / "compiled"))
+_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 class CompiledImages:
@@ -62,6 +61,7 @@ class CompiledImages:
 
     def _first(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
         """The features of a batch that is larger than all before it."""
+        _keep_in_users_cache()
         from torch._dynamo import config, exc  # a second, which only those pay who compile
 
         count, started = len(pixels_BCHW), time.perf_counter()
@@ -96,6 +96,16 @@ def compiled(encoder: TorchImageEncoder, load_fp32: Callable[[], TorchImageEncod
     precision = "bf16" if encoder.dtype is torch.bfloat16 else "fp32"
     agreement.check(candidate, NAME, encoder.device, precision, {}, load_fp32)
     return images
+
+
+def _keep_in_users_cache() -> None:
+    """Chooses where torch keeps what was compiled, unless the user did: its compiler notes its own choice there, too.
+
+    That is a folder of /tmp, whose name others can know before it is made.
+    """
+    given = os.environ.get(_CACHE, "")
+    if not given or given.startswith(os.path.join(tempfile.gettempdir(), "torchinductor_")):
+        os.environ[_CACHE] = str(user_cache() / "runtimes" / "compiled")
 
 
 def _padded(pixels_BCHW: torch.Tensor, size: int) -> torch.Tensor:

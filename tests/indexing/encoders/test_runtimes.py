@@ -159,7 +159,10 @@ def test_openvino_reports_nothing_to_its_makers(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++ on a CPU")
-def test_compiled_by_torch(clip: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_compiled_by_torch(
+    clip: Path, cache: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     in_torch = load(clip, "torch")
     with caplog.at_level(logging.INFO, "diantu"):
         encoder = load(clip, "compiled")
@@ -173,7 +176,7 @@ def test_compiled_by_torch(clip: Path, caplog: pytest.LogCaptureFixture) -> None
     assert cosine(larger, expected) >= 0.9999
     assert not np.array_equal(whole, expected[:16])  # torch would give the same bytes
     np.testing.assert_array_equal(smaller, whole[:5])
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"].endswith("/diantu/runtimes/compiled")
+    assert any((cache / "runtimes" / "compiled").iterdir())
 
 
 def test_without_a_compiler_there_is_a_sentence(clip: Path) -> None:
