@@ -108,11 +108,10 @@ def _ahead(
     loaded: Iterable[Batch], spaces: Sequence[str], encoders: Sequence[ImageEncoder]
 ) -> Generator[tuple[Batch, Vectors], None, None]:
     """Starts encoding each batch, and yields it when further ones have been started, so that no encoder has to wait."""
-    ahead = max(map(num_at_once, encoders))
     started: deque[tuple[Batch, Vectors]] = deque()
     for batch in loaded:
         started.append((batch, _start(batch, spaces, encoders)))
-        if len(started) > ahead:
+        if len(started) > max(map(num_at_once, encoders)):  # known only when one has been loaded for its first batch
             yield started.popleft()
     yield from started
 

@@ -77,8 +77,8 @@ class LateImages:
 
     @property
     def num_at_once(self) -> int:
-        """See `StartsImages`."""
-        return num_at_once(self.images)
+        """See `StartsImages`; 1 before the image side is loaded, which a job without images for it need not do."""
+        return 1 if self._images is None else num_at_once(self._images)
 
     def start_images(self, pixels_BCHW: torch.Tensor) -> Callable[[], np.ndarray]:
         """See `StartsImages`."""
