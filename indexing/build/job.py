@@ -6,8 +6,7 @@ FAISS's words (`xb, nlist, …`) stay inside this room and `index.candidates`.
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import faiss
@@ -15,15 +14,14 @@ import numpy as np
 from tqdm import tqdm
 
 from ...datasets.checksums import settle
-from ...datasets.errors import InputError
 from ...datasets.files import exclusive
 from ..encoders.spec import ImageEncoder
 from ..index.calibration import calibrate
-from ..index.candidates import Candidates
 from ..index.effort import TunedBreadth
-from ..index.opened import GalleryIndex
-from ..index.report import IndexReport, IndexRequest, IndexSpec, RowStoreSize, Sampled, Training, index_folder
+from ..index.opened import GalleryIndex, candidates_of
+from ..index.report import IndexReport, IndexRequest, RowStoreSize, Sampled, index_folder
 from ..index.stored import StoredIndex
+from ..index.vamana import Vamana
 from ..measure.oracle import Oracle, ask_oracle, measure
 from ..measure.queries import Queries, num_queries, sample_queries, sample_rows
 from ..store.layout import JOB_LOCK
@@ -31,18 +29,15 @@ from ..store.records import check_parts
 from ..store.rows.writing import drop_rows, lay_out_rows, remove_replaced_rows
 from ..store.snapshot import Snapshot
 from ..store.vectors import Vectors
+from .fill import Filled, fill
+from .graph import remove_work
 from .plan import Plan, code_bytes
 from .request import Intent, has_its_index, intend, read_previous
 from .save import finish_saving, save_index
-from .train import residual, trained
 from .tune import TARGETS, tune
 
 log = logging.getLogger(__name__)
 
-# New rows join the lists that were trained on older rows as long as they fit there: the mean squared distance of all
-# rows to the centres of their lists may grow by this share. Beyond it, recall at the same breadth drops measurably.
-MAX_DRIFT = 0.05
-_DRIFT_ROWS, _DRIFT_SEED = 20_000, 1_000_003
 _NUM_QUERIES = 2000  # of each kind: one half to tune with, the other half to measure with
 _CALIBRATION_ROWS = 1000
 
@@ -95,13 +90,16 @@ def build_index(
             given=intent.request.tune_queries,
         )
         row_store = _lay_out_rows(snapshot, show_progress) if intent.request.row_store else None
-        built = _build(snapshot, intent, show_progress)
-        report = save_index(
-            root,
-            index_folder(snapshot),
-            built.index,
-            lambda: replace(_report(snapshot, built, samples, intent.request, show_progress), row_store=row_store),
-        )
+        try:
+            built = fill(snapshot, intent, show_progress)
+            report = save_index(
+                root,
+                index_folder(snapshot),
+                built.index,
+                lambda: replace(_report(snapshot, built, samples, intent.request, show_progress), row_store=row_store),
+            )
+        finally:
+            remove_work(index_folder(snapshot))
         # Only now: until the new report is there, readers keep the older list.
         if row_store is None:
             drop_rows(root)
@@ -130,11 +128,19 @@ def carry_index(root: Path, output: Path) -> bool:
         carried = read_previous(target)
         if carried is not None and has_its_index(target, carried):
             return carried.num_rows < target.num_rows or not carried.delivers
-        index = StoredIndex.open(index_folder(snapshot)).load(report)
-        index.reset()
+        index = _without_rows(snapshot, report)
         empty = replace(report, num_rows=0, delivers={})
         save_index(output, index_folder(target), index, lambda: empty)
     return True
+
+
+def _without_rows(snapshot: Snapshot, report: IndexReport) -> faiss.Index | Vamana:
+    """What an index has learned; a graph has learned nothing."""
+    if report.spec.is_vamana:
+        return Vamana(None, 0)
+    index = StoredIndex.open(index_folder(snapshot), report.spec).load(report, Vectors(snapshot))
+    index.reset()
+    return index
 
 
 def has_index(root: Path) -> bool:
@@ -161,79 +167,9 @@ def _intend(snapshot: Snapshot, request: IndexRequest) -> Intent:
     return intend(snapshot, request, num_threads=faiss.omp_get_max_threads())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Built:
-    """An index over all rows, and how it was made."""
-
-    index: faiss.Index
-    spec: IndexSpec
-    reason: str
-    training: Training
-    seconds: float
-
-
-def _build(snapshot: Snapshot, intent: Intent, show_progress: bool) -> _Built:
-    """Folds the new rows into the existing index if they fit there; else trains a new one."""
-    started = time.perf_counter()
-    vectors = Vectors(snapshot)
-    made = _fold(snapshot, vectors, intent.previous, show_progress) if intent.previous else None
-    chosen = intent.plan if made else intent.fresh
-    index, training = made or _train(snapshot, vectors, chosen.spec, show_progress)
-    seconds = round(time.perf_counter() - started, 3)
-    return _Built(index=index, spec=chosen.spec, reason=chosen.reason, training=training, seconds=seconds)
-
-
-def _fold(
-    snapshot: Snapshot, vectors: Vectors, previous: IndexReport, show_progress: bool
-) -> tuple[faiss.Index, Training] | None:
-    """The existing index with the new rows in its lists; None if it is damaged or the rows have drifted too far."""
-    try:
-        index = StoredIndex.open(index_folder(snapshot)).load(previous)
-    except InputError as error:
-        log.warning("%s; it is built from scratch", str(error).partition(";")[0])
-        return None
-    _add(index, vectors, index.ntotal, show_progress)
-    before = previous.training.residual
-    drift = _spread(index, snapshot, vectors, stream=2) / before - 1 if before else 0.0
-    training = replace(previous.training, drift=round(max(drift, 0.0), 4))
-    if training.drift > MAX_DRIFT:
-        log.info("the new rows have drifted by %.0f %%, so the index is trained again", 100 * training.drift)
-        return None
-    return index, training
-
-
-def _train(snapshot: Snapshot, vectors: Vectors, spec: IndexSpec, show_progress: bool) -> tuple[faiss.Index, Training]:
-    # A random sample over all parts, never the first rows: shards are often sorted by source.
-    rows = sample_rows(np.random.default_rng(spec.seed), snapshot, spec.train_rows)
-    index = trained(vectors, spec, rows, show_progress=show_progress)
-    _add(index, vectors, 0, show_progress)
-    return index, Training(rows=len(vectors), residual=_spread(index, snapshot, vectors, stream=1))
-
-
-def _add(index: faiss.Index, vectors: Vectors, start: int, show_progress: bool) -> None:
-    total = len(vectors)
-    with tqdm(
-        total=total, initial=start, unit=" rows", desc="adding", disable=not show_progress, dynamic_ncols=True
-    ) as bar:
-        for _, xb in vectors.blocks(start):
-            index.add(xb)
-            bar.update(len(xb))
-    assert index.ntotal == total, f"{total} rows were added, the index has {index.ntotal}"
-
-
-def _spread(index: faiss.Index, snapshot: Snapshot, vectors: Vectors, *, stream: int) -> float:
-    """Mean squared distance of a sample of all rows to the centres of their lists; 0 where there are no lists.
-
-    The samples of different streams are independent of each other and of the training sample: rows lie nearer to
-    centres that were trained on them than other rows do (by 7 % at 39 rows per list).
-    """
-    rows = sample_rows(np.random.default_rng([_DRIFT_SEED, stream]), snapshot, _DRIFT_ROWS)
-    return round(residual(index, vectors.rows(rows)), 6)
-
-
 def _report(
     snapshot: Snapshot,
-    built: _Built,
+    built: Filled,
     samples: list[Queries],
     request: IndexRequest,
     show_progress: bool,
@@ -259,7 +195,7 @@ def _report(
     to_measure = [(half, oracle) for (_, half), oracle in zip(halves, oracles[1::2], strict=True)]
     if not built.spec.is_flat and snapshot.num_alive:
         report = replace(report, tuning=_tuned(snapshot, built, to_tune, request, show_progress))
-    opened = GalleryIndex(snapshot, lambda: built.index, report)
+    opened = GalleryIndex(snapshot, lambda _: built.index, report)
     rows = sample_rows(np.random.default_rng(request.seed or 0), snapshot, _CALIBRATION_ROWS)
     return replace(
         report,
@@ -270,12 +206,12 @@ def _report(
 
 def _tuned(
     snapshot: Snapshot,
-    built: _Built,
+    built: Filled,
     asked: list[tuple[Queries, Oracle]],
     request: IndexRequest,
     show_progress: bool,
 ) -> dict[str, tuple[TunedBreadth, ...]]:
-    candidates = Candidates(built.index, snapshot.deleted)
+    candidates = candidates_of(built.index, snapshot.deleted)
     bytes_per_probe = (
         candidates.num_rows * code_bytes(built.spec.factory, snapshot.spec.dim) / max(candidates.widest, 1)
     )

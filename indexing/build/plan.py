@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ...datasets.errors import InputError
 from ..index.report import IndexSpec
+from ..index.vamana import degree as vamana_degree
 
 # Up to this many rows, exact search takes some milliseconds, and no approximation is worth the effort.
 _EXACT_ROWS = 100_000
@@ -28,6 +29,9 @@ _ID_BYTES = 8
 _PADDING_ROWS = 16
 # Multiply-adds per second of one core with AVX2, for the estimate of time, which may be off by a factor of two.
 _SPEED = 4e10
+# Seconds of one core for an edge of SVS's graph, with 128 to 512 dimensions: waiting for memory takes most of them.
+_EDGE_SECONDS = 2e-5
+_LEAST_DEGREE, _MOST_DEGREE = 8, 256  # edges per row
 _MIN_RECALL, _MAX_RECALL = 0.5, 0.999
 
 
@@ -63,7 +67,7 @@ def plan(
         num_rows: rows of the gallery.
         dim: dimension of its vectors.
         memory_budget: bytes that a searching process may spend on the index; None sets no limit.
-        factory: FAISS's factory string, to choose the index oneself.
+        factory: FAISS's factory string, or `SVSVamana64,FP16`, to choose the index oneself.
         num_threads: threads that build, for the estimate of time.
         seed: of the training sample.
 
@@ -72,7 +76,8 @@ def plan(
     """
     if factory:
         spec = _spec(factory, num_rows, seed)
-        chosen = _estimate(spec, num_rows, dim, num_threads, "chosen by --factory")
+        estimate = _estimate_graph if spec.is_vamana else _estimate
+        chosen = estimate(spec, num_rows, dim, num_threads, "chosen by --factory")
         if memory_budget is not None and chosen.ram_bytes > memory_budget:
             raise InputError(
                 f"{factory} needs about {readable(chosen.ram_bytes)} of memory, the budget is "
@@ -156,6 +161,11 @@ def _candidates(num_rows: int, dim: int) -> list[tuple[str, str]]:
 
 
 def _spec(factory: str, num_rows: int, seed: int) -> IndexSpec:
+    if "SVS" in factory and not _LEAST_DEGREE <= (vamana_degree(factory) or 0) <= _MOST_DEGREE:
+        raise InputError(
+            f"the factory {factory} is not a graph of SVS that is known here; give SVSVamana64,FP16, with "
+            f"{_LEAST_DEGREE} to {_MOST_DEGREE} edges per row"
+        )
     if re.search(r"Refine|RFlat$", re.sub(r"\(.*?\)", "", factory)):
         raise InputError(
             f"the factory {factory} ends in a refinement; leave it out, because candidates are scored again anyway"
@@ -166,7 +176,7 @@ def _spec(factory: str, num_rows: int, seed: int) -> IndexSpec:
     wanted = max(_TRAIN_PER_LIST * int(lists[1]) if lists else 0, _TRAIN_AT_LEAST)
     return IndexSpec(
         factory=factory,
-        train_rows=0 if factory == "Flat" else min(num_rows, wanted),
+        train_rows=0 if factory == "Flat" or vamana_degree(factory) else min(num_rows, wanted),
         seed=seed,
     )
 
@@ -184,6 +194,16 @@ def _estimate(spec: IndexSpec, num_rows: int, dim: int, num_threads: int, reason
     multiplications = dim * (num_rows * (compared + 300) + 8 * spec.train_rows * compared_in_training)
     seconds = multiplications / (_SPEED * num_threads) + 10
     return Plan(spec=spec, reason=reason, ram_bytes=index_bytes, disk_bytes=index_bytes, seconds=seconds)
+
+
+def _estimate_graph(spec: IndexSpec, num_rows: int, dim: int, num_threads: int, reason: str) -> Plan:
+    """SVS holds the edges and the float16 rows in memory; the edges are stored."""
+    degree = vamana_degree(spec.factory) or 0
+    edge_bytes = num_rows * 4 * (degree + 1)
+    seconds = num_rows * degree * _EDGE_SECONDS / num_threads + 10
+    return Plan(
+        spec=spec, reason=reason, ram_bytes=edge_bytes + 2 * num_rows * dim, disk_bytes=edge_bytes, seconds=seconds
+    )
 
 
 def code_bytes(factory: str, dim: int) -> int:

@@ -14,8 +14,9 @@ from .plan import Plan, check_recall, plan
 log = logging.getLogger(__name__)
 
 # New rows join the existing lists as long as the gallery is at most this many times as large as it was when they were
-# trained: longer lists slow searches down.
-MAX_GROWTH = 4
+# trained: longer lists slow searches down. A graph that is added to needs a wider window for the same recall: up to
+# twice as wide where it has doubled with rows of another kind.
+MAX_GROWTH, MAX_GRAPH_GROWTH = 4, 1.5
 _DEFAULTS = {"target_recall": 0.95, "row_store": True, "seed": 0}
 
 
@@ -88,7 +89,7 @@ def read_previous(snapshot: Snapshot) -> IndexReport | None:
 def has_its_index(snapshot: Snapshot, report: IndexReport) -> bool:
     """Whether the file beside a report is the one that it describes; a kill may have come between the two."""
     try:
-        return StoredIndex.open(index_folder(snapshot)).belongs_to(report)
+        return StoredIndex.open(index_folder(snapshot), report.spec).belongs_to(report)
     except InputError as error:
         log.warning("%s; it is built from scratch", str(error).partition(";")[0])
         return False
@@ -110,6 +111,7 @@ def _fits(previous: IndexReport, request: IndexRequest, fresh: Plan, snapshot: S
     """Whether the existing index is of the kind that is asked for now."""
     asked = previous.request
     is_same = all(getattr(asked, name) == getattr(request, name) for name in ("factory", "memory_budget", "seed"))
-    has_grown = snapshot.num_rows > MAX_GROWTH * max(previous.training.rows, 1)
+    growth = MAX_GRAPH_GROWTH if fresh.spec.is_vamana else MAX_GROWTH
+    has_grown = snapshot.num_rows > growth * max(previous.training.rows, 1)
     is_flat = fresh.spec.is_flat
     return is_same and previous.spec.is_flat == is_flat and not request.rebuild and (is_flat or not has_grown)

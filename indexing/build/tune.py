@@ -53,9 +53,13 @@ def tune(
     measured: dict[int, dict[int, np.ndarray]] = {}  # nprobe → k → recall by the number of candidates
     for nprobe in _steps(index.widest):
         # A graph is searched at least as widely as the number of candidates, so more would measure a wider search.
-        deep = depth if index.num_lists or not nprobe else min(depth, nprobe)
+        deep = depth if index.lists or not nprobe else min(depth, nprobe)
         rows_QR = _own_last(index.rows(queries.emb_QD, deep, nprobe), queries.own_Q)
-        curves = {k: _recall_by_depth(rows_QR, rows, k) for k, rows in relevant.items() if k <= deep}
+        curves = {
+            k: _recall_by_depth(rows_QR[:, :k] if index.are_scored else rows_QR, rows, k)
+            for k, rows in relevant.items()
+            if k <= deep
+        }
         measured[nprobe] = curves
         if len(curves) == len(relevant) and all(curve[-1] >= targets[-1] for curve in curves.values()):
             break

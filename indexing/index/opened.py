@@ -1,6 +1,7 @@
-"""An opened index: FAISS for the rows that it holds, exact search for the rows added since. Every search uses it.
+"""An opened index: FAISS or SVS for the rows that it holds, exact search for the rows added since.
 
-FAISS proposes candidates from its codes. Their scores are computed from the stored rows, so every score is exact.
+Every search uses it. FAISS proposes candidates from its codes, and their scores are computed from the
+stored rows; SVS compares the rows themselves. So every score is exact.
 
 Shapes: Q queries, K results, R candidates, D dimension.
 """
@@ -17,13 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from ...datasets.errors import InputError
 from ..store.snapshot import Snapshot
 from ..store.vectors import Vectors
 from .candidates import Candidates
 from .effort import Breadth, Effort, EffortTable, QueryKind, Strategy
 from .exact import best, exact_search
+from .faiss_candidates import FaissCandidates
 from .report import REMEDY, IndexReport, index_folder, read_report
 from .stored import StoredIndex
+from .vamana import Vamana, VamanaCandidates
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +43,13 @@ class GalleryIndex:
         vectors: its vectors.
         report: what `index.json` says; None where every row is compared.
         efforts: what each effort means for this index.
-        num_indexed: rows that the FAISS index holds; the rows after them are searched exactly.
+        num_indexed: rows that the index holds; the rows after them are searched exactly.
     """
 
     def __init__(
-        self, snapshot: Snapshot, load: Callable[[], Any] | None = None, report: IndexReport | None = None
+        self, snapshot: Snapshot, load: Callable[[Vectors], Any] | None = None, report: IndexReport | None = None
     ) -> None:
-        """See `GalleryIndex.open`; `load` returns the FAISS index that the report describes, when a search needs it."""
+        """See `GalleryIndex.open`; `load` returns the index that the report describes, when a search needs it."""
         self.snapshot = snapshot
         self.vectors = Vectors(snapshot)
         self.report = report
@@ -66,7 +70,13 @@ class GalleryIndex:
             report = read_report(snapshot)
             if report is None:
                 return cls(snapshot)
-            stored = StoredIndex.open(index_folder(snapshot))
+            try:
+                stored = StoredIndex.open(index_folder(snapshot), report.spec)
+            except InputError:  # it may have been replaced by an index of the other kind
+                if pause == _PAUSES[-1]:
+                    raise
+                time.sleep(pause)
+                continue
             if stored.belongs_to(report):
                 return cls(snapshot, partial(stored.load, report, memory_mapped=True), report)
             time.sleep(pause)  # a job is replacing the index
@@ -118,11 +128,11 @@ class GalleryIndex:
         return Strategy(name="index", breadth=breadth.nprobe, candidates=breadth.candidates)
 
     def candidates(self) -> Candidates:
-        """The FAISS index, loaded by the first thread that needs it; other threads wait for that."""
+        """The index, loaded by the first thread that needs it; other threads wait for that."""
         with self._loading:
             if self._candidates is None:
                 assert self._load, "only asked for where an index holds rows"
-                self._candidates = Candidates(self._load(), self.snapshot.deleted)
+                self._candidates = candidates_of(self._load(self.vectors), self.snapshot.deleted)
                 self._load = None  # this closes the file
             return self._candidates
 
@@ -135,16 +145,21 @@ class GalleryIndex:
         index = self.candidates()
         wanted = min(k, index.num_alive)
         depth = max(breadth.candidates, k) if breadth else k
-        rows_QR = index.rows(queries_QD, depth, breadth.nprobe if breadth else 0)
-        if not (short_Q := _are_short(rows_QR, wanted)).any():
-            return self._scored(queries_QD, rows_QR, k)
-        rows_QR[short_Q] = index.rows(queries_QD[short_Q], depth, index.widest)  # the searched lists hold too few rows
-        scores_QK, rows_QK = self._scored(queries_QD, rows_QR, k)
-        if (short_Q := _are_short(rows_QR, wanted)).any():  # deleted rows have cut a graph into pieces
-            scores_QK[short_Q], rows_QK[short_Q] = exact_search(
-                self.vectors, queries_QD[short_Q], k, deleted=self.snapshot.deleted, end=self.num_indexed
-            )
+        scores_QK, rows_QK = self._proposed(queries_QD, k, depth, breadth.nprobe if breadth else 0)
+        if (short_Q := _are_short(rows_QK, wanted)).any():  # the searched lists hold too few rows
+            scores_QK[short_Q], rows_QK[short_Q] = self._proposed(queries_QD[short_Q], k, depth, index.widest)
+            if (short_Q := _are_short(rows_QK, wanted)).any():  # deleted rows have cut a graph into pieces
+                scores_QK[short_Q], rows_QK[short_Q] = exact_search(
+                    self.vectors, queries_QD[short_Q], k, deleted=self.snapshot.deleted, end=self.num_indexed
+                )
         return scores_QK, rows_QK
+
+    def _proposed(self, queries_QD: np.ndarray, k: int, depth: int, nprobe: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k best of the candidates by their exact scores; −inf and −1 as padding."""
+        index = self.candidates()
+        if isinstance(index, VamanaCandidates):
+            return index.nearest(queries_QD, k, nprobe)
+        return self._scored(queries_QD, index.rows(queries_QD, depth, nprobe), k)
 
     def _scored(self, queries_QD: np.ndarray, rows_QR: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best candidates of each query, by their exact scores."""
@@ -158,9 +173,14 @@ class GalleryIndex:
         return scores_QK, rows_QK
 
 
-def _are_short(rows_QR: np.ndarray, wanted: int) -> np.ndarray:
-    """Which queries have fewer than the wanted candidates: `Q` bool. What pads them is last."""
-    return rows_QR[:, wanted - 1] < 0 if wanted else np.zeros(len(rows_QR), bool)
+def candidates_of(index: Any, deleted: np.ndarray) -> Candidates:
+    """A loaded index of any kind as a source of candidates, without deleted rows (ascending int64)."""
+    return VamanaCandidates(index, deleted) if isinstance(index, Vamana) else FaissCandidates(index, deleted)
+
+
+def _are_short(rows_QK: np.ndarray, wanted: int) -> np.ndarray:
+    """Which queries have fewer than the wanted results: `Q` bool. What pads them is last."""
+    return rows_QK[:, wanted - 1] < 0 if wanted else np.zeros(len(rows_QK), bool)
 
 
 @contextmanager

@@ -17,17 +17,21 @@ from ...datasets.errors import InputError
 from ..store.snapshot import Snapshot
 from .calibration import Calibration
 from .effort import Effort, EffortTable, TunedBreadth
+from .vamana import degree as vamana_degree
 
 log = logging.getLogger(__name__)
 
 VERSION = 2  # of index.json
-NAME = "index.json"
+NAME, FAISS_FILE, GRAPH_FILE = "index.json", "index.faiss", "index.graph"
 REMEDY = "build the index again with: diantu index"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexSpec:
-    """What an index consists of: FAISS's factory string, its metric, rows to train on, the seed of their sample."""
+    """What an index consists of: its factory string, its metric, rows to train on, the seed of their sample.
+
+    The factory string is FAISS's, or `SVSVamana64,FP16` for a graph of SVS.
+    """
 
     factory: str
     metric: str = "inner_product"
@@ -39,6 +43,16 @@ class IndexSpec:
         """Whether every row is compared, so that the index holds nothing that the gallery does not."""
         return self.factory == "Flat"
 
+    @property
+    def is_vamana(self) -> bool:
+        """Whether it is a graph of SVS."""
+        return vamana_degree(self.factory) is not None
+
+    @property
+    def file_name(self) -> str:
+        """The file beside `index.json` that holds it."""
+        return GRAPH_FILE if self.is_vamana else FAISS_FILE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRequest:
@@ -47,7 +61,7 @@ class IndexRequest:
     Attributes:
         memory_budget: bytes that a searching process may spend on the index.
         target_recall: share of the exact results that a search must find.
-        factory: FAISS's factory string, to choose the index oneself.
+        factory: FAISS's factory string, or SVS's, to choose the index oneself.
         tune_queries: a file of queries that users send.
         rebuild: train again even if the new rows could be folded in. Not remembered.
         row_store: lay the metadata out for answers as well.
@@ -178,8 +192,8 @@ class IndexReport:
         space: the folder name of the space.
         encoder_fingerprint: of the encoder whose vectors the index holds.
         num_rows: rows that the index holds.
-        num_bytes: size of `index.faiss`.
-        sha256: of `index.faiss`; None in an index of an earlier release.
+        num_bytes: size of `index.faiss` or `index.graph`.
+        sha256: of that file; None in an index of an earlier release.
         head_sha256: of its first bytes; see `stored.HEAD`.
         target_recall: the recall of effort "balanced".
         request: what was asked for, with nothing left open.
@@ -218,7 +232,7 @@ class IndexReport:
 
     @property
     def bytes_per_row(self) -> float:
-        """Bytes of `index.faiss` for each row."""
+        """Bytes of that file for each row."""
         return round(self.num_bytes / max(self.num_rows, 1), 1)
 
     @property
@@ -237,6 +251,7 @@ class IndexReport:
             "target_recall": self.target_recall,
             "request": self.request.to_json(),
             "spec": asdict(self.spec),
+            **({"file": self.spec.file_name} if self.spec.is_vamana else {}),
             "reason": self.reason,
             "training": asdict(self.training),
             "build_seconds": self.build_seconds,

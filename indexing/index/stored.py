@@ -1,8 +1,8 @@
-"""`index.faiss`: the FAISS index of a gallery, held open so that a job may replace it.
+"""`index.faiss` or `index.graph`: the index of a gallery, held open so that a job may replace it.
 
-A job renames `index.faiss` and then `index.json`, so a reader may find a new index beside an old report. Such a pair is
+A job renames that file and then `index.json`, so a reader may find a new index beside an old report. Such a pair is
 not used. `index.json` holds checksums: of the first bytes, which opening compares, and of all bytes, which are compared
-before FAISS reads them, because a damaged index can crash the process or give wrong answers.
+before FAISS or SVS reads them, because a damaged index can crash the process or give wrong answers.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ import struct
 import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from ...datasets.checksums import Checksum
 from ...datasets.errors import InputError
-from ...datasets.files import open_regular, refuse_unless_damaged
-from .report import REMEDY, IndexReport
+from ...datasets.files import open_regular, refuse_unless_damaged, writing
+from ..store.vectors import Vectors
+from .report import REMEDY, IndexReport, IndexSpec
+from .vamana import Vamana
+from .vamana_files import ROWS, loaded, unpack, write_rows
 
 # FAISS begins every index of vectors with four letters for its class, the dimension and the number of rows.
 _HEADER = struct.Struct("<4siq")
@@ -27,32 +31,33 @@ HEAD = 1 << 20
 
 @dataclass(frozen=True)
 class StoredIndex:
-    """An open `index.faiss`, which can still be read after a job has replaced it.
+    """An open index, which can still be read after a job has replaced it.
 
     Attributes:
         path: its path when it was opened.
-        num_rows: rows that it holds.
+        num_rows: rows that it holds; None where its first bytes do not say it.
         num_bytes: its size.
         head_sha256: the SHA-256 of its first `HEAD` bytes.
     """
 
     path: Path
-    num_rows: int
+    num_rows: int | None
     num_bytes: int
     head_sha256: str
     _file: IO[bytes]
 
     @classmethod
-    def open(cls, folder: Path) -> StoredIndex:
-        """Opens the file in an index's folder in constant time: only its first bytes are read.
+    def open(cls, folder: Path, spec: IndexSpec) -> StoredIndex:
+        """Opens the file of an index in its folder in constant time: only its first bytes are read.
 
         Raises:
-            InputError: if it is missing or not a FAISS index.
+            InputError: if it is missing or not an index of FAISS, where it should be one.
         """
-        path = folder / "index.faiss"
+        path, num_rows = folder / spec.file_name, None
         try:
             file = open_regular(path)
-            _, _, num_rows = _HEADER.unpack(file.read(_HEADER.size))
+            if not spec.is_vamana:
+                _, _, num_rows = _HEADER.unpack(file.read(_HEADER.size))
         except (OSError, struct.error) as error:
             refuse_unless_damaged(error, path)
             raise _damaged(path) from error
@@ -64,22 +69,24 @@ class StoredIndex:
     def belongs_to(self, report: IndexReport) -> bool:
         """Whether it is the file that an `index.json` describes."""
         is_head = report.head_sha256 in (None, self.head_sha256)
-        return is_head and (self.num_rows, self.num_bytes) == (report.num_rows, report.num_bytes)
+        return is_head and self.num_rows in (None, report.num_rows) and self.num_bytes == report.num_bytes
 
-    def load(self, report: IndexReport, *, memory_mapped: bool = False) -> Any:
-        """Reads the FAISS index; memory-mapped where FAISS can do that (not for fast-scan codes).
+    def load(self, report: IndexReport, vectors: Vectors, *, memory_mapped: bool = False) -> Any:
+        """Reads the index: of FAISS, memory-mapped where FAISS can do that (not for fast-scan codes), or `Vamana`.
 
         Args:
             report: the `index.json` that describes it.
+            vectors: the gallery's rows, which a graph of SVS takes into memory.
             memory_mapped: for searches only.
 
         Raises:
             InputError: if it is damaged, or has another metric.
         """
+        if report.spec.is_vamana:
+            return self._load_graph(report, vectors)
         import faiss
 
-        if report.sha256 is not None and Checksum.of_open(self._file).sha256 != report.sha256:
-            raise _damaged(self.path)
+        self._compare(report)
         try:
             # A memory-mapped index aborts the process on `add`, so only searches may open it in this way.
             flags = faiss.IO_FLAG_MMAP_IFC if memory_mapped else 0
@@ -89,6 +96,30 @@ class StoredIndex:
         if index.metric_type != faiss.METRIC_INNER_PRODUCT or index.ntotal != self.num_rows:
             raise _damaged(self.path)
         return index
+
+    def unpack(self, report: IndexReport, folder: Path) -> None:
+        """Writes the files of a graph of SVS to a folder.
+
+        Raises:
+            InputError: if it is damaged.
+        """
+        self._compare(report)
+        try:
+            unpack(self._file, folder, report.num_rows)
+        except ValueError as error:
+            raise _damaged(self.path) from error
+
+    def _load_graph(self, report: IndexReport, vectors: Vectors) -> Vamana:
+        if not report.num_rows:
+            return Vamana(None, 0)
+        with TemporaryDirectory(prefix="diantu-") as name, writing(folder := Path(name)):
+            self.unpack(report, folder)
+            write_rows(vectors, folder / ROWS, 0, report.num_rows)
+            return Vamana(loaded(folder, vectors.dim), report.num_rows)
+
+    def _compare(self, report: IndexReport) -> None:
+        if report.sha256 is not None and Checksum.of_open(self._file).sha256 != report.sha256:
+            raise _damaged(self.path)
 
 
 def described(report: IndexReport, path: Path) -> IndexReport:

@@ -22,6 +22,7 @@ import numpy as np
 from ..store.rowset import RowSet
 from .effort import Effort, QueryKind, Strategy
 from .exact import best, exact_search_among
+from .lists import InvertedLists
 from .opened import GalleryIndex
 
 # The scores and rows of one query, `1 × K`, and how they were found.
@@ -83,11 +84,11 @@ class Within:
         breadth = index.efforts.breadth(stricter, kind, k) if recall <= 1 else None
         if self.num_rows <= _FEW or not index.num_indexed or breadth is None:
             return self._exact(queries_QD, k)
-        candidates = index.candidates()
-        if not candidates.num_lists:  # the search of a graph stops before it reaches a filter far from the query
+        # The search of a graph stops before it reaches a filter far from the query.
+        if (lists := index.candidates().lists) is None:
             return self._exact(queries_QD, k)
         deep = index.efforts.breadth(stricter, kind, int(k / self.share))
-        wanted = (deep or breadth).nprobe / candidates.num_lists * len(self._indexed)
+        wanted = (deep or breadth).nprobe / len(lists) * len(self._indexed)
         found = [self._nearest(query_D[None], k, breadth.candidates, wanted) for query_D in queries_QD]
         scores, rows, strategies = zip(*found, strict=True)
         return Found(scores_QK=np.concatenate(scores), rows_QK=np.concatenate(rows), strategies=strategies)
@@ -102,7 +103,7 @@ class Within:
         """The answer to one query, from lists that hold as many of the filter's rows as wanted."""
         lists, num_near = self._lists(query_1D[0], wanted)
         near_P = lists[1][:num_near]
-        num_codes = self._index.candidates().list_sizes[near_P].sum()
+        num_codes = self._inverted.sizes[near_P].sum()
         if self.share >= _NARROW and self._held[near_P].sum() * _ROW_COST > num_codes:
             near = lists[0][:num_near], near_P
             return self._among_candidates(query_1D, k, candidates, near)
@@ -110,16 +111,16 @@ class Within:
 
     def _lists(self, query_D: np.ndarray, wanted: float) -> tuple[tuple[np.ndarray, np.ndarray], int]:
         """The nearest lists that hold any of the filter's rows, in order, and how many of them hold enough rows."""
-        candidates = self._index.candidates()
-        count = min(max(64, int(wanted / max(len(self._indexed), 1) * candidates.num_lists)), candidates.num_lists)
+        inverted = self._inverted
+        count = min(max(64, int(wanted / max(len(self._indexed), 1) * len(inverted))), len(inverted))
         while True:
-            scores_P, lists_P = candidates.nearest_lists(query_D, count)
+            scores_P, lists_P = inverted.nearest(query_D, count)
             holds_P = self._held[lists_P] > 0
             held_P = np.cumsum(self._held[lists_P][holds_P])
-            if count == candidates.num_lists or (len(held_P) and held_P[-1] >= wanted):
+            if count == len(inverted) or (len(held_P) and held_P[-1] >= wanted):
                 num_near = min(int(np.searchsorted(held_P, wanted)) + 1, len(held_P))
                 return (scores_P[holds_P], lists_P[holds_P]), num_near
-            count = min(2 * count, candidates.num_lists)
+            count = min(2 * count, len(inverted))
 
     def _list_by_list(self, query_1D: np.ndarray, k: int, lists_P: np.ndarray, wanted: float) -> _Answer:
         """Exact scores of the filter's rows in the nearest lists, in steps, until a step changes nothing."""
@@ -145,7 +146,7 @@ class Within:
         self, query_1D: np.ndarray, k: int, candidates: int, lists: tuple[np.ndarray, np.ndarray]
     ) -> _Answer:
         """The index's candidates among the filter's rows, and the rows added after it was built, scored exactly."""
-        rows_R = self._index.candidates().rows_in_lists(query_1D[0], max(candidates, k), lists, self._rows)
+        rows_R = self._inverted.rows(query_1D[0], max(candidates, k), lists, self._rows)
         rows_R = np.concatenate([np.sort(rows_R), self._rows.rows(self._index.num_indexed)])
         if len(rows_R) < k:  # the searched lists hold too few
             return self._exact_answer(query_1D, k)
@@ -164,6 +165,12 @@ class Within:
         ranges = zip((ends_P - self._held[lists_P]).tolist(), ends_P.tolist(), strict=True)
         return np.sort(np.concatenate([self._by_list[low:high] for low, high in ranges]))
 
+    @property
+    def _inverted(self) -> InvertedLists:
+        lists = self._index.candidates().lists
+        assert lists is not None, "only asked for where the index consists of lists"
+        return lists
+
     @cached_property
     def _few(self) -> np.ndarray:
         return self._rows.rows()
@@ -176,13 +183,12 @@ class Within:
     @cached_property
     def _held(self) -> np.ndarray:
         """Number of them in each list: `L` int64."""
-        lists_N = self._index.candidates().list_of_rows
-        return np.bincount(lists_N[self._indexed], minlength=self._index.candidates().num_lists)
+        return np.bincount(self._inverted.of_rows[self._indexed], minlength=len(self._inverted))
 
     @cached_property
     def _by_list(self) -> np.ndarray:
         """The same rows, grouped by list."""
-        return self._indexed[np.argsort(self._index.candidates().list_of_rows[self._indexed], kind="stable")]
+        return self._indexed[np.argsort(self._inverted.of_rows[self._indexed], kind="stable")]
 
     @cached_property
     def _ends(self) -> np.ndarray:

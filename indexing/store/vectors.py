@@ -88,11 +88,12 @@ class Vectors:
         """
         end = len(self) if end is None else end
         for first in range(start, end, BLOCK):
-            pieces = list(self._pieces(first, min(first + BLOCK, end)))
+            pieces = list(self.stored(first, min(first + BLOCK, end)))
             yield first, _as_float32(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
 
-    def _pieces(self, start: int, end: int) -> Iterator[np.ndarray]:
-        """The rows from `start` to `end`, part by part: float16."""
+    def stored(self, start: int = 0, end: int | None = None) -> Iterator[np.ndarray]:
+        """The rows from `start` to `end` as they are stored, part by part: `emb_ND` float16, mapped."""
+        end = len(self) if end is None else end
         position = int(np.searchsorted(self._starts, start, side="right")) - 1
         while start < end:
             first, behind = int(self._starts[position]), int(self._starts[position + 1])

@@ -88,13 +88,14 @@ def _remedy(name: str) -> str:
 
 
 def _of_indexes(root: Path) -> Problems:
-    """What is wrong with the files `index.faiss`, whose checksums are in `index.json`."""
+    """What is wrong with the files beside `index.json`, whose checksums are in `index.json`."""
     problems = Problems()
     for path in sorted(root.glob("index/*/index.json")):
-        name = path.with_name("index.faiss").relative_to(root).as_posix()
         says = _says(path)
         if says is None:
             continue  # the problem is that of index.json
+        file_name = "index.graph" if says.get("file") == "index.graph" else "index.faiss"
+        name = path.with_name(file_name).relative_to(root).as_posix()
         expected = says.get("sha256")
         try:
             found = Checksum.of_file(root / name)

@@ -33,6 +33,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
         "bench_answers",
         "bench_embed",
         "bench_generate",
+        "bench_graph",
         "bench_index",
         "bench_page",
         "bench_search",
