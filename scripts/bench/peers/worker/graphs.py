@@ -85,7 +85,7 @@ class Svs(Engine):
     modules = ("svs",)
 
     def build(self, job: Job) -> dict[str, Any]:
-        import svs  # type: ignore[reportMissingImports]
+        svs = _svs()
 
         vectors = np.empty((job.num_rows, job.dim), np.float16)
         for first, block in job.blocks():
@@ -96,7 +96,7 @@ class Svs(Engine):
         return {"index": "Vamana, degree 64, window 128, alpha 0.95, float16"}
 
     def open(self, job: Job) -> None:
-        import svs  # type: ignore[reportMissingImports]
+        svs = _svs()
 
         self._index = svs.Vamana(
             job.file("config"),
@@ -113,7 +113,7 @@ class Svs(Engine):
         return {"prefetch": f"{chosen.prefetch_lookahead}, step {chosen.prefetch_step}"}
 
     def set_breadth(self, breadth: int) -> None:
-        import svs  # type: ignore[reportMissingImports]
+        svs = _svs()
 
         parameters = self._index.search_parameters
         parameters.buffer_config = svs.SearchBufferConfig(breadth)
@@ -121,3 +121,10 @@ class Svs(Engine):
 
     def search(self, queries_QD: np.ndarray) -> np.ndarray:
         return self._index.search(queries_QD, K)[0].astype(np.int64)
+
+
+def _svs() -> Any:
+    """SVS, which has no type stubs."""
+    import svs  # type: ignore[reportMissingImports]
+
+    return svs
