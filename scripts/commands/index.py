@@ -30,8 +30,8 @@ def run(
         memory_budget: how much memory the index may take in a process that searches, for example 500MB or 2GB; by
             default no limit.
         target_recall: the share of the exact results that a search must find; by default 0.95.
-        factory: a FAISS factory string, if you want to choose the type of index yourself; SVSVamana64,FP16 for a graph of
-            SVS, which needs the extra svs.
+        factory: a FAISS factory string, if you want to choose the type of index yourself; SVSVamana64,FP16 builds a
+            graph of SVS, which needs the extra svs.
         tune_queries: queries that users send: a text file with one query per line, JSONL with a field "text", or
             vectors as .npy. By default captions of the gallery; images, if it has no captions.
         rebuild: train a new index, even if the new rows could be added to the existing one.
