@@ -51,7 +51,7 @@ def with_runtime(
             encoder.encode_images_by(images, torch.float32)
         return encoder
     if runtime == compiled.NAME:
-        images = compiled.compiled(encoder, lambda: _of_torch(load_fp32()))
+        images = compiled.compiled(encoder, lambda: torch_images(load_fp32()))
         encoder.encode_images_by(images, encoder.dtype)
         return encoder
     # Where a runtime has a choice, `auto` is what it is for torch.
@@ -107,7 +107,7 @@ class RuntimeImages:
         with self._opening:
             if self._session is None:
                 kind = usable(self._runtime, self._device, self._precision)
-                load_fp32 = cache(lambda: _of_torch(self._load_fp32()))  # for the export and for the check
+                load_fp32 = cache(lambda: torch_images(self._load_fp32()))  # for the export and for the check
                 model = exported(self._spec, load_fp32)
                 session = kind.open(model.path, self._device, self._precision)
                 # Normalised on the CPU, where the reference is.
@@ -121,9 +121,17 @@ class RuntimeImages:
             return self._session
 
 
-def _of_torch(encoder: ImageEncoder) -> TorchImageEncoder:
+def torch_images(encoder: ImageEncoder) -> TorchImageEncoder:
+    """The image side of an encoder that torch computes.
+
+    Raises:
+        InputError: if another library computes it.
+    """
     images = image_side(encoder)
-    assert isinstance(images, TorchImageEncoder), "the encoder that it was loaded for is one"
+    if not isinstance(images, TorchImageEncoder):
+        raise InputError(
+            f"the encoder {encoder.spec.name} is no model of torch, so no other runtime can encode with it"
+        )
     return images
 
 

@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping
 import torch
 
 from ....datasets.errors import InputError
-from ..late_images import image_side
 from ..spec import ImageEncoder, Precision
 from ..torch_encoder import TorchImageEncoder
 from . import compiled
 from .agreement import photographs, vectors, worst_cosine
-from .images import RuntimeImages
+from .images import RuntimeImages, torch_images
 from .kinds import OTHERS, Computed, kind_of
 from .table import Row, Table, conditions
 
@@ -40,11 +39,11 @@ def measure(
     """
     if batch_size < 1:
         raise InputError(f"the batch size is {batch_size}; give at least 1")
-    in_fp32, by_auto = (_of_torch(load(str(device), precision)) for precision in ("fp32", "auto"))
+    in_fp32, by_auto = (torch_images(load(str(device), precision)) for precision in ("fp32", "auto"))
     ways: dict[Way, TorchImageEncoder] = {("torch", "fp32"): in_fp32}
     if by_auto.dtype is torch.bfloat16:
         ways["torch", "bf16"] = by_auto
-    reference = in_fp32 if device.type == "cpu" else _of_torch(load("cpu", "fp32"))
+    reference = in_fp32 if device.type == "cpu" else torch_images(load("cpu", "fp32"))
     left_out = _add_others(ways, reference, device)
     pixels_BCHW = photographs(reference, batch_size)
     started = {}
@@ -73,15 +72,6 @@ def measure(
         ),
         left_out=tuple(left_out),
     )
-
-
-def _of_torch(encoder: ImageEncoder) -> TorchImageEncoder:
-    encoder = image_side(encoder)
-    if not isinstance(encoder, TorchImageEncoder):
-        raise InputError(
-            f"the encoder {encoder.spec.name} is no model of torch, so no other runtime can encode with it"
-        )
-    return encoder
 
 
 def _add_others(ways: dict[Way, TorchImageEncoder], reference: TorchImageEncoder, device: torch.device) -> list[str]:
