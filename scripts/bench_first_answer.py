@@ -3,8 +3,9 @@
     python -m diantu.scripts.bench_first_answer --output FOLDER [--rows 10000000]
 
 A process that has imported everything opens the gallery and searches once: ten hits with all columns. Before, all files
-are dropped from the page cache. In turn with that, `index.faiss` is dropped and read from beginning to end: no first
-answer can be expected before that. Each answer comes from a process of its own. The folder may be one of `bench_index`.
+are dropped from the page cache. In turn with that, `index.faiss` is dropped and read from beginning to end, which no
+first answer can do without. A further first answer finds the index in memory, as a second process that serves the
+gallery does. Each answer comes from a process of its own. The folder may be one of `bench_index`.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from .commands.common import print_json
 from .main import call
 
 _K = 10
-# Reading the index cannot be avoided, and FAISS's copy, the start of a search and its rows come on top.
-_MOST = 1.5
+# How many times as long as reading the index a first answer may take, in galleries of so many rows or more: with fewer,
+# opening the files of the rows takes longer.
+_MOST, _LARGE = 1.5, 5_000_000
 
 
 def run(output: str, rows: int = 10_000_000, repeats: int = 5, json_: bool = False, seed: int = 0) -> int:
@@ -58,7 +60,7 @@ def run(output: str, rows: int = 10_000_000, repeats: int = 5, json_: bool = Fal
         cold.append(_first_answer(bench, texts_QD[2 * number]))
         read_all([index])
         warm.append(_first_answer(bench, texts_QD[2 * number + 1]))
-    lines = _lines(index.stat().st_size, read, cold, warm)
+    lines = _lines(index.stat().st_size, read, cold, warm, is_large=rows >= _LARGE)
     if json_:
         print_json({"rows": rows, "read_s": read, "cold_s": cold, "warm_s": warm, "lines": [*map(asdict, lines)]})
         return 0
@@ -95,7 +97,9 @@ def _open_and_search(root: Path, query_D: np.ndarray) -> float:
     return seconds
 
 
-def _lines(num_bytes: int, read: Sequence[float], cold: Sequence[float], warm: Sequence[float]) -> list[Line]:
+def _lines(
+    num_bytes: int, read: Sequence[float], cold: Sequence[float], warm: Sequence[float], *, is_large: bool
+) -> list[Line]:
     read_s, cold_s, warm_s = (statistics.median(seconds) for seconds in (read, cold, warm))
     size = f"{num_bytes / 1e9:.2f} GB"
     return [
@@ -104,10 +108,10 @@ def _lines(num_bytes: int, read: Sequence[float], cold: Sequence[float], warm: S
         Line(
             what="the same ÷ reading the index",
             value=f"{cold_s / read_s:.2f}",
-            target=f"≤ {_MOST}",
-            met=cold_s <= _MOST * read_s,
+            target=f"≤ {_MOST}" if is_large else "",
+            met=cold_s <= _MOST * read_s if is_large else None,
         ),
-        Line(what="first answer, files in memory", value=f"{warm_s:.2f} s ({_range(warm)})"),
+        Line(what="first answer, the index in memory", value=f"{warm_s:.2f} s ({_range(warm)})"),
     ]
 
 

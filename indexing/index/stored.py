@@ -73,7 +73,7 @@ class StoredIndex:
     def load(self, report: IndexReport, *, memory_mapped: bool = False) -> Any:
         """Reads the FAISS index; memory-mapped where FAISS can search it so, which fast-scan codes it cannot.
 
-        Beside the index, this takes 30 MB of memory while it runs.
+        Beside the index, this takes less than 20 MB of memory while it runs.
 
         Args:
             report: the `index.json` that describes it.
