@@ -24,7 +24,8 @@ from ..indexing.index.opened import GalleryIndex, faiss_threads
 from ..indexing.index.report import read_report
 from ..indexing.store.snapshot import Snapshot
 from ..search import Gallery
-from .bench.metadata import metadata_lines, read_all
+from .bench.metadata import metadata_lines
+from .bench.page_cache import read_all
 from .bench.table import Line, print_targets
 from .bench.vectors import Bench, synthetic
 from .commands.common import print_json

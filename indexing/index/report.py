@@ -15,6 +15,7 @@ from typing import Any
 from ...datasets.checksums import listed, read_checked
 from ...datasets.errors import InputError
 from ..store.snapshot import Snapshot
+from .blocks import Blocks
 from .calibration import Calibration
 from .effort import Effort, EffortTable, TunedBreadth
 from .vamana import degree as vamana_degree
@@ -52,6 +53,11 @@ class IndexSpec:
     def file_name(self) -> str:
         """The file beside `index.json` that holds it."""
         return GRAPH_FILE if self.is_vamana else FAISS_FILE
+
+    @property
+    def is_mappable(self) -> bool:
+        """Whether FAISS can search the codes in a memory-mapped file: all but fast-scan codes."""
+        return "fs" not in self.factory.rpartition(",")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +201,7 @@ class IndexReport:
         num_bytes: size of `index.faiss` or `index.graph`.
         sha256: of that file; None in an index of an earlier release.
         head_sha256: of its first bytes; see `stored.HEAD`.
+        blocks: the checksums that reading it compares; None in an index of an earlier release.
         target_recall: the recall of effort "balanced".
         request: what was asked for, with nothing left open.
         spec: what was built.
@@ -229,6 +236,7 @@ class IndexReport:
     version: int = VERSION
     sha256: str | None = None
     head_sha256: str | None = None
+    blocks: Blocks | None = None
 
     @property
     def bytes_per_row(self) -> float:
@@ -257,6 +265,7 @@ class IndexReport:
             "build_seconds": self.build_seconds,
             "bytes": self.num_bytes,
             **({"sha256": self.sha256, "head_sha256": self.head_sha256} if self.sha256 else {}),
+            **({"blocks": self.blocks.to_json()} if self.blocks else {}),
             "bytes_per_row": self.bytes_per_row,
             **({"tuning": tuning} if tuning else {}),
             "delivers": {kind: found.to_json() for kind, found in self.delivers.items()},
@@ -299,6 +308,7 @@ class IndexReport:
             seed=seed,
             sha256=values.get("sha256"),
             head_sha256=values.get("head_sha256"),
+            blocks=Blocks.from_json(values["blocks"]) if "blocks" in values else None,
         )
 
 

@@ -1,24 +1,28 @@
 """`index.faiss` or `index.graph`: the index of a gallery, held open so that a job may replace it.
 
 A job renames that file and then `index.json`, so a reader may find a new index beside an old report. Such a pair is
-not used. `index.json` holds checksums: of the first bytes, which opening compares, and of all bytes, which are compared
-before FAISS or SVS reads them, because a damaged index can crash the process or give wrong answers.
+not used. `index.json` holds checksums: of the first bytes, which opening compares; of each block, which is compared
+before FAISS or SVS gets it, because a damaged index can crash the process or give wrong answers; and of the whole file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import weakref
+from collections import deque
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-from ...datasets.checksums import Checksum
+from ...datasets.checksums import Checksum, DamagedError
 from ...datasets.errors import InputError
 from ...datasets.files import open_regular, refuse_unless_damaged, writing
 from ..store.vectors import Vectors
+from .blocks import Blocks
 from .report import REMEDY, IndexReport, IndexSpec
 from .vamana import Vamana
 from .vamana_files import ROWS, loaded, unpack, write_rows
@@ -72,7 +76,9 @@ class StoredIndex:
         return is_head and self.num_rows in (None, report.num_rows) and self.num_bytes == report.num_bytes
 
     def load(self, report: IndexReport, vectors: Vectors, *, memory_mapped: bool = False) -> Any:
-        """Reads the index: of FAISS, memory-mapped where FAISS can do that (not for fast-scan codes), or `Vamana`.
+        """Reads the index: of FAISS, memory-mapped where FAISS can search it so (not fast-scan codes), or `Vamana`.
+
+        Beside an index of FAISS, this takes less than 20 MB of memory while it runs.
 
         Args:
             report: the `index.json` that describes it.
@@ -81,17 +87,22 @@ class StoredIndex:
 
         Raises:
             InputError: if it is damaged, or has another metric.
+            FileError: if the system cannot read it.
         """
         if report.spec.is_vamana:
             return self._load_graph(report, vectors)
         import faiss
 
-        self._compare(report)
         try:
-            # A memory-mapped index aborts the process on `add`, so only searches may open it in this way.
-            flags = faiss.IO_FLAG_MMAP_IFC if memory_mapped else 0
-            index = faiss.read_index(f"/dev/fd/{self._file.fileno()}", flags)
-        except RuntimeError as error:
+            with contextlib.closing(self._compared(report)) as blocks:
+                if memory_mapped and report.spec.is_mappable:
+                    deque(blocks, maxlen=0)
+                    # Such an index aborts the process on `add`, so only searches may open it in this way.
+                    index = faiss.read_index(f"/dev/fd/{self._file.fileno()}", faiss.IO_FLAG_MMAP_IFC)
+                else:
+                    index = _read(blocks, report.blocks.size if report.blocks else HEAD)
+        except (DamagedError, RuntimeError, OSError) as error:
+            refuse_unless_damaged(error, self.path)
             raise _damaged(self.path) from error
         if index.metric_type != faiss.METRIC_INNER_PRODUCT or index.ntotal != self.num_rows:
             raise _damaged(self.path)
@@ -103,10 +114,11 @@ class StoredIndex:
         Raises:
             InputError: if it is damaged.
         """
-        self._compare(report)
         try:
+            with contextlib.closing(self._compared(report)) as blocks:
+                deque(blocks, maxlen=0)
             unpack(self._file, folder, report.num_rows)
-        except ValueError as error:
+        except (DamagedError, ValueError) as error:
             raise _damaged(self.path) from error
 
     def _load_graph(self, report: IndexReport, vectors: Vectors) -> Vamana:
@@ -117,16 +129,32 @@ class StoredIndex:
             write_rows(vectors, folder / ROWS, 0, report.num_rows)
             return Vamana(loaded(folder, vectors.dim), report.num_rows)
 
-    def _compare(self, report: IndexReport) -> None:
+    def _compared(self, report: IndexReport) -> Generator[bytes]:
+        """The bytes of the file, block by block, each of them compared with a checksum."""
+        if report.blocks is not None:
+            yield from report.blocks.read(self._file)
+            return
         if report.sha256 is not None and Checksum.of_open(self._file).sha256 != report.sha256:
-            raise _damaged(self.path)
+            raise DamagedError("has changed since it was written")
+        self._file.seek(0)
+        while block := self._file.read(HEAD):
+            yield block
+
+
+def _read(blocks: Iterator[bytes], size: int) -> Any:
+    """The FAISS index in some blocks of at most `size` bytes."""
+    import faiss
+
+    readers: Any = faiss  # its stubs lack them
+    source = readers.PyCallbackIOReader(lambda _: next(blocks, b""), size)
+    return readers.read_index(readers.BufferedIOReader(source, size))
 
 
 def described(report: IndexReport, path: Path) -> IndexReport:
     """A report with size and checksums of the index that was written to a path."""
     with open_regular(path) as file:
-        whole, head = Checksum.of_open(file), Checksum.of_open(file, HEAD)
-    return replace(report, num_bytes=whole.bytes, sha256=whole.sha256, head_sha256=head.sha256)
+        whole, head, blocks = Checksum.of_open(file), Checksum.of_open(file, HEAD), Blocks.of_open(file)
+    return replace(report, num_bytes=whole.bytes, sha256=whole.sha256, head_sha256=head.sha256, blocks=blocks)
 
 
 def _damaged(path: Path) -> InputError:

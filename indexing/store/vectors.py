@@ -5,10 +5,13 @@ Shapes: N rows, D dimension, Q queries.
 
 from __future__ import annotations
 
+import mmap
+import resource
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +32,7 @@ _SMALL, _KEPT_BYTES = 64 << 10, 128 << 20
 _GATHERED = 512
 # Numpy converts so many values in some milliseconds.
 _FEW_VALUES = 1 << 20
+_WHO = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
 
 
 class Vectors:
@@ -41,7 +45,7 @@ class Vectors:
         self.dim = snapshot.spec.dim
         self._parts = snapshot.manifest.parts
         self._starts = np.cumsum([0, *(count for _, count in self._parts)], dtype=np.int64)
-        self._open = _Files(snapshot).open
+        self._files = _Files(snapshot)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -65,10 +69,13 @@ class Vectors:
         half_ND = np.empty((len(rows_N), self.dim), np.float16)
         positions_N = self._starts.searchsorted(rows_N, side="right") - 1
         cuts = [0, *((positions_N[1:] != positions_N[:-1]).nonzero()[0] + 1).tolist(), len(rows_N)]
-        for low, high in pairwise(cuts):
-            position, some = int(positions_N[low]), slice(low, high)
+        pieces = [(int(positions_N[low]), slice(low, high)) for low, high in pairwise(cuts)]
+        if self._files.is_on_disk(pieces[0][0], int(rows_N[0] - self._starts[pieces[0][0]])):
+            for position, some in pieces:
+                self._files.read_ahead(position, rows_N[some] - self._starts[position])
+        for position, some in pieces:
             # Methods, because numpy's functions take longer than taking a row does; "clip", else `out` is buffered.
-            self._open(position).take(rows_N[some] - self._starts[position], 0, half_ND[some], "clip")
+            self._files.open(position).take(rows_N[some] - self._starts[position], 0, half_ND[some], "clip")
         return _as_float32(half_ND)
 
     def scores(self, queries_QD: np.ndarray, rows_N: np.ndarray) -> np.ndarray:
@@ -98,7 +105,7 @@ class Vectors:
         while start < end:
             first, behind = int(self._starts[position]), int(self._starts[position + 1])
             if start < behind:
-                yield self._open(position)[start - first : min(behind, end) - first]
+                yield self._files.open(position)[start - first : min(behind, end) - first]
                 start = min(behind, end)
             position += 1
 
@@ -134,6 +141,27 @@ class _Files:
             kept.put(position, found)
         return found
 
+    def is_on_disk(self, position: int, row: int) -> bool:
+        """Whether a row of a part had to be read from the disk; it is in memory now."""
+        array = self.open(position)
+        before = _num_disk_reads()
+        array[row, 0]
+        return _num_disk_reads() > before
+
+    def read_ahead(self, position: int, rows_N: np.ndarray) -> None:
+        """Has the system read some rows of a part, all at a time, and does not wait for them.
+
+        Without that, rows are read one after another, each with up to megabytes around it. With it, 300 rows of
+        10 GB take 10 ms instead of 3 s on a disk that the system reads 8 MB ahead of.
+        """
+        memmap: Any = self.open(position).base
+        if memmap is None:  # a small file, which has been read
+            return
+        mapped, size = memmap.base, memmap.strides[0]
+        for start in (memmap.offset + size * rows_N).tolist():
+            page = start - start % mmap.PAGESIZE
+            mapped.madvise(mmap.MADV_WILLNEED, page, start + size - page)
+
     def _map(self, position: int) -> np.ndarray:
         number, count = self._parts[position]
         path = self._path(self._root, number)
@@ -146,6 +174,11 @@ class _Files:
                 f"{REMEDY}"
             )
         return array
+
+
+def _num_disk_reads() -> int:
+    """How often this thread (on macOS: this process) has waited for a page of a file to be read from the disk."""
+    return resource.getrusage(_WHO).ru_majflt
 
 
 def are_usable(emb_ND: np.ndarray) -> np.ndarray:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from ...indexing.store.records import read_part
 from ...indexing.store.rows.writing import lay_out_rows
 from ...indexing.store.snapshot import Snapshot
 from .memory import private_bytes
+from .page_cache import drop, read_all
 from .records import web_records
 from .table import Line
 from .vectors import bench_manifest
@@ -97,22 +97,10 @@ def _one(root: Path, num_rows: int, columns: Sequence[str] | None) -> None:
 
 def _cold(root: Path, action: Callable[[], None]) -> float:
     """Milliseconds of an action, opening included, with the files of the metadata out of the page cache."""
-    for path in _files(root):
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(descriptor)
+    drop(_files(root))
     started = time.perf_counter()
     action()
     return 1000 * (time.perf_counter() - started)
-
-
-def read_all(files: Iterable[Path]) -> None:
-    """Reads files, so that they are in memory as far as there is room."""
-    for path in files:
-        with path.open("rb") as file:
-            while file.read(1 << 24):
-                pass
 
 
 def _files(root: Path) -> list[Path]:

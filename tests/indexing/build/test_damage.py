@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 from dataclasses import replace
@@ -19,7 +20,8 @@ from diantu.datasets.checksums import write_checked_json
 from diantu.datasets.errors import FileError
 from diantu.indexing.build.job import build_index, plan_index
 from diantu.indexing.build.request import IndexRequest
-from diantu.indexing.index.report import index_name, read_report
+from diantu.indexing.index.blocks import Blocks
+from diantu.indexing.index.report import IndexReport, index_name, read_report
 from diantu.indexing.measure.evaluate import evaluate
 from diantu.indexing.store.snapshot import Snapshot
 
@@ -121,6 +123,52 @@ def test_damage_inside_an_index_is_reported_by_the_first_search_and_repaired_by_
     assert "it is built from scratch" in caplog.text
     assert report.delivers["image"].recall[10] > 0.9
     assert opened(gallery).search(clustered(9, 5), 10)[1].shape == (5, 10)
+
+
+def _with_blocks(gallery: Path, size: int | None) -> IndexReport:
+    """Gives the index checksums of smaller blocks, or those of an earlier release: of the whole file alone."""
+    report = read_report(Snapshot.read(gallery))
+    assert report
+    with (gallery / "index" / "hf_x" / "index.faiss").open("rb") as file:
+        report = replace(report, blocks=Blocks.of_open(file, size=size) if size else None, head_sha256=None)
+    write_checked_json(gallery, f"{index_name('hf_x')}/index.json", report.to_json())
+    return report
+
+
+@pytest.mark.parametrize("size", [1 << 12, 1 << 22, None])
+@pytest.mark.parametrize("factory", [FACTORY, "IVF64,SQ8"])
+def test_a_damaged_byte_anywhere_is_refused(gallery: Path, factory: str, size: int | None) -> None:
+    """Whether FAISS copies the codes or maps them; among the bytes are sizes that would have it take all memory."""
+    build_index(gallery, None, request=IndexRequest(factory=factory))
+    report = _with_blocks(gallery, size)
+    path = gallery / "index" / "hf_x" / "index.faiss"
+    found = opened(gallery).search(clustered(9, 5), 10)[1]
+    rng = np.random.default_rng(0)
+    positions = {*range(16, 200, 8), report.num_bytes - 1, *rng.integers(16, report.num_bytes, 20).tolist()}
+    with path.open("r+b") as file:
+        for position in sorted(positions):
+            (value,) = os.pread(file.fileno(), 1, position)
+            os.pwrite(file.fileno(), bytes([value ^ 0x80]), position)
+            with pytest.raises(InputError, match=r"index\.faiss is missing or damaged; build the index again"):
+                opened(gallery).search(clustered(9, 5), 10)
+            os.pwrite(file.fileno(), bytes([value]), position)
+    np.testing.assert_array_equal(opened(gallery).search(clustered(9, 5), 10)[1], found)
+
+
+@pytest.mark.parametrize("factory", [FACTORY, "IVF64,SQ8", "Flat"])
+def test_an_index_of_an_earlier_release_answers_and_grows(gallery: Path, factory: str) -> None:
+    """Its `index.json` has no checksums of blocks."""
+    queries_QD = clustered(9, 40)
+    new = build_index(gallery, None, request=IndexRequest(factory=factory))
+    assert new.blocks is not None
+    found = opened(gallery).search(queries_QD, 10, kind="image")
+    _with_blocks(gallery, None)
+    assert "blocks" not in json.loads((gallery / "index" / "hf_x" / "index.json").read_text())
+    np.testing.assert_array_equal(opened(gallery).search(queries_QD, 10, kind="image"), found)
+    add_rows(gallery, queries_QD)
+    grown = build_index(gallery, None)
+    assert (grown.num_rows, grown.training.rows) == (6040, new.training.rows)
+    assert grown.blocks is not None
 
 
 @pytest.mark.slow

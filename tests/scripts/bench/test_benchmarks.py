@@ -32,6 +32,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     [
         "bench_answers",
         "bench_embed",
+        "bench_first_answer",
         "bench_generate",
         "bench_graph",
         "bench_index",
