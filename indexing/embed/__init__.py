@@ -4,7 +4,7 @@
 """
 
 from ..store.ledger import ShardJob
-from .events import Broken, Committed, Encoded, Event, Scanned
+from .events import Broken, Encoded, Event, Scanned, Written
 from .executors import Executor, InProcess, LocalProcesses
 from .job import BATCH_SIZE, Summary, embed, embed_with
 from .loop import LoopSettings, run_jobs
@@ -12,7 +12,6 @@ from .loop import LoopSettings, run_jobs
 __all__ = [
     "BATCH_SIZE",
     "Broken",
-    "Committed",
     "Encoded",
     "Event",
     "Executor",
@@ -22,6 +21,7 @@ __all__ = [
     "Scanned",
     "ShardJob",
     "Summary",
+    "Written",
     "embed",
     "embed_with",
     "run_jobs",

@@ -64,7 +64,7 @@ class Batch:
     failures: Sequence[Failure]
     is_last: bool
     broken: ShardError | None
-    notes: tuple[tuple[str, str], ...] = ()  # see `Committed`
+    notes: tuple[tuple[str, str], ...] = ()  # see `Written`
 
     def pin_memory(self) -> Batch:
         """DataLoader calls this, so that copies to a GPU run asynchronously."""

@@ -23,13 +23,15 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Committed:
-    """A part (or its vectors in further spaces) is on disk with `num_rows` rows; `num_failed` samples were left out.
+class Written:
+    """A part (or its vectors in further spaces) is written with `num_rows` rows; `num_failed` samples were left out.
 
-    `notes` are pairs of a sample's key and what was left out beside its pixels.
+    It becomes a part of the gallery when the process that holds the gallery's lock accepts it. `attempt` is its folder,
+    relative to the gallery. `notes` are pairs of a sample's key and what was left out beside its pixels.
     """
 
     job: ShardJob
+    attempt: str
     num_rows: int
     num_failed: int
     notes: tuple[tuple[str, str], ...] = ()
@@ -44,4 +46,4 @@ class Broken:
     may_pass: bool
 
 
-Event = Scanned | Encoded | Committed | Broken
+Event = Scanned | Encoded | Written | Broken

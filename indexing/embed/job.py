@@ -17,13 +17,14 @@ from ...datasets.files import exclusive
 from ...datasets.readers.formats import scan
 from ...datasets.types import Shard
 from ..encoders.spec import ImageEncoder
+from ..store.attempts import accept, remove_attempts
 from ..store.layout import JOB_LOCK, remove_temporary_files
 from ..store.ledger import Ledger, ShardJob
 from ..store.manifest import Manifest, open_or_create
 from ..store.moves import Moves
 from ..store.parts import write_quarantined_part
 from ..store.records import Part
-from .events import Broken, Committed, Encoded, Event, Scanned
+from .events import Broken, Encoded, Event, Scanned, Written
 from .executors import Executor, InProcess
 from .loop import LoopSettings
 
@@ -108,6 +109,7 @@ def embed_with(executor: Executor, shards: Sequence[Shard], gallery: Path, *, sh
     _check(executor)
     with exclusive(gallery, JOB_LOCK):
         manifest = open_or_create(gallery, executor.specs, texts=executor.texts)
+        remove_attempts(gallery)
         remove_temporary_files(gallery)
         ledger = Ledger(gallery)
         moves = Moves.read(gallery)
@@ -119,6 +121,7 @@ def embed_with(executor: Executor, shards: Sequence[Shard], gallery: Path, *, sh
         with _Run(gallery, manifest, len(jobs), show_progress) as run:
             broken = _run_with_retries(executor, jobs, run)
             incomplete = _quarantine(broken, executor, run)
+        remove_attempts(gallery)
         quarantined = ledger.progress().quarantined
     return Summary(
         num_images=run.num_images,
@@ -178,8 +181,14 @@ def _run_with_retries(executor: Executor, jobs: Sequence[ShardJob], run: _Run) -
 
 def _run_once(executor: Executor, jobs: Sequence[ShardJob], run: _Run) -> list[Broken]:
     broken: list[Broken] = []
+    ended: set[tuple[int, tuple[str, ...]]] = set()
     with closing(executor.run(jobs, run.gallery)) as events:
         for event in events:
+            if isinstance(event, Written | Broken):
+                job = event.job.part, event.job.spaces
+                if job in ended:  # it was tried twice
+                    continue
+                ended.add(job)
             run.take(event)
             if isinstance(event, Broken):
                 broken.append(event)
@@ -235,7 +244,7 @@ class _Run:
             log.warning("%d images were embedded without some of their metadata (%s): %s", count, some, note)
 
     def take(self, event: Event) -> None:
-        """Counts an event, and saves the list of parts from time to time."""
+        """Accepts what was written, counts it, and saves the list of parts from time to time."""
         if isinstance(event, Scanned) and event.num_samples is not None:
             self.num_scanned += 1
             self.num_samples += event.num_samples
@@ -245,7 +254,8 @@ class _Run:
             self.bar_failed += event.num_failed
             self.bar.set_postfix(failed=self.bar_failed, refresh=False)
             self.bar.update(event.num_images + event.num_failed)
-        elif isinstance(event, Committed):
+        elif isinstance(event, Written):
+            accept(self.gallery, event.job.part, event.attempt)
             self.num_images += event.num_rows
             self.num_failed += event.num_failed
             for key, note in event.notes:

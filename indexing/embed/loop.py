@@ -19,13 +19,14 @@ from ...datasets import arguments
 from ...datasets.errors import InputError, Reason, ShardError
 from ...datasets.types import Failure
 from ..encoders.spec import EncoderSpec, ImageEncoder, TextEncoder, num_at_once, says_nothing, start_images
+from ..store.attempts import new_attempt
 from ..store.layout import space_root
 from ..store.ledger import ShardJob
 from ..store.manifest import own_encoder, read_manifest
 from ..store.parts import read_metadata, write_part, write_space_part
 from ..store.tables import Record, all_captions
 from .decoder import Batch
-from .events import Broken, Committed, Encoded, Event
+from .events import Broken, Encoded, Event, Written
 from .loader import batches
 
 # Rounding changes a length by less than this, also in float16 and bf16. More means that an encoder does not normalise.
@@ -57,7 +58,7 @@ class LoopSettings:
 def run_jobs(
     jobs: Iterable[ShardJob], gallery: Path, encoders: Sequence[ImageEncoder], settings: LoopSettings
 ) -> Generator[Event, None, None]:
-    """Turns the shard of each job into a part, and yields what happens on the way.
+    """Turns the shard of each job into an attempt at a part, and yields what happens on the way.
 
     The first encoder's vectors are the gallery's main space. A job that names spaces adds their vectors to an existing
     part. If a shard cannot be read, its job ends in `Broken` and nothing is written.
@@ -140,7 +141,7 @@ class _PartBuilder:
     vectors: list[list[np.ndarray]] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    notes: list[tuple[str, str]] = field(default_factory=list)  # see `Committed`
+    notes: list[tuple[str, str]] = field(default_factory=list)  # see `Written`
     broken: ShardError | None = None
 
     def add(self, batch: Batch, encoded: Vectors) -> Encoded:
@@ -209,15 +210,17 @@ class _Writer:
             rows = self._rows(builder)
         except ShardError as error:
             return Broken(job=job, reason=str(error), may_pass=error.may_pass)
+        attempt = new_attempt(job.part)
+        folder = self._gallery / attempt
         for position, (space, encoder) in enumerate(zip(self._spaces, self._encoders, strict=True)):
             if space in job.spaces or (position and not job.spaces):
-                root = space_root(self._gallery, space)
+                root = space_root(folder, space)
                 emb_ND = builder.vectors_of(position, encoder)[rows]
                 write_space_part(root, job.part, job.shard, fingerprint=encoder.spec.fingerprint, emb_ND=emb_ND)
-        if not job.spaces:  # the main space last, because the part exists from its record on
+        if not job.spaces:
             main = self._encoders[0]
             write_part(
-                self._gallery,
+                folder,
                 job.part,
                 job.shard,
                 fingerprint=main.spec.fingerprint,
@@ -228,7 +231,7 @@ class _Writer:
             )
         # A job that adds vectors in a further space finds again what the part's own job has told.
         notes = () if job.spaces else tuple(builder.notes)
-        return Committed(job=job, num_rows=len(rows), num_failed=len(builder.failures), notes=notes)
+        return Written(job=job, attempt=attempt, num_rows=len(rows), num_failed=len(builder.failures), notes=notes)
 
     def _rows(self, builder: _PartBuilder) -> list[int]:
         """Which records become rows: all of them in a new part; in an existing part those of its rows, by key.

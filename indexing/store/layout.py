@@ -22,6 +22,8 @@ MOVES = "moves.json"
 ROWS = "rows/rows.json"
 # Shards of images that a program added: the only images that a gallery holds itself. Named by their SHA-256.
 ADDED = "added"
+# What workers write, until it is accepted.
+ATTEMPTS = "attempts"
 
 
 def replaced_files(root: Path) -> list[str]:

@@ -42,10 +42,11 @@ class Executor(Protocol):
         ...
 
     def run(self, jobs: Sequence[ShardJob], gallery: Path) -> Generator[Event, None, None]:
-        """Runs all jobs, each exactly once, and yields their events.
+        """Runs all jobs, in any order, and yields their events.
 
-        Every job ends in one event, `Committed` or `Broken`; the order of jobs is free. It is called again, with fewer
-        jobs, if shards could not be read. If the caller closes the generator, no job may go on writing. An error that
-        is not about a shard is raised; the next run completes what was not committed.
+        Every job ends in `Written` or `Broken`. A job may be run twice, also at once: what ends first counts. It is
+        called again, with fewer jobs, if shards could not be read. What a process writes after the caller has closed
+        the generator is dropped. An error that is not about a shard is raised; the next run completes what was not
+        finished.
         """
         ...

@@ -1,14 +1,14 @@
-"""The loop in several processes of this machine, usually one process per GPU, which take shards from one queue."""
+"""The loop in several processes of this machine, usually one process per GPU, which ask for shards one by one."""
 
 from __future__ import annotations
 
-import queue
 import signal
 import sys
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from multiprocessing.queues import Queue, SimpleQueue
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 from ....datasets.errors import FileError, InputError, JobError
 from ...encoders import Runtime, TextEncoder, load_encoder
@@ -17,43 +17,17 @@ from ...store.ledger import ShardJob
 from ..events import Event
 from ..forks import end_with_parent, forkserver, ignore_gone_readers
 from ..loop import LoopSettings, run_jobs
+from .messages import Failed, Job, Ready, RoundOver, Taken
+from .rounds import Assignments
 
-_POLL_SECONDS = 0.5  # between checks that all processes live, while no event arrives
 _GOODBYE_SECONDS = 15.0  # for a process to end in order, before it is killed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ready:
-    """A process has loaded its encoders."""
-
-    specs: Sequence[EncoderSpec]
-    encodes_texts: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Failed:
-    """A process ends because of an error."""
-
-    error: Exception
-
-
-class _RoundOver:
-    """A process has taken its last job of a round."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Channels:
-    """How a process and its parent talk. All processes share the first two; each has its own third."""
-
-    jobs: Queue[ShardJob | None]  # None ends a round, one for each process
-    events: Queue[Event | _Ready | _Failed | _RoundOver]
-    rounds: SimpleQueue[Path]  # the gallery of every round
-
-
 class LocalProcesses:
-    """Runs the loop in several processes of this machine. Each loads its own encoders and takes jobs from one queue.
+    """Runs the loop in several processes of this machine. Each loads its own encoders and takes jobs from the parent.
 
-    Use it as a context manager: leaving it ends the processes. A process whose parent dies ends itself.
+    A process that dies is replaced, and what it had not finished is tried again; see `Assignments`. Use it as a context
+    manager: leaving it ends the processes. A process whose parent dies ends itself.
     """
 
     def __init__(
@@ -74,37 +48,25 @@ class LocalProcesses:
             precision: as in `load_encoder`.
             runtime: as in `load_encoder`.
         """
-        context = forkserver()
         self._settings = settings
-        jobs, events = context.Queue(), context.Queue()
-        self._channels = [_Channels(jobs=jobs, events=events, rounds=context.SimpleQueue()) for _ in devices]
-        self._jobs, self._events = jobs, events
-        self._processes = [
-            context.Process(target=_work, args=(list(encoders), device, precision, runtime, settings, channels))
-            for device, channels in zip(devices, self._channels, strict=True)
-        ]
+        self._starts = [_Start(list(encoders), device, precision, runtime, settings) for device in devices]
+        self._workers: list[_Worker] = []
 
     def __enter__(self) -> LocalProcesses:
-        for process in self._processes:
-            process.start()
         try:
-            ready = [self._wait() for _ in self._processes]
+            self._workers = [_Worker(start) for start in self._starts]
+            ready = [worker.wait_until_ready() for worker in self._workers]
         except BaseException:
             self.__exit__()
             raise
-        first = ready[0]
-        assert isinstance(first, _Ready), f"expected a process to be ready, got {first}"
-        self._ready = first
+        self._ready = ready[0]
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.join(_GOODBYE_SECONDS)
-            if process.is_alive():
-                process.kill()
-                process.join()
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.end()
 
     @property
     def specs(self) -> Sequence[EncoderSpec]:
@@ -125,59 +87,110 @@ class LocalProcesses:
         """See `Executor`.
 
         Raises:
-            JobError: if a process dies; the next run completes what it had not committed.
+            JobError: if processes die one after another; the next run completes what was not finished.
         """
-        for job in [*jobs, *(None for _ in self._processes)]:
-            self._jobs.put(job)
-        for channels in self._channels:
-            channels.rounds.put(gallery)
-        working = len(self._processes)
-        while working:
-            event = self._wait()
-            if isinstance(event, _RoundOver):
-                working -= 1
-            else:
-                assert not isinstance(event, _Ready), "all processes were ready before the first round"
-                yield event
+        assignments = Assignments(jobs, len(self._workers))
+        while not assignments.is_done:
+            for number, worker in enumerate(self._workers):
+                for message in assignments.messages(number, gallery):
+                    worker.send(message)
+            for number in self._with_news():
+                try:
+                    message = self._workers[number].connection.recv()
+                except (EOFError, OSError):  # also in the middle of a message
+                    yield from assignments.died(number, self._workers[number].end())
+                    self._workers[number] = _Worker(self._starts[number])
+                    continue
+                if isinstance(message, Failed):
+                    raise message.error
+                if not isinstance(message, Ready):
+                    yield from assignments.heard(number, message)
 
-    def _wait(self) -> Event | _Ready | _RoundOver:
-        while True:
-            try:
-                event = self._events.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                dead = [process for process in self._processes if not process.is_alive()]
-                if dead:
-                    codes = ", ".join(str(process.exitcode) for process in dead)
-                    raise JobError(f"{len(dead)} of the embedding processes died (exit codes {codes})") from None
-                continue
-            if isinstance(event, _Failed):
-                raise event.error
-            return event
+    def _with_news(self) -> list[int]:
+        """Waits until processes have sent something, or have died; returns their numbers."""
+        places = {id(worker.connection): number for number, worker in enumerate(self._workers)}
+        return [places[id(connection)] for connection in wait([worker.connection for worker in self._workers])]
+
+
+class _Start:
+    """How a process is started, as often as it must be."""
+
+    def __init__(self, *settings: Any) -> None:
+        self.settings = settings
+
+
+class _Worker:
+    """A process, and the connection to it."""
+
+    def __init__(self, start: _Start) -> None:
+        context = forkserver()
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(*start.settings, theirs))
+        self.process.start()
+        theirs.close()  # so that the end of the process is the end of what it sends
+
+    def wait_until_ready(self) -> Ready:
+        try:
+            message = self.connection.recv()
+        except (EOFError, OSError):
+            raise JobError(f"an embedding process died while it started (exit code {self.end()})") from None
+        if isinstance(message, Failed):
+            raise message.error
+        assert isinstance(message, Ready), f"expected a process to be ready, got {message}"
+        return message
+
+    def send(self, message: object) -> None:
+        """Sends something, unless the process has died, which is noticed when it is listened to."""
+        _send(self.connection, message)
+
+    def end(self) -> int | None:
+        """Waits for the end of the process, for a while; returns its exit code."""
+        self.process.join(_GOODBYE_SECONDS)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.connection.close()
+        return self.process.exitcode
 
 
 def _work(
-    names: list[str], device: str, precision: Precision, runtime: Runtime, settings: LoopSettings, channels: _Channels
+    names: list[str],
+    device: str,
+    precision: Precision,
+    runtime: Runtime,
+    settings: LoopSettings,
+    connection: Connection,
 ) -> None:
     """The main function of a process: load the encoders, then in every round take jobs until none are left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group, but the parent ends us
-
-    def leave(*_: object) -> None:  # an orderly exit, so that our decoding workers end too
-        channels.events.cancel_join_thread()  # the parent no longer reads
-        sys.exit(0)
-
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # an orderly exit, so that our decoding workers end too
     ignore_gone_readers()
-    end_with_parent()  # so that no orphan writes into a gallery whose lock is free again
+    end_with_parent()  # so that no orphan computes for nobody
     try:
         encoders = [load_encoder(name, device=device, precision=precision, runtime=runtime) for name in names]
         specs = [encoder.spec for encoder in encoders]
-        channels.events.put(_Ready(specs=specs, encodes_texts=isinstance(encoders[0], TextEncoder)))
+        connection.send(Ready(specs=specs, encodes_texts=isinstance(encoders[0], TextEncoder)))
         while True:
-            gallery = channels.rounds.get()
-            for event in run_jobs(iter(channels.jobs.get, None), gallery, encoders, settings):
-                channels.events.put(event)
-            channels.events.put(_RoundOver())
+            gallery: Path = connection.recv()
+            for event in run_jobs(_jobs(connection), gallery, encoders, settings):
+                connection.send(event)
+            connection.send(RoundOver())
     except (InputError, FileError, OSError) as error:
-        channels.events.put(_Failed(error=error))
+        _send(connection, Failed(error=error))
+    except EOFError:  # the parent has gone
+        pass
     except Exception as error:  # raised again in the parent; an error of another type may fail to unpickle there
-        channels.events.put(_Failed(error=RuntimeError(f"{type(error).__name__}: {error}")))
+        _send(connection, Failed(error=RuntimeError(f"{type(error).__name__}: {error}")))
+
+
+def _jobs(connection: Connection) -> Iterator[ShardJob]:
+    """The jobs of a round. The parent sends another one as soon as it knows that one was taken."""
+    while isinstance(message := connection.recv(), Job):
+        connection.send(Taken())
+        yield message.job
+
+
+def _send(connection: Connection, message: object) -> None:
+    """Sends something, unless there is nobody any more at the other end."""
+    with suppress(OSError):
+        connection.send(message)

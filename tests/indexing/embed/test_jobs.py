@@ -6,22 +6,26 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
 from command_line import CommandLine
-from histogram import Histogram
+from histogram import FATAL, Histogram
 from pictures import jpeg, same_tree, write_tar
-from zygote import Zygote, num_parts, wait_for_parts, wait_until
+from PIL import Image
+from zygote import Job, Zygote, num_parts, wait_for_parts, wait_until
 
 from diantu.datasets import find_shards
 from diantu.indexing.embed import job as embed_module
 from diantu.indexing.embed.job import embed
 from diantu.indexing.store.ledger import Ledger
+from diantu.indexing.store.verify import verify_gallery
 
 KILLS = int(os.environ.get("DIANTU_KILLS", "2"))
 
@@ -105,6 +109,56 @@ def test_no_process_is_left_running(source: Path, whole: Path, tmp_path: Path, j
     wait_until(lambda: not any(map(is_alive, children)), "the end of the job's processes", pause=0.05)
     assert jobs.start(*command(source, gallery)).wait() == 1
     assert same_tree(gallery, whole)
+
+
+def workers(job: Job) -> list[int]:
+    """The embedding processes of a job without workers that decode: what the server of forks has forked."""
+    servers = [pid for pid in descendants(job.pid) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in servers if not set(descendants(pid)) & set(servers)]
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_replaced(source: Path, whole: Path, tmp_path: Path, jobs: Zygote) -> None:
+    job = jobs.start(*command(source, tmp_path / "g", "--num-processes", "2", "--num-workers", "0"))
+    for num_done in (0, 1, 2):
+        wait_for_parts(job, tmp_path / "g", num_done)
+        wait_until(lambda: len(workers(job)) == 2 or job.poll() is not None, "two processes", pause=0.05)
+        os.kill(random.choice(workers(job)), signal.SIGKILL)
+    assert job.wait() == 1, job.stderr()  # one file is not a tar
+    assert "died" not in job.stderr()
+    assert same_tree(tmp_path / "g", whole)
+
+
+def fatal() -> bytes:
+    """An image over which the process dies that encodes it."""
+    image = io.BytesIO()
+    Image.new("RGB", (64, 64), FATAL).save(image, "PNG")
+    return image.getvalue()
+
+
+def test_a_shard_over_which_every_process_dies_is_given_up(source: Path, tmp_path: Path, jobs: Zygote) -> None:
+    (tmp_path / "s").mkdir()
+    for name in ("00000", "00001", "00003", "00004"):
+        shutil.copy(source / f"{name}.tar", tmp_path / "s")
+    write_tar(tmp_path / "s" / "00002.tar", [("w.png", fatal())])
+    job = jobs.start(*command(tmp_path / "s", tmp_path / "g", "--num-processes", "2", "--num-workers", "0"))
+    assert job.wait() == 1, job.stderr()
+    assert "00002.tar: 3 embedding processes died over it" in job.stderr()
+    progress = Ledger(tmp_path / "g").progress()
+    assert [part.num_rows for part in progress.parts] == [36, 37, 0, 37, 37]
+    assert [part.number for part in progress.quarantined] == [2]
+    assert not verify_gallery(tmp_path / "g").sentences
+    assert not (tmp_path / "g" / "attempts").exists()
+
+
+def test_processes_that_die_whatever_they_do_end_the_job(tmp_path: Path, jobs: Zygote) -> None:
+    (tmp_path / "s").mkdir()
+    for shard in range(8):
+        write_tar(tmp_path / "s" / f"{shard}.tar", [("w.png", fatal())])
+    job = jobs.start(*command(tmp_path / "s", tmp_path / "g", "--num-processes", "2", "--num-workers", "0"))
+    assert job.wait() == 1
+    assert "embedding processes died in a row" in job.stderr().splitlines()[-1]
+    assert "Traceback" not in job.stderr()
 
 
 def test_a_full_disk_ends_in_one_sentence_and_resumes(source: Path, whole: Path, tmp_path: Path, jobs: Zygote) -> None:
