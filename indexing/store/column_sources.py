@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,8 @@ from .layout import metadata_path
 from .manifest import Manifest
 from .metadata_file import opened_metadata
 from .rows.reading import OpenSegment, RowStore
-from .rows.segments import columns_name, remedy
+from .rows.segments import columns_name, remedy, texts_name
+from .rows.text_file import TextFile, opened_texts
 from .tables import as_texts
 
 log = logging.getLogger(__name__)
@@ -148,11 +150,11 @@ class SegmentColumns:
     """
 
     def __init__(self, root: Path, segment: OpenSegment, parts: Sequence[PartColumns]) -> None:
-        """Reads the end of the file.
+        """Reads the ends of the files.
 
         Raises:
             FileNotFoundError: if a job has replaced the segment.
-            InputError: if the file is damaged.
+            InputError: if a file is damaged.
         """
         self.num_rows = segment.segment.num_rows
         self._path = root / columns_name(segment.segment.number)
@@ -167,6 +169,12 @@ class SegmentColumns:
             )
         counts = (self._footer.row_group(i).num_rows for i in range(self._footer.num_row_groups))
         self._starts = list(itertools.accumulate(counts, initial=0))
+        name = texts_name(segment.segment.number)
+        self._texts_path, self._texts_bytes = root / name, self._record.files.get(name, {}).get("bytes", 0)
+        self._texts, self._num_batches = frozenset(), 0
+        if name in self._record.files:  # earlier versions had none
+            with self._opened_texts() as file:
+                self._texts, self._num_batches = frozenset(file.names), file.num_batches
 
     @property
     def num_pieces(self) -> int:
@@ -185,6 +193,7 @@ class SegmentColumns:
             for name, _ in schema:
                 spellings.setdefault(name.lower(), {})[name] = None
         own = fields_of(self._footer)
+        own.update((name, Field(name=name, type=pa.string(), is_exact=True)) for name in self._texts)
         return {
             lower: [replace(own[lower], name=name) for name in names]
             if lower in own
@@ -211,6 +220,9 @@ class SegmentColumns:
             with opened_metadata(self._path, self._remedy, footer=self._footer) as file:
                 table = file.read_row_group(number, use_threads=False)  # it runs beside searches
             columns = {name: _as_type(table[name], kinds[name]) for name in table.column_names}
+            if self._num_batches == self.num_pieces:  # one for each, unless one would hold more than 2 GB of text
+                for name in self._texts:
+                    columns[name] = _as_type(self._text(name, [number], high - low), kinds[name])
         except (FileNotFoundError, InputError) as error:
             self._warn(error)
         for name in self.fields:
@@ -224,10 +236,23 @@ class SegmentColumns:
         return self._starts[piece]
 
     def _read(self, name: str, kind: pa.DataType) -> list[pa.Array]:
-        """A column of the file. Row groups are read one by one: together they would be copied into one array."""
+        """A column of the files. Row groups are read one by one: together they would be copied into one array."""
+        if name in self._texts:
+            return _as_type(self._text(name, range(self._num_batches), self.num_rows), kind).chunks
         with opened_metadata(self._path, self._remedy, footer=self._footer) as file:
             groups = (file.read_row_group(i, [name], use_threads=False)[name] for i in range(self.num_pieces))
             return [chunk for group in groups for chunk in _with_dictionaries(group, kind).chunks]
+
+    def _text(self, name: str, batches: Iterable[int], num_rows: int) -> pa.ChunkedArray:
+        """A column of the file of texts, in some record batches, which have so many rows."""
+        with self._opened_texts() as file:
+            column = pa.chunked_array([file.column(name, i) for i in batches], pa.string())
+            if len(column) != num_rows:
+                raise ValueError(f"it has {len(column)} rows instead of {num_rows}")
+            return column
+
+    def _opened_texts(self) -> AbstractContextManager[TextFile]:
+        return opened_texts(self._texts_path, self._texts_bytes, self._remedy)
 
     def _warn(self, error: Exception) -> None:
         if isinstance(error, InputError):  # else it was replaced, which is no news

@@ -1,9 +1,9 @@
-"""The files of the row store: `rows/rows.json` lists segments, and each segment has four files and is never changed.
+"""The files of the row store: `rows/rows.json` lists segments, and each segment has five files and is never changed.
 
 A segment holds the metadata of consecutive parts: `rows_00000.jsonl` has a line per row, `offsets_00000.npy` says where
-each line begins, `columns_00000.parquet` has the same values as columns, and `record_00000.json` names the parts, their
-columns and the checksums of the three. The list is written last, so a job that is killed leaves files that no list
-names, which the next job removes.
+each line begins, `columns_00000.parquet` and `texts_00000.arrow` have the same values as columns, and
+`record_00000.json` names the parts, their columns and the checksums of the four. The list is written last, so a job
+that is killed leaves files that no list names, which the next job removes.
 """
 
 from __future__ import annotations
@@ -173,6 +173,11 @@ def offsets_name(number: int) -> str:
 def columns_name(number: int) -> str:
     """The path of a segment's columns in the gallery."""
     return f"{_FOLDER}/columns_{number:05d}.parquet"
+
+
+def texts_name(number: int) -> str:
+    """The path of a segment's texts in the gallery; segments of earlier versions have all columns in one file."""
+    return f"{_FOLDER}/texts_{number:05d}.arrow"
 
 
 def record_name(number: int) -> str:

@@ -33,6 +33,7 @@ from .segments import (
     read_record,
     read_segments,
     record_name,
+    texts_name,
     write_segments,
 )
 
@@ -93,7 +94,7 @@ def drop_rows(root: Path) -> None:
 def remove_replaced_rows(root: Path, manifest: Manifest) -> None:
     """Removes the files of segments that the list does not name, while the job lock is held."""
     segments = read_segments(root, manifest)
-    names = (lines_name, offsets_name, columns_name, record_name)
+    names = (lines_name, offsets_name, columns_name, texts_name, record_name)
     wanted = {root / name(segment.number) for segment in segments for name in names} | {root / ROWS}
     for path in sorted((root / ROWS).parent.glob("*")):
         if path not in wanted:
@@ -150,7 +151,7 @@ def _write(root: Path, number: int, parts: Sequence[tuple[int, int]], on_rows: C
     kinds, mixed = _kinds(list(fields.values()))
     schemas: dict[LineSchema, int] = {}
     listed: list[SegmentPart] = []
-    paths = [root / name(number) for name in (lines_name, offsets_name, columns_name)]
+    paths = [root / name(number) for name in (lines_name, offsets_name, columns_name, texts_name)]
     with ExitStack() as stack:
         temporaries = [stack.enter_context(replacing(path)) for path in paths]
         writer = stack.enter_context(_Writer(temporaries, kinds))
@@ -196,10 +197,10 @@ class _Writer:
     """Writes the lines, their offsets and the columns of a segment, as rows come."""
 
     def __init__(self, paths: Sequence[Path], kinds: dict[str, pa.DataType]) -> None:
-        lines_path, self._offsets_path, columns_path = paths
+        lines_path, self._offsets_path, columns_path, texts_path = paths
         self._schema = pa.schema(list(kinds.items()))
         self._lines: IO[bytes] = lines_path.open("wb")
-        self._columns = ColumnFile(columns_path, self._schema)
+        self._columns = ColumnFile(columns_path, texts_path, self._schema)
         self._lengths: list[np.ndarray] = [np.zeros(1, np.int64)]
         self._waiting: list[pa.Table] = []
         self._num_waiting = 0

@@ -190,7 +190,7 @@ def test_adding_rows_rewrites_few_and_makes_few_segments(
     segments = read_segments(root, manifest)
     assert len(segments) <= 3 + manifest.num_rows // 100
     assert written <= 10 * manifest.num_rows
-    assert len(list((root / "rows").iterdir())) == 1 + 4 * len(segments)
+    assert len(list((root / "rows").iterdir())) == 1 + 5 * len(segments)
     numbers = [record["number"] for record in Metadata(Snapshot.read(without_parts(root))).rows(np.arange(25 * count))]
     assert numbers == [step for step in range(25) for _ in range(count)]
 
@@ -222,7 +222,15 @@ def test_a_part_that_was_made_again_is_not_answered_from_the_store(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "name", ["rows_00000.jsonl", "offsets_00000.npy", "columns_00000.parquet", "record_00000.json", "rows.json"]
+    "name",
+    [
+        "rows_00000.jsonl",
+        "offsets_00000.npy",
+        "columns_00000.parquet",
+        "texts_00000.arrow",
+        "record_00000.json",
+        "rows.json",
+    ],
 )
 @pytest.mark.parametrize("damage", ["flipped", "cut", "missing"])
 def test_damage_is_told_and_answered_from_the_parts(
