@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -150,14 +150,16 @@ class SegmentColumns:
     """
 
     def __init__(self, root: Path, segment: OpenSegment, parts: Sequence[PartColumns]) -> None:
-        """Reads the ends of the files.
+        """Reads the end of the file of all columns but texts.
 
         Raises:
             FileNotFoundError: if a job has replaced the segment.
-            InputError: if a file is damaged.
+            InputError: if the file is damaged.
         """
         self.num_rows = segment.segment.num_rows
+        self._root = root
         self._path = root / columns_name(segment.segment.number)
+        self._texts_path = root / texts_name(segment.segment.number)
         self._remedy = remedy(root, segment.segment.number)
         self._record = segment.record
         self._parts = parts
@@ -169,12 +171,6 @@ class SegmentColumns:
             )
         counts = (self._footer.row_group(i).num_rows for i in range(self._footer.num_row_groups))
         self._starts = list(itertools.accumulate(counts, initial=0))
-        name = texts_name(segment.segment.number)
-        self._texts_path, self._texts_bytes = root / name, self._record.files.get(name, {}).get("bytes", 0)
-        self._texts, self._num_batches = frozenset(), 0
-        if name in self._record.files:  # earlier versions had none
-            with self._opened_texts() as file:
-                self._texts, self._num_batches = frozenset(file.names), file.num_batches
 
     @property
     def num_pieces(self) -> int:
@@ -193,7 +189,7 @@ class SegmentColumns:
             for name, _ in schema:
                 spellings.setdefault(name.lower(), {})[name] = None
         own = fields_of(self._footer)
-        own.update((name, Field(name=name, type=pa.string(), is_exact=True)) for name in self._texts)
+        own.update((name, Field(name=name, type=pa.string(), is_exact=True)) for name in self._record.texts)
         return {
             lower: [replace(own[lower], name=name) for name in names]
             if lower in own
@@ -220,9 +216,7 @@ class SegmentColumns:
             with opened_metadata(self._path, self._remedy, footer=self._footer) as file:
                 table = file.read_row_group(number, use_threads=False)  # it runs beside searches
             columns = {name: _as_type(table[name], kinds[name]) for name in table.column_names}
-            if self._num_batches == self.num_pieces:  # one for each, unless one would hold more than 2 GB of text
-                for name in self._texts:
-                    columns[name] = _as_type(self._text(name, [number], high - low), kinds[name])
+            columns |= {name: _as_type(text, kinds[name]) for name, text in self._texts(number, high - low).items()}
         except (FileNotFoundError, InputError) as error:
             self._warn(error)
         for name in self.fields:
@@ -237,22 +231,24 @@ class SegmentColumns:
 
     def _read(self, name: str, kind: pa.DataType) -> list[pa.Array]:
         """A column of the files. Row groups are read one by one: together they would be copied into one array."""
-        if name in self._texts:
-            return _as_type(self._text(name, range(self._num_batches), self.num_rows), kind).chunks
+        if name in self._record.texts:
+            with self._opened_texts() as file:
+                return _as_type(file.column(name, range(file.num_batches), self.num_rows), kind).chunks
         with opened_metadata(self._path, self._remedy, footer=self._footer) as file:
             groups = (file.read_row_group(i, [name], use_threads=False)[name] for i in range(self.num_pieces))
             return [chunk for group in groups for chunk in _with_dictionaries(group, kind).chunks]
 
-    def _text(self, name: str, batches: Iterable[int], num_rows: int) -> pa.ChunkedArray:
-        """A column of the file of texts, in some record batches, which have so many rows."""
+    def _texts(self, piece: int, num_rows: int) -> dict[str, pa.ChunkedArray]:
+        """The texts of a piece; none if a piece is several record batches, because it has more than 2 GB of them."""
+        if not self._record.texts:
+            return {}
         with self._opened_texts() as file:
-            column = pa.chunked_array([file.column(name, i) for i in batches], pa.string())
-            if len(column) != num_rows:
-                raise ValueError(f"it has {len(column)} rows instead of {num_rows}")
-            return column
+            is_one = file.num_batches == self.num_pieces
+            return {name: file.column(name, [piece], num_rows) for name in self._record.texts if is_one}
 
     def _opened_texts(self) -> AbstractContextManager[TextFile]:
-        return opened_texts(self._texts_path, self._texts_bytes, self._remedy)
+        name = self._texts_path.relative_to(self._root).as_posix()
+        return opened_texts(self._texts_path, self._record.files[name]["bytes"], self._remedy)
 
     def _warn(self, error: Exception) -> None:
         if isinstance(error, InputError):  # else it was replaced, which is no news

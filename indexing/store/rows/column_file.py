@@ -28,6 +28,7 @@ class ColumnFile:
         self._texts_path = texts_path
         self._schema = schema
         self._writers: tuple[pq.ParquetWriter, TextWriter] | None = None
+        self.texts: list[str] = []  # the columns that are in the file of texts; known when the file is closed
 
     def write(self, table: pa.Table) -> None:
         """Writes some rows, which become a row group, and a record batch of texts."""
@@ -44,7 +45,7 @@ class ColumnFile:
     def _opened(self, table: pa.Table) -> tuple[pq.ParquetWriter, TextWriter]:
         kinds = {field.name: _kind(table[field.name]) for field in self._schema}
         texts = {name for name, kind in kinds.items() if kind == pa.string()}
-        mapped = [name for name in kinds if name in texts and _is_mapped(name, table[name])]
+        self.texts = mapped = [name for name in kinds if name in texts and _is_mapped(name, table[name])]
         schema = pa.schema([(name, kind) for name, kind in kinds.items() if name not in mapped])
         others = {_leaf(field) for field in schema} - texts
         # Long texts seldom repeat: a dictionary would be given up in each row group. LZ4 takes a few more bytes per row

@@ -68,13 +68,15 @@ class SegmentRecord:
     Attributes:
         parts: in the order of their rows.
         schemas: the columns of the parts' metadata; a part has the position of its own.
-        mixed: columns, in lower case, that are of several types in these parts, so that the columns file lacks them.
+        mixed: columns, in lower case, that are of several types in these parts, so that no file of columns has them.
+        texts: columns, in lower case, that are in the file of texts; the others are in the columns file.
         files: path in the gallery → size and SHA-256.
     """
 
     parts: tuple[SegmentPart, ...]
     schemas: tuple[LineSchema, ...]
     mixed: frozenset[str]
+    texts: frozenset[str]
     files: Mapping[str, Mapping[str, Any]]
 
     def save(self, root: Path, number: int) -> None:
@@ -84,6 +86,7 @@ class SegmentRecord:
             "parts": [[part.number, part.num_rows, part.sha256, part.schema] for part in self.parts],
             "schemas": self.schemas,
             "mixed": sorted(self.mixed),
+            "texts": sorted(self.texts),
             "files": self.files,
         }
         write_atomic(root / record_name(number), sealed(values))
@@ -103,6 +106,7 @@ def read_record(root: Path, number: int) -> SegmentRecord:
         parts=tuple(SegmentPart(number=n, num_rows=rows, sha256=sha, schema=i) for n, rows, sha, i in values["parts"]),
         schemas=tuple(tuple((name, kind) for name, kind in schema) for schema in values["schemas"]),
         mixed=frozenset(values["mixed"]),
+        texts=frozenset(values.get("texts", ())),  # earlier versions had no file of texts
         files=values["files"],
     )
 

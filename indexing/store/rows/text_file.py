@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import mmap
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class TextWriter:
         for batch in table.select(self._schema.names).to_batches():
             # As it will be read: an array in memory may be a part of larger buffers.
             exact = pa.ipc.read_record_batch(batch.serialize(), self._schema)
-            digests = json.dumps([_digest(column) for column in exact.columns])
+            digests = json.dumps([_digest(*each) for each in zip(exact.schema.names, exact.columns, strict=True)])
             self._writer.write_batch(exact, custom_metadata={_CHECKSUMS: digests})
 
     def close(self) -> None:
@@ -63,29 +63,30 @@ class TextFile:
             self._reader = pa.ipc.open_file(pa.py_buffer(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)))
 
     @property
-    def names(self) -> list[str]:
-        """The columns."""
-        return self._reader.schema.names
-
-    @property
     def num_batches(self) -> int:
         """Record batches, each of some ten thousand rows."""
         return self._reader.num_record_batches
 
-    def column(self, name: str, batch: int) -> pa.Array:
-        """A column of a record batch, compared with its checksum.
+    def column(self, name: str, batches: Iterable[int], num_rows: int) -> pa.ChunkedArray:
+        """A column of some record batches, which have so many rows, compared with its checksums.
 
         Raises:
-            ValueError: if it is damaged.
+            ValueError: if it is damaged, or there is no such column.
         """
+        column = pa.chunked_array([self._array(name, batch) for batch in batches], pa.string())
+        if len(column) != num_rows:
+            raise ValueError(f"it has {len(column)} rows instead of {num_rows}")
+        return column
+
+    def _array(self, name: str, batch: int) -> pa.Array:
         found = self._reader.get_batch_with_custom_metadata(batch)
-        position = self.names.index(name)
+        position = self._reader.schema.names.index(name)
         array = found.batch.column(position)
         array.validate()  # sizes only; the file of another gallery has matching checksums, whatever it holds
         if not _are_ascending(array):
-            raise ValueError("texts begin before those in front of them")
+            raise ValueError("a text ends before it begins")
         digests = json.loads(dict(found.custom_metadata or {}).get(_CHECKSUMS, b"[]"))
-        if digests[position : position + 1] != [_digest(array)]:
+        if digests[position : position + 1] != [_digest(name, array)]:
             raise ValueError("it has changed since it was written")
         return array
 
@@ -112,9 +113,9 @@ def opened_texts(path: Path, num_bytes: int, remedy: str) -> Iterator[TextFile]:
         raise InputError(f"{path} is damaged ({first_line(error)}); {remedy}") from error
 
 
-def _digest(array: pa.Array) -> str:
-    """The checksum of a column: how many values it has and lacks, and the size and the bytes of each buffer."""
-    found = xxhash.xxh3_64(_SIZE.pack(len(array)) + _SIZE.pack(array.null_count))
+def _digest(name: str, array: pa.Array) -> str:
+    """The checksum of a column: its name, how many values it has and lacks, and the size and bytes of each buffer."""
+    found = xxhash.xxh3_64(name.encode() + _SIZE.pack(len(array)) + _SIZE.pack(array.null_count))
     for buffer in array.buffers():
         found.update(_SIZE.pack(-1 if buffer is None else buffer.size))
         if buffer is not None:

@@ -163,7 +163,13 @@ def _write(root: Path, number: int, parts: Sequence[tuple[int, int]], on_rows: C
             listed.append(SegmentPart(number=part, num_rows=num_rows, sha256=sha256, schema=position))
     found = {path: Checksum.of_file(path).to_json() for path in paths}
     files = {path.relative_to(root).as_posix(): checksum for path, checksum in found.items()}
-    record = SegmentRecord(parts=tuple(listed), schemas=tuple(schemas), mixed=frozenset(mixed), files=files)
+    record = SegmentRecord(
+        parts=tuple(listed),
+        schemas=tuple(schemas),
+        mixed=frozenset(mixed),
+        texts=frozenset(writer.texts),
+        files=files,
+    )
     record.save(root, number)
     num_bytes = sum(entry["bytes"] for entry in files.values()) + (root / record_name(number)).stat().st_size
     return Segment(number=number, num_parts=len(parts), num_rows=sum(rows for _, rows in parts), num_bytes=num_bytes)
@@ -217,6 +223,11 @@ class _Writer:
                 # Not np.save to a path: it would append `.npy` to a temporary name.
                 with self._offsets_path.open("wb") as file:
                     np.save(file, np.cumsum(np.concatenate(self._lengths)), allow_pickle=False)
+
+    @property
+    def texts(self) -> list[str]:
+        """The columns that are in the file of texts; known at the end."""
+        return self._columns.texts
 
     def add(self, table: pa.Table, fields: dict[str, Field]) -> None:
         """Writes some rows of a part that has these fields."""
