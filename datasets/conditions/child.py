@@ -95,7 +95,7 @@ def _answer(connection: DuckDBPyConnection, header: dict[str, Any], payload: byt
         if header["do"] == "parse":
             syntax = parse(connection, header["where"])
             return {"names": syntax.names, "is_cheap": syntax.is_cheap}, b""
-        return {}, _evaluated(connection, header["expression"], payload)
+        return {}, _evaluated(connection, header["expression"], payload, is_included=header["missing"] == "include")
     except NoConditionError as error:
         return {"refused": str(error)}, b""
     except (MemoryError, duckdb.OutOfMemoryException):
@@ -104,12 +104,12 @@ def _answer(connection: DuckDBPyConnection, header: dict[str, Any], payload: byt
         return {"refused": str(error)[:1000].partition("\n")[0]}, b""
 
 
-def _evaluated(connection: DuckDBPyConnection, expression: str, payload: bytes) -> bytes:
-    """The bits of the rows for which an expression is true."""
+def _evaluated(connection: DuckDBPyConnection, expression: str, payload: bytes, *, is_included: bool) -> bytes:
+    """The bits of the rows for which an expression is true, or unknown where these are included."""
     import numpy as np
     import pyarrow as pa
 
     with pa.ipc.open_stream(payload) as stream:
         table = stream.read_all()
     chosen = connection.from_arrow(table).project(f"{expression} AS chosen").fetchnumpy()["chosen"]
-    return np.packbits(np.asarray(chosen, bool)).tobytes()
+    return np.packbits(np.ma.filled(chosen, is_included)).tobytes()

@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 Missing: TypeAlias = Literal["exclude", "include"]
-# What decides for rows whose condition is neither true nor false because a value is missing.
-_CHOSEN = {
-    "exclude": ("CASE WHEN (", "\n) THEN true ELSE false END"),
-    "include": ("CASE WHEN NOT (", "\n) THEN false ELSE true END"),
-}
+# A condition as a truth value, also where it is a number. CASE WHEN takes a third longer.
+_TRUTH = "({}\n) AND true"
 # What is sent to another process at once: its memory depends on it.
 _BATCH_ROWS, _BATCH_BYTES = 1 << 16, 1 << 24
 
@@ -90,10 +87,9 @@ def chosen_rows(
     Raises:
         InputError: if the values do not fit the condition, or it takes more time or memory than it may.
     """
-    before, behind = _CHOSEN[missing]
     evaluate = _evaluated_here if condition.is_cheap else _evaluated_apart
     try:
-        return evaluate(connection, f"{before}{condition.text}{behind}", table, budget)
+        return evaluate(connection, _TRUTH.format(condition.text), table, missing, budget)
     except NoConditionError as error:
         raise not_understood(condition.text, str(error)) from error
     except BudgetError as error:
@@ -108,14 +104,18 @@ def _syntax(connection: DuckDBPyConnection, where: str, budget: Budget) -> Synta
     return Syntax(names=tuple(answer["names"]), is_cheap=answer["is_cheap"])
 
 
-def _evaluated_here(connection: DuckDBPyConnection, expression: str, table: pa.Table, budget: Budget) -> np.ndarray:
+def _evaluated_here(
+    connection: DuckDBPyConnection, expression: str, table: pa.Table, missing: Missing, budget: Budget
+) -> np.ndarray:
     import duckdb
+    import numpy as np
 
     with budget.spent() as seconds:
         timer = threading.Timer(seconds, connection.interrupt)
         timer.start()
         try:
-            return connection.from_arrow(table).project(f"{expression} AS chosen").fetchnumpy()["chosen"]
+            found = connection.from_arrow(table).project(f"{expression} AS chosen").fetchnumpy()["chosen"]
+            return np.ma.filled(found, missing == "include")
         except duckdb.InterruptException as error:
             raise budget.exceeded() from error
         except duckdb.Error as error:
@@ -124,12 +124,14 @@ def _evaluated_here(connection: DuckDBPyConnection, expression: str, table: pa.T
             timer.cancel()
 
 
-def _evaluated_apart(connection: DuckDBPyConnection, expression: str, table: pa.Table, budget: Budget) -> np.ndarray:
+def _evaluated_apart(
+    connection: DuckDBPyConnection, expression: str, table: pa.Table, missing: Missing, budget: Budget
+) -> np.ndarray:
     import numpy as np
 
     del connection
     masks = [np.zeros(0, bool)]
-    header = {"do": "evaluate", "expression": expression}
+    header = {"do": "evaluate", "expression": expression, "missing": missing}
     with children.one(budget) as child:
         for batch in _batches(table):
             _, bits = child.ask(header, _as_stream(batch), budget)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,8 @@ from .layout import metadata_path
 from .manifest import Manifest
 from .metadata_file import opened_metadata
 from .rows.reading import OpenSegment, RowStore
-from .rows.segments import columns_name, remedy
+from .rows.segments import columns_name, remedy, texts_name
+from .rows.text_file import TextFile, opened_texts
 from .tables import as_texts
 
 log = logging.getLogger(__name__)
@@ -148,14 +150,16 @@ class SegmentColumns:
     """
 
     def __init__(self, root: Path, segment: OpenSegment, parts: Sequence[PartColumns]) -> None:
-        """Reads the end of the file.
+        """Reads the end of the file of all columns but texts.
 
         Raises:
             FileNotFoundError: if a job has replaced the segment.
             InputError: if the file is damaged.
         """
         self.num_rows = segment.segment.num_rows
+        self._root = root
         self._path = root / columns_name(segment.segment.number)
+        self._texts_path = root / texts_name(segment.segment.number)
         self._remedy = remedy(root, segment.segment.number)
         self._record = segment.record
         self._parts = parts
@@ -185,6 +189,7 @@ class SegmentColumns:
             for name, _ in schema:
                 spellings.setdefault(name.lower(), {})[name] = None
         own = fields_of(self._footer)
+        own.update((name, Field(name=name, type=pa.string(), is_exact=True)) for name in self._record.texts)
         return {
             lower: [replace(own[lower], name=name) for name in names]
             if lower in own
@@ -211,6 +216,7 @@ class SegmentColumns:
             with opened_metadata(self._path, self._remedy, footer=self._footer) as file:
                 table = file.read_row_group(number, use_threads=False)  # it runs beside searches
             columns = {name: _as_type(table[name], kinds[name]) for name in table.column_names}
+            columns |= {name: _as_type(text, kinds[name]) for name, text in self._texts(number, high - low).items()}
         except (FileNotFoundError, InputError) as error:
             self._warn(error)
         for name in self.fields:
@@ -224,10 +230,25 @@ class SegmentColumns:
         return self._starts[piece]
 
     def _read(self, name: str, kind: pa.DataType) -> list[pa.Array]:
-        """A column of the file. Row groups are read one by one: together they would be copied into one array."""
+        """A column of the files. Row groups are read one by one: together they would be copied into one array."""
+        if name in self._record.texts:
+            with self._opened_texts() as file:
+                return _as_type(file.column(name, range(file.num_batches), self.num_rows), kind).chunks
         with opened_metadata(self._path, self._remedy, footer=self._footer) as file:
             groups = (file.read_row_group(i, [name], use_threads=False)[name] for i in range(self.num_pieces))
             return [chunk for group in groups for chunk in _with_dictionaries(group, kind).chunks]
+
+    def _texts(self, piece: int, num_rows: int) -> dict[str, pa.ChunkedArray]:
+        """The texts of a piece; none if a piece is several record batches, because it has more than 2 GB of them."""
+        if not self._record.texts:
+            return {}
+        with self._opened_texts() as file:
+            is_one = file.num_batches == self.num_pieces
+            return {name: file.column(name, [piece], num_rows) for name in self._record.texts if is_one}
+
+    def _opened_texts(self) -> AbstractContextManager[TextFile]:
+        name = self._texts_path.relative_to(self._root).as_posix()
+        return opened_texts(self._texts_path, self._record.files[name]["bytes"], self._remedy)
 
     def _warn(self, error: Exception) -> None:
         if isinstance(error, InputError):  # else it was replaced, which is no news

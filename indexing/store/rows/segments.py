@@ -1,9 +1,9 @@
-"""The files of the row store: `rows/rows.json` lists segments, and each segment has four files and is never changed.
+"""The files of the row store: `rows/rows.json` lists segments, and each segment has five files and is never changed.
 
 A segment holds the metadata of consecutive parts: `rows_00000.jsonl` has a line per row, `offsets_00000.npy` says where
-each line begins, `columns_00000.parquet` has the same values as columns, and `record_00000.json` names the parts, their
-columns and the checksums of the three. The list is written last, so a job that is killed leaves files that no list
-names, which the next job removes.
+each line begins, `columns_00000.parquet` and `texts_00000.arrow` have the same values as columns, and
+`record_00000.json` names the parts, their columns and the checksums of the four. The list is written last, so a job
+that is killed leaves files that no list names, which the next job removes.
 """
 
 from __future__ import annotations
@@ -68,13 +68,15 @@ class SegmentRecord:
     Attributes:
         parts: in the order of their rows.
         schemas: the columns of the parts' metadata; a part has the position of its own.
-        mixed: columns, in lower case, that are of several types in these parts, so that the columns file lacks them.
+        mixed: columns, in lower case, that are of several types in these parts, so that no file of columns has them.
+        texts: columns, in lower case, that are in the file of texts; the others are in the columns file.
         files: path in the gallery → size and SHA-256.
     """
 
     parts: tuple[SegmentPart, ...]
     schemas: tuple[LineSchema, ...]
     mixed: frozenset[str]
+    texts: frozenset[str]
     files: Mapping[str, Mapping[str, Any]]
 
     def save(self, root: Path, number: int) -> None:
@@ -84,6 +86,7 @@ class SegmentRecord:
             "parts": [[part.number, part.num_rows, part.sha256, part.schema] for part in self.parts],
             "schemas": self.schemas,
             "mixed": sorted(self.mixed),
+            "texts": sorted(self.texts),
             "files": self.files,
         }
         write_atomic(root / record_name(number), sealed(values))
@@ -103,6 +106,7 @@ def read_record(root: Path, number: int) -> SegmentRecord:
         parts=tuple(SegmentPart(number=n, num_rows=rows, sha256=sha, schema=i) for n, rows, sha, i in values["parts"]),
         schemas=tuple(tuple((name, kind) for name, kind in schema) for schema in values["schemas"]),
         mixed=frozenset(values["mixed"]),
+        texts=frozenset(values.get("texts", ())),  # earlier versions had no file of texts
         files=values["files"],
     )
 
@@ -173,6 +177,11 @@ def offsets_name(number: int) -> str:
 def columns_name(number: int) -> str:
     """The path of a segment's columns in the gallery."""
     return f"{_FOLDER}/columns_{number:05d}.parquet"
+
+
+def texts_name(number: int) -> str:
+    """The path of a segment's texts in the gallery; segments of earlier versions have all columns in one file."""
+    return f"{_FOLDER}/texts_{number:05d}.arrow"
 
 
 def record_name(number: int) -> str:

@@ -33,6 +33,7 @@ from .segments import (
     read_record,
     read_segments,
     record_name,
+    texts_name,
     write_segments,
 )
 
@@ -93,7 +94,7 @@ def drop_rows(root: Path) -> None:
 def remove_replaced_rows(root: Path, manifest: Manifest) -> None:
     """Removes the files of segments that the list does not name, while the job lock is held."""
     segments = read_segments(root, manifest)
-    names = (lines_name, offsets_name, columns_name, record_name)
+    names = (lines_name, offsets_name, columns_name, texts_name, record_name)
     wanted = {root / name(segment.number) for segment in segments for name in names} | {root / ROWS}
     for path in sorted((root / ROWS).parent.glob("*")):
         if path not in wanted:
@@ -150,7 +151,7 @@ def _write(root: Path, number: int, parts: Sequence[tuple[int, int]], on_rows: C
     kinds, mixed = _kinds(list(fields.values()))
     schemas: dict[LineSchema, int] = {}
     listed: list[SegmentPart] = []
-    paths = [root / name(number) for name in (lines_name, offsets_name, columns_name)]
+    paths = [root / name(number) for name in (lines_name, offsets_name, columns_name, texts_name)]
     with ExitStack() as stack:
         temporaries = [stack.enter_context(replacing(path)) for path in paths]
         writer = stack.enter_context(_Writer(temporaries, kinds))
@@ -162,7 +163,13 @@ def _write(root: Path, number: int, parts: Sequence[tuple[int, int]], on_rows: C
             listed.append(SegmentPart(number=part, num_rows=num_rows, sha256=sha256, schema=position))
     found = {path: Checksum.of_file(path).to_json() for path in paths}
     files = {path.relative_to(root).as_posix(): checksum for path, checksum in found.items()}
-    record = SegmentRecord(parts=tuple(listed), schemas=tuple(schemas), mixed=frozenset(mixed), files=files)
+    record = SegmentRecord(
+        parts=tuple(listed),
+        schemas=tuple(schemas),
+        mixed=frozenset(mixed),
+        texts=frozenset(writer.texts),
+        files=files,
+    )
     record.save(root, number)
     num_bytes = sum(entry["bytes"] for entry in files.values()) + (root / record_name(number)).stat().st_size
     return Segment(number=number, num_parts=len(parts), num_rows=sum(rows for _, rows in parts), num_bytes=num_bytes)
@@ -196,10 +203,10 @@ class _Writer:
     """Writes the lines, their offsets and the columns of a segment, as rows come."""
 
     def __init__(self, paths: Sequence[Path], kinds: dict[str, pa.DataType]) -> None:
-        lines_path, self._offsets_path, columns_path = paths
+        lines_path, self._offsets_path, columns_path, texts_path = paths
         self._schema = pa.schema(list(kinds.items()))
         self._lines: IO[bytes] = lines_path.open("wb")
-        self._columns = ColumnFile(columns_path, self._schema)
+        self._columns = ColumnFile(columns_path, texts_path, self._schema)
         self._lengths: list[np.ndarray] = [np.zeros(1, np.int64)]
         self._waiting: list[pa.Table] = []
         self._num_waiting = 0
@@ -216,6 +223,11 @@ class _Writer:
                 # Not np.save to a path: it would append `.npy` to a temporary name.
                 with self._offsets_path.open("wb") as file:
                     np.save(file, np.cumsum(np.concatenate(self._lengths)), allow_pickle=False)
+
+    @property
+    def texts(self) -> list[str]:
+        """The columns that are in the file of texts; known at the end."""
+        return self._columns.texts
 
     def add(self, table: pa.Table, fields: dict[str, Field]) -> None:
         """Writes some rows of a part that has these fields."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from galleries import SPEC
 from planted import plant
 
 from diantu.datasets import Shard
+from diantu.datasets.checksums import sealed, unsealed
 from diantu.indexing.build.job import build_index
 from diantu.indexing.build.request import IndexRequest
 from diantu.indexing.store import columns as columns_module
@@ -24,9 +26,9 @@ from diantu.indexing.store.filters import Filters
 from diantu.indexing.store.manifest import read_manifest
 from diantu.indexing.store.metadata import Metadata
 from diantu.indexing.store.parts import write_part
-from diantu.indexing.store.rows import writing
+from diantu.indexing.store.rows import column_file, writing
 from diantu.indexing.store.rows.reading import RowStore
-from diantu.indexing.store.rows.segments import read_segments
+from diantu.indexing.store.rows.segments import read_record, read_segments
 from diantu.indexing.store.rows.writing import lay_out_rows, remove_replaced_rows
 from diantu.indexing.store.snapshot import Snapshot
 from diantu.indexing.store.verify import verify_gallery
@@ -190,7 +192,7 @@ def test_adding_rows_rewrites_few_and_makes_few_segments(
     segments = read_segments(root, manifest)
     assert len(segments) <= 3 + manifest.num_rows // 100
     assert written <= 10 * manifest.num_rows
-    assert len(list((root / "rows").iterdir())) == 1 + 4 * len(segments)
+    assert len(list((root / "rows").iterdir())) == 1 + 5 * len(segments)
     numbers = [record["number"] for record in Metadata(Snapshot.read(without_parts(root))).rows(np.arange(25 * count))]
     assert numbers == [step for step in range(25) for _ in range(count)]
 
@@ -222,7 +224,15 @@ def test_a_part_that_was_made_again_is_not_answered_from_the_store(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "name", ["rows_00000.jsonl", "offsets_00000.npy", "columns_00000.parquet", "record_00000.json", "rows.json"]
+    "name",
+    [
+        "rows_00000.jsonl",
+        "offsets_00000.npy",
+        "columns_00000.parquet",
+        "texts_00000.arrow",
+        "record_00000.json",
+        "rows.json",
+    ],
 )
 @pytest.mark.parametrize("damage", ["flipped", "cut", "missing"])
 def test_damage_is_told_and_answered_from_the_parts(
@@ -247,6 +257,26 @@ def test_damage_is_told_and_answered_from_the_parts(
     (root / "rows" / "record_00000.json").unlink(missing_ok=True)  # what the sentence says
     assert what_it_says(without_parts(laid_out(root))) == before
     assert not problems_of(root)
+
+
+def test_a_store_of_an_earlier_version_has_all_columns_in_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(column_file, "_MAPPED_BYTES", -1)
+    root = gallery_of(tmp_path, [of_kinds(*KINDS)] * 3)
+    before = what_it_says(root)
+    texts, path = laid_out(root) / "rows" / "texts_00000.arrow", root / "rows" / "record_00000.json"
+    texts.unlink()
+    record = read_record(root, 0)
+    files = {name: entry for name, entry in record.files.items() if name != "rows/texts_00000.arrow"}
+    replace(record, files=files).save(root, 0)
+    values, _ = unsealed(path.read_bytes())
+    del values["texts"]
+    path.write_bytes(sealed(values))
+    assert not problems_of(root)
+    laid_out(root)  # it is up to date and stays
+    assert not texts.exists()
+    assert what_it_says(without_parts(root)) == before
 
 
 @pytest.mark.parametrize("stop", [1, 3, 5])
