@@ -45,7 +45,7 @@ _JOINED = 4
 # Rows that are read and written together; also the row groups of the columns file.
 _BATCH = 1 << 16
 # The row store's size, in sizes of the parts' metadata, which are compressed.
-_TIMES_PARTS = 4
+_TIMES_PARTS = 5
 
 
 def lay_out_rows(
