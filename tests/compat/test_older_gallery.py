@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from command_line import CommandLine
 
-from diantu.indexing.build import job
+from diantu.indexing.build import fill
 from diantu.search import Gallery
 
 RELEASE = Path(__file__).parents[1] / "golden" / "0.1.0"
@@ -176,7 +176,7 @@ def test_a_part_without_its_record_is_embedded_again(folder: Path, diantu: Comma
 def test_the_index_takes_in_the_third_part_without_training(
     folder: Path, diantu: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "MAX_DRIFT", 1.0)  # 8 rows always differ from the 16 before by more than a few per cent
+    monkeypatch.setattr(fill, "MAX_DRIFT", 1.0)  # 8 rows always differ from the 16 before by more than a few per cent
     before = index_report()
     assert before["num_rows"] == 2 * ROWS_PER_PART
     done = diantu("index", "--gallery", "gallery")
