@@ -50,7 +50,7 @@ def run(
     if json_:
         print_json({**table.to_json(), "auto": {"runtime": taken.runtime, "precision": taken.precision}})
     else:
-        pays = {row: pays_from(row, of_torch) for row in table.rows if row.start_seconds}
+        pays = {row: pays_from(row, of_torch) for row in table.rows if row.start_seconds is not None}
         print_lines(_lines(table, taken, of_torch, pays))
     return 0
 

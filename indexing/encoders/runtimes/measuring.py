@@ -66,7 +66,7 @@ def measure(
                 images_per_s=round(batch_size / times[runtime, precision], 2),
                 ms_per_batch=round(times[runtime, precision] * 1000, 2),
                 cosine=round(cosines[runtime, precision], 6),
-                start_seconds=round(started.get((runtime, precision), 0.0), 1),
+                start_seconds=started.get((runtime, precision)),
             )
             for runtime, precision in ways
         ),
@@ -108,7 +108,7 @@ def _add_compiled(
     other.encode_images(pixels_BCHW)
     way: Way = compiled.NAME, "bf16" if encoder.dtype is torch.bfloat16 else "fp32"
     ways[way] = other
-    return {way: images.seconds - before or before}
+    return {way: round(images.seconds - before or before, 1)}
 
 
 def _seconds_per_batch(

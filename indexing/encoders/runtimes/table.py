@@ -34,7 +34,7 @@ class Row:
         images_per_s: the speed.
         ms_per_batch: the median time of a batch.
         cosine: the worst cosine to torch in fp32, on photographs.
-        start_seconds: to compile the model for a batch of this size.
+        start_seconds: to compile the model for a batch of this size; None for runtimes that need not do that.
     """
 
     runtime: str
@@ -42,7 +42,7 @@ class Row:
     images_per_s: float
     ms_per_batch: float
     cosine: float
-    start_seconds: float = 0.0
+    start_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,9 @@ def best(rows: Sequence[Row], asked: Precision, of_torch: Computed) -> Row | Non
     """
     precisions = {of_torch, "fp32"} if asked == "auto" else {of_torch}
     torch_row = next((row for row in rows if row.runtime == "torch" and row.precision == of_torch), None)
-    others = [row for row in rows if row.runtime != "torch" and row.precision in precisions and not row.start_seconds]
+    others = [
+        row for row in rows if row.runtime != "torch" and row.precision in precisions and row.start_seconds is None
+    ]
     if torch_row is None or not others:
         return None
     first = max(others, key=lambda row: row.images_per_s)
@@ -116,7 +118,7 @@ def best(rows: Sequence[Row], asked: Precision, of_torch: Computed) -> Row | Non
 def pays_from(row: Row, of_torch: Row) -> int | None:
     """The number of images from which a runtime that takes long to start is faster than torch; None if it never is."""
     gain = 1 / of_torch.images_per_s - 1 / row.images_per_s
-    return math.ceil(row.start_seconds / gain) if gain > 0 else None
+    return max(math.ceil((row.start_seconds or 0.0) / gain), 1) if gain > 0 else None
 
 
 def _path(fingerprint: str, device: torch.device) -> Path:
