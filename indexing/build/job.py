@@ -1,6 +1,6 @@
 """Vectors to an index on disk that says what it delivers: plan, train, add, tune, measure, and only then replace.
 
-FAISS's words (`xb, nlist, …`) stay inside this room and `index.candidates`.
+FAISS's words (`xb, nlist, …`) stay inside this room and `index.faiss_candidates` and `index.lists`.
 """
 
 from __future__ import annotations
