@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import subprocess
 import sys
@@ -12,12 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from ..processes import python_command
 from .budget import Budget
 from .child import read_message, write_message
 from .messages import BudgetError, NoConditionError
 
-# The module path is that of this process, and no file of the current folder is imported.
-_PROGRAM = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {package}.child import serve; serve()"
 # One is kept for the next condition. Threads that evaluate conditions at the same time have others.
 _NUM_KEPT = 1
 _NUM_TOGETHER = 4
@@ -27,9 +25,8 @@ class _Child:
     """One process. Only one thread asks it at a time."""
 
     def __init__(self) -> None:
-        program = _PROGRAM.format(package=__package__)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", program, json.dumps(sys.path)],
+            python_command(f"{__package__}.child", "serve"),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             env={**os.environ, "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"},
         )  # fmt: skip

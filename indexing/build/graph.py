@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from ...datasets.errors import InputError
 from ...datasets.files import writing
+from ...datasets.processes import python_command
 from ..index.report import IndexReport, IndexSpec
 from ..index.stored import StoredIndex
 from ..index.vamana import Vamana, degree
@@ -25,8 +25,6 @@ from ..index.vamana_files import NEW_ROWS, ROWS, loaded, svs, write_rows
 from ..store.vectors import Vectors
 
 _NAME = "building"
-# The module path is that of this process, and no file of the current folder is imported.
-_PROGRAM = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {package}.graph_child import run; run()"
 _MOST_SAID = 2000  # bytes of what a process that failed wrote last
 
 
@@ -72,8 +70,9 @@ def _done(work: Path, vectors: Vectors, spec: IndexSpec, *, num_old: int, show_p
     if not len(vectors):
         return Vamana(None, 0)
     with writing(work / ROWS):
-        write_rows(vectors, work / ROWS, 0, num_old or len(vectors))
-        write_rows(vectors, work / NEW_ROWS, num_old, len(vectors) if num_old else 0)
+        num_at_once = num_old or len(vectors)
+        write_rows(vectors, work / ROWS, 0, num_at_once)
+        write_rows(vectors, work / NEW_ROWS, num_at_once, len(vectors))
     if num_old < len(vectors):
         job = {"folder": str(work), "dim": vectors.dim, "degree": degree(spec.factory), "num_old": num_old}
         with tqdm(desc="graph", unit=" s", disable=not show_progress, dynamic_ncols=True) as bar:
@@ -84,10 +83,9 @@ def _done(work: Path, vectors: Vectors, spec: IndexSpec, *, num_old: int, show_p
 def _run(job: dict[str, object], bar: tqdm) -> None:
     """Runs a job of `graph_child` and counts the seconds, the only progress that SVS allows to see."""
     argument = json.dumps({**job, "parent": os.getpid()})
-    program = _PROGRAM.format(package=__package__)
     with (Path(str(job["folder"])) / "said.txt").open("w+b") as said:
         process = subprocess.Popen(
-            [sys.executable, "-c", program, json.dumps(sys.path), argument],
+            python_command(f"{__package__}.graph_child", "run", argument),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
         )  # fmt: skip
         try:

@@ -25,8 +25,8 @@ _PR_SET_PDEATHSIG = 1
 
 
 def run() -> None:
-    """Does what the second argument of the command line describes."""
-    job = json.loads(sys.argv[2])
+    """Does what the argument of the command line describes."""
+    job = json.loads(sys.argv[1])
     _end_with(job.pop("parent"))
     build(**job)
 

@@ -185,10 +185,9 @@ def _run_once(executor: Executor, jobs: Sequence[ShardJob], run: _Run) -> list[B
     with closing(executor.run(jobs, run.gallery)) as events:
         for event in events:
             if isinstance(event, Written | Broken):
-                job = event.job.part, event.job.spaces
-                if job in ended:  # it was tried twice
+                if event.job.key in ended:  # it was tried twice
                     continue
-                ended.add(job)
+                ended.add(event.job.key)
             run.take(event)
             if isinstance(event, Broken):
                 broken.append(event)

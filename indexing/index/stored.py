@@ -94,12 +94,12 @@ class StoredIndex:
         import faiss
 
         try:
-            with contextlib.closing(self._compared(report)) as blocks:
-                if memory_mapped and report.spec.is_mappable:
-                    deque(blocks, maxlen=0)
-                    # Such an index aborts the process on `add`, so only searches may open it in this way.
-                    index = faiss.read_index(f"/dev/fd/{self._file.fileno()}", faiss.IO_FLAG_MMAP_IFC)
-                else:
+            if memory_mapped and report.spec.is_mappable:
+                self._compare(report)
+                # Such an index aborts the process on `add`, so only searches may open it in this way.
+                index = faiss.read_index(f"/dev/fd/{self._file.fileno()}", faiss.IO_FLAG_MMAP_IFC)
+            else:
+                with contextlib.closing(self._compared(report)) as blocks:
                     index = _read(blocks, report.blocks.size if report.blocks else HEAD)
         except (DamagedError, RuntimeError, OSError) as error:
             refuse_unless_damaged(error, self.path)
@@ -115,8 +115,7 @@ class StoredIndex:
             InputError: if it is damaged.
         """
         try:
-            with contextlib.closing(self._compared(report)) as blocks:
-                deque(blocks, maxlen=0)
+            self._compare(report)
             unpack(self._file, folder, report.num_rows)
         except (DamagedError, ValueError) as error:
             raise _damaged(self.path) from error
@@ -128,6 +127,11 @@ class StoredIndex:
             self.unpack(report, folder)
             write_rows(vectors, folder / ROWS, 0, report.num_rows)
             return Vamana(loaded(folder, vectors.dim), report.num_rows)
+
+    def _compare(self, report: IndexReport) -> None:
+        """Compares all bytes of the file with its checksums."""
+        with contextlib.closing(self._compared(report)) as blocks:
+            deque(blocks, maxlen=0)
 
     def _compared(self, report: IndexReport) -> Generator[bytes]:
         """The bytes of the file, block by block, each of them compared with a checksum."""

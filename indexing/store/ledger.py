@@ -35,6 +35,11 @@ class ShardJob:
     shard: Shard
     spaces: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> tuple[int, tuple[str, ...]]:
+        """What tells a job from the others of a run."""
+        return self.part, self.spaces
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:

@@ -49,12 +49,13 @@ class LocalProcesses:
             runtime: as in `load_encoder`.
         """
         self._settings = settings
-        self._starts = [_Start(list(encoders), device, precision, runtime, settings) for device in devices]
+        # What each process is started with, as often as it must be.
+        self._arguments = [(list(encoders), device, precision, runtime, settings) for device in devices]
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> LocalProcesses:
         try:
-            self._workers = [_Worker(start) for start in self._starts]
+            self._workers = [_Worker(arguments) for arguments in self._arguments]
             ready = [worker.wait_until_ready() for worker in self._workers]
         except BaseException:
             self.__exit__()
@@ -99,7 +100,7 @@ class LocalProcesses:
                     message = self._workers[number].connection.recv()
                 except (EOFError, OSError):  # also in the middle of a message
                     yield from assignments.died(number, self._workers[number].end())
-                    self._workers[number] = _Worker(self._starts[number])
+                    self._workers[number] = _Worker(self._arguments[number])
                     continue
                 if isinstance(message, Failed):
                     raise message.error
@@ -108,24 +109,17 @@ class LocalProcesses:
 
     def _with_news(self) -> list[int]:
         """Waits until processes have sent something, or have died; returns their numbers."""
-        places = {id(worker.connection): number for number, worker in enumerate(self._workers)}
-        return [places[id(connection)] for connection in wait([worker.connection for worker in self._workers])]
-
-
-class _Start:
-    """How a process is started, as often as it must be."""
-
-    def __init__(self, *settings: Any) -> None:
-        self.settings = settings
+        ready = wait([worker.connection for worker in self._workers])
+        return [number for number, worker in enumerate(self._workers) if worker.connection in ready]
 
 
 class _Worker:
     """A process, and the connection to it."""
 
-    def __init__(self, start: _Start) -> None:
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
         context = forkserver()
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(*start.settings, theirs))
+        self.process = context.Process(target=_work, args=(*arguments, theirs))
         self.process.start()
         theirs.close()  # so that the end of the process is the end of what it sends
 

@@ -75,7 +75,7 @@ class Assignments:
         else:
             assert isinstance(message, Event), f"a process sent {message}"
             if isinstance(message, Written | Broken):
-                process.given.pop(_key(message.job), None)
+                process.given.pop(message.job.key, None)
                 self._deaths_in_a_row = 0
             yield message
 
@@ -93,18 +93,14 @@ class Assignments:
         begun = given[: len(given) - process.num_waiting]
         self._pending.extendleft(reversed(given[len(begun) :]))
         for job in begun:
-            self._deaths[_key(job)] += 1
-            if self._deaths[_key(job)] < _MOST_DEATHS:
+            self._deaths[job.key] += 1
+            if self._deaths[job.key] < _MOST_DEATHS:
                 self._suspects.append(job)
             else:
                 reason = f"{job.shard.uri}: {_MOST_DEATHS} embedding processes died over it (exit code {exit_code})"
                 yield Broken(job=job, reason=reason, may_pass=False)
 
     def _give(self, process: _Process, job: ShardJob) -> Job:
-        process.given[_key(job)] = job
+        process.given[job.key] = job
         process.num_waiting += 1
         return Job(job)
-
-
-def _key(job: ShardJob) -> _Key:
-    return job.part, job.spaces
