@@ -27,8 +27,9 @@ import numpy as np
 import torch
 
 from ..datasets import Entry, decode, find_shards, read_sample, scan
-from ..indexing.embed.decoder import Chunk, Decoder
+from ..indexing.embed.decoder import Decoder
 from ..indexing.embed.job import BATCH_SIZE
+from ..indexing.embed.scanning import Chunk
 from ..indexing.encoders import EncoderSpec, ImageEncoder, Preprocess, load_encoder, preprocess
 from ..indexing.encoders.preprocessing import stacked
 from ..indexing.encoders.spec import num_at_once, start_images

@@ -25,6 +25,8 @@ from ..encoders.preprocessing import Stack
 from ..store.ledger import ShardJob
 from ..store.tables import COLUMNS, Record
 from .blocks import Blocks
+from .scanning import Chunk
+from .scanning_process import Packed
 
 # After a larger image, its memory is given back: otherwise the heap of a worker keeps the sum of several.
 _LARGE_BYTES = 64 << 20
@@ -38,20 +40,16 @@ Preprocessor = Callable[[np.ndarray], np.ndarray]  # `rgb_HWC` → `pixels_CHW`,
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """The input of a worker: some entries of a shard. `broken` is set if the shard cannot be read.
+class Item:
+    """The input of a worker.
 
     `number` counts the chunks of a loop from 0, and the batches that are made of them. Of the first `num_done` batches
     nobody needs the pixels any more.
     """
 
-    job: ShardJob
-    entries: Sequence[Entry]
-    failures: Sequence[Failure] = ()
-    is_last: bool = False
-    broken: ShardError | None = None
-    number: int = 0
-    num_done: int = 0
+    number: int
+    num_done: int
+    chunk: Packed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +76,10 @@ class Decoder(Dataset[Batch]):
         self._preprocess = preprocess
         self._blocks = Blocks()
 
-    def __getitem__(self, chunk: Chunk) -> Batch:
+    def __getitem__(self, item: Item) -> Batch:
         """Decodes a chunk in this worker, into memory that the job's own process gets without a copy."""
-        self._blocks.release(chunk.num_done)
-        return self.decode(chunk, map, allocate=partial(self._blocks.take, chunk.number))
+        self._blocks.release(item.num_done)
+        return self.decode(item.chunk.unpack(), map, allocate=partial(self._blocks.take, item.number))
 
     def decode(
         self,

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
+from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from typing import Any
+
+_GOODBYE_SECONDS = 15.0  # for a process to end in order, before it is killed
 
 
 def forkserver() -> ForkServerContext:
@@ -55,6 +58,15 @@ def ignore_gone_readers() -> None:
             report(error, item)
 
     queue._on_queue_feeder_error = staticmethod(unless_gone)
+
+
+def ended(process: BaseProcess) -> int | None:
+    """Waits for the end of a process that was told to end, for a while, before it is killed; returns its exit code."""
+    process.join(_GOODBYE_SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    return process.exitcode
 
 
 def end_with_parent() -> None:

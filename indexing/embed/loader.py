@@ -10,9 +10,7 @@ import pickle
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
-from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +18,18 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from ...datasets import scan
-from ...datasets.errors import InputError, ShardError
-from ...datasets.types import Entry, Scan
+from ...datasets.errors import InputError
 from ..encoders.preprocessing import Preprocess
 from ..encoders.spec import ImageEncoder
 from ..store.ledger import ShardJob
-from ..store.moves import Moves
-from ..store.parts import read_metadata
-from .decoder import Batch, Chunk, Decoder
-from .events import Event, Scanned
+from .decoder import Batch, Decoder, Item
+from .events import Event
 from .forks import end_with_parent, forkserver, ignore_gone_readers
+from .scanning import scanned
+from .scanning_process import Packed, scanned_beside
 
 # Batches that each worker prepares ahead: enough to hide a slow image, at little memory.
 _PREFETCH = 2
-
-# Some chunks are in memory at once. Only those of shards that are read from front to back hold the images' bytes.
-_MAX_CHUNK_BYTES = 256 << 20
 
 
 def batches(
@@ -62,35 +55,38 @@ def batches(
         gallery: the gallery's folder.
         encoders: only their preprocessing is used.
         batch_size: entries per batch.
-        num_workers: processes that read and decode.
+        num_workers: processes that read and decode; one more scans the shards.
         on_event: gets the event of every scan.
         num_done: how many batches have been encoded, in their order. Workers use the memory of their pixels again.
 
     Raises:
         InputError: if there are workers and an encoder's `preprocess` cannot be sent to them.
+        JobError: if there are workers and the process that scans dies.
     """
-    chunks = _Scanner(jobs, gallery, batch_size, on_event, num_done)
     decoder = Decoder([encoder.preprocess for encoder in encoders])
     if not num_workers:
         num_threads = os.cpu_count() or 1
         with ThreadPoolExecutor(num_threads) as threads:
-            for chunk in chunks:
+            for chunk in scanned(jobs, gallery, batch_size, on_event):
                 yield decoder.decode(chunk, threads.map, num_threads)
         return
     for encoder in encoders:
         _check_preprocess_pickles(encoder)
-    loader = DataLoader(
-        decoder,
-        sampler=chunks,
-        batch_size=None,
-        num_workers=num_workers,
-        collate_fn=_unchanged,
-        prefetch_factor=_PREFETCH,
-        multiprocessing_context=forkserver(),
-        worker_init_fn=partial(_set_up_worker, Image.MAX_IMAGE_PIXELS),
-        pin_memory=torch.cuda.is_available(),
-    )
-    yield from loader
+    with scanned_beside(jobs, gallery, batch_size, on_event) as chunks:
+        items = _Items(chunks, num_done)
+        yield from DataLoader(
+            decoder,
+            sampler=items,
+            batch_size=None,
+            num_workers=num_workers,
+            collate_fn=_unchanged,
+            prefetch_factor=_PREFETCH,
+            multiprocessing_context=forkserver(),
+            worker_init_fn=partial(_set_up_worker, Image.MAX_IMAGE_PIXELS),
+            pin_memory=torch.cuda.is_available(),
+        )
+        if items.error is not None:
+            raise items.error
 
 
 def _check_preprocess_pickles(encoder: ImageEncoder) -> None:
@@ -105,71 +101,24 @@ def _check_preprocess_pickles(encoder: ImageEncoder) -> None:
         ) from error
 
 
-class _Scanner:
-    """Scans the shards in order, only as far ahead as the workers need, and cuts them into chunks."""
+class _Items:
+    """What DataLoader gives to the workers. It asks only as far ahead as they need.
 
-    def __init__(
-        self,
-        jobs: Iterable[ShardJob],
-        gallery: Path,
-        batch_size: int,
-        on_event: Callable[[Event], None],
-        num_done: Callable[[], int],
-    ) -> None:
-        self._jobs = jobs
-        self._gallery = gallery
-        self._batch_size = batch_size
-        self._on_event = on_event
+    An error is kept in `error` and ends the items. DataLoader does not expect one: it would leave its workers to the
+    garbage collector, which closes their queues twice.
+    """
+
+    def __init__(self, chunks: Iterable[Packed], num_done: Callable[[], int]) -> None:
+        self._chunks = chunks
         self._num_done = num_done
-        self._numbers = count()
-        self._moves = Moves.read(gallery)
+        self.error: Exception | None = None
 
-    def __iter__(self) -> Iterator[Chunk]:
-        for job in self._jobs:
-            try:
-                yield from self._chunks(job)
-            except ShardError as error:
-                yield self._chunk(job, entries=(), is_last=True, broken=error)
-
-    def _chunk(self, job: ShardJob, **fields: Any) -> Chunk:
-        return Chunk(number=next(self._numbers), num_done=self._num_done(), job=job, **fields)
-
-    def _chunks(self, job: ShardJob) -> Iterator[Chunk]:
-        found = self._scan(job)
-        self._on_event(Scanned(num_samples=found.num_entries))
-        entries = iter(found.entries)
-        num_reported = 0
-        current: Sequence[Entry] = _take(entries, self._batch_size)
-        while True:
-            following = _take(entries, self._batch_size)
-            failures = [replace(failure, shard=job.shard.uri) for failure in found.failures[num_reported:]]
-            yield self._chunk(job, entries=current, failures=failures, is_last=not following)
-            num_reported = len(found.failures)
-            if not following:
-                return
-            current = following
-
-    def _scan(self, job: ShardJob) -> Scan:
-        found = scan(self._moves.shard_now(job.shard))
-        if not job.spaces:
-            return found
-        # The part exists, so exactly its rows get vectors in further spaces. Its failures are already recorded.
-        keys = read_metadata(self._gallery, job.part, ["key"])["key"].to_pylist()
-        wanted = set(keys)
-        entries = (entry for entry in found.entries if entry.key in wanted)
-        return Scan(entries=entries, failures=[], num_entries=len(keys))
-
-
-def _take(entries: Iterator[Entry], most: int) -> tuple[Entry, ...]:
-    """The next entries, at most a batch; fewer if they hold many bytes, as those of a compressed tar may."""
-    taken: list[Entry] = []
-    num_bytes = 0
-    for entry in islice(entries, most):
-        taken.append(entry)
-        num_bytes += sum(len(span.data or b"") for span in (entry.image, entry.caption, entry.fields) if span)
-        if num_bytes > _MAX_CHUNK_BYTES:
-            break
-    return tuple(taken)
+    def __iter__(self) -> Iterator[Item]:
+        try:
+            for number, chunk in enumerate(self._chunks):
+                yield Item(number=number, num_done=self._num_done(), chunk=chunk)
+        except Exception as error:  # raised when what came before it has been encoded
+            self.error = error
 
 
 def _unchanged(batch: Any) -> Any:

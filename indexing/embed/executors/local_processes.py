@@ -10,17 +10,15 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from ....datasets.errors import FileError, InputError, JobError
+from ....datasets.errors import DiantuError, JobError
 from ...encoders import Runtime, TextEncoder, load_encoder
 from ...encoders.spec import EncoderSpec, Precision
 from ...store.ledger import ShardJob
 from ..events import Event
-from ..forks import end_with_parent, forkserver, ignore_gone_readers
+from ..forks import end_with_parent, ended, forkserver, ignore_gone_readers
 from ..loop import LoopSettings, run_jobs
 from .messages import Failed, Job, Ready, RoundOver, Taken
 from .rounds import Assignments
-
-_GOODBYE_SECONDS = 15.0  # for a process to end in order, before it is killed
 
 
 class LocalProcesses:
@@ -139,12 +137,9 @@ class _Worker:
 
     def end(self) -> int | None:
         """Waits for the end of the process, for a while; returns its exit code."""
-        self.process.join(_GOODBYE_SECONDS)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        exit_code = ended(self.process)
         self.connection.close()
-        return self.process.exitcode
+        return exit_code
 
 
 def _work(
@@ -169,7 +164,7 @@ def _work(
             for event in run_jobs(_jobs(connection), gallery, encoders, settings):
                 connection.send(event)
             connection.send(RoundOver())
-    except (InputError, FileError, OSError) as error:
+    except (DiantuError, OSError) as error:
         _send(connection, Failed(error=error))
     except EOFError:  # the parent has gone
         pass
