@@ -245,8 +245,9 @@ def remove_temporary(root: Path, *, but: Collection[Path] = ()) -> None:
         root: the folder, searched with its subfolders.
         but: temporary files that belong to another writer.
     """
+    found = [Path(folder, name) for folder, _, names in os.walk(root) for name in names if name.endswith(TEMPORARY)]
     # In descending order: of an index's files, index.json must go first, see `replacing_together`.
-    for path in sorted(root.rglob(f"*{TEMPORARY}"), reverse=True):
+    for path in sorted(found, reverse=True):
         if path not in but:
             with writing(path):
                 path.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import bracex
 from fsspec import AbstractFileSystem
@@ -14,7 +15,7 @@ from .decoding import is_image_name
 from .errors import InputError
 from .places import resolve, written
 from .readers.folder import READER as FOLDER
-from .readers.folder import find_files
+from .readers.folder import files_of, find_files
 from .readers.formats import endings, reader_of_file, readers_that_fail
 from .readers.sidecars import is_sidecar
 from .tables import FoldedNames, choose_tables
@@ -27,6 +28,8 @@ _STATS = "_stats.json"  # img2dataset writes NNNNN_stats.json when shard NNNNN i
 _GLOB = frozenset("*?[")
 # A range such as {00000..99999999} is a typing error and must not fill the memory.
 _MAX_BRACES = 1_000_000
+# Of fewer files, each is asked for by itself.
+_FEW = 16
 
 
 def find_shards(sources: str | Sequence[str], *, captions: str = "auto") -> list[Shard]:
@@ -59,8 +62,10 @@ def _shards_of(source: str, captions: str) -> list[Shard]:
     filesystem, path = _resolve(source)
     if filesystem.isdir(path):
         return _folder(filesystem, path, source, captions)
-    paths = [path] if filesystem.isfile(path) else _expand(filesystem, source)
-    return [_file(filesystem, path, source) for path in _finished(filesystem, paths, source)]
+    sizes = _Sizes(filesystem)
+    paths = [path] if filesystem.isfile(path) else _expand(filesystem, source, sizes)
+    finished = _finished(filesystem, paths, source)
+    return [_file(filesystem, path, source, sizes.of(path) or 0) for path in finished]
 
 
 def _resolve(source: str) -> tuple[AbstractFileSystem, str]:
@@ -71,18 +76,21 @@ def _resolve(source: str) -> tuple[AbstractFileSystem, str]:
     return filesystem, path.rstrip("/") or path
 
 
-def _expand(filesystem: AbstractFileSystem, source: str) -> list[str]:
+def _expand(filesystem: AbstractFileSystem, source: str, sizes: _Sizes) -> list[str]:
     try:
         patterns = [_resolve(p)[1] for p in bracex.expand(source, limit=_MAX_BRACES)]
     except bracex.ExpansionLimitException as error:
         raise InputError(f"the source {source!r} stands for more than {_MAX_BRACES} files; narrow its range") from error
     found: list[str] = []
     missing: list[str] = []
+    if len(patterns) > _FEW:
+        sizes.list_folders_of(patterns)
     for pattern in patterns:
         if _GLOB & set(pattern):
             matches = [str(p) for p in filesystem.glob(pattern)]
+            sizes.list_folders_of(matches if len(matches) > _FEW else ())
         else:
-            matches = [pattern] if filesystem.isfile(pattern) else []
+            matches = [pattern] if sizes.of(pattern) is not None else []
         found += sorted(matches, key=_natural)
         missing += [] if matches else [pattern]
     if not found:
@@ -96,14 +104,36 @@ def _expand(filesystem: AbstractFileSystem, source: str) -> list[str]:
     return found
 
 
-def _file(filesystem: AbstractFileSystem, path: str, source: str) -> Shard:
+class _Sizes:
+    """The sizes of files. Where many are asked for, their folders are listed once: a request takes a while remotely."""
+
+    def __init__(self, filesystem: AbstractFileSystem) -> None:
+        self._filesystem = filesystem
+        self._listed: dict[str, dict[str, int]] = {}  # by folder, then by path
+
+    def list_folders_of(self, paths: Iterable[str]) -> None:
+        """Lists the folders that some files are in, unless they have been listed or cannot be."""
+        for folder in dict.fromkeys(path.rpartition("/")[0] for path in paths):
+            if folder not in self._listed:
+                with suppress(OSError):  # a file of it may be readable all the same
+                    self._listed[folder] = files_of(self._filesystem, folder)
+
+    def of(self, path: str) -> int | None:
+        """The size of a file in bytes; None if there is no such file."""
+        listed = self._listed.get(path.rpartition("/")[0])
+        if listed is not None and path in listed:
+            return listed[path]
+        return _size(self._filesystem, path) if self._filesystem.isfile(path) else None
+
+
+def _file(filesystem: AbstractFileSystem, path: str, source: str, size: int) -> Shard:
     reader = reader_of_file(path)
     if reader is None:
         if problems := readers_that_fail():
             raise problems[0]
         allowed = ", ".join(endings())
         raise InputError(f"{path} is neither a shard ({allowed}) nor a folder of images; nothing else can be read")
-    return Shard(uri=_uri(filesystem, path, source), format=reader.format, size_bytes=_size(filesystem, path))
+    return Shard(uri=_uri(filesystem, path, source), format=reader.format, size_bytes=size)
 
 
 def _uri(filesystem: AbstractFileSystem, path: str, source: str) -> str:
@@ -157,9 +187,8 @@ def _folder(filesystem: AbstractFileSystem, path: str, source: str, captions: st
         raise InputError(f"the folder {path} holds no shards ({', '.join(endings())}) and no images; name another one")
     if names and images:
         log.warning("%s holds %d images and %d other shards; all are embedded", path, len(images), len(names))
-    files = [
-        _file(filesystem, name, source) for name in _finished(filesystem, [f"{path}/{name}" for name in names], path)
-    ]
+    paths = {f"{path}/{name}": sizes[name] for name in names}
+    files = [_file(filesystem, file, source, paths[file]) for file in _finished(filesystem, list(paths), path)]
     return [*files, _folder_of_images(_uri(filesystem, path, source), sizes, images, captions)] if images else files
 
 

@@ -10,7 +10,7 @@ A JSON file that is written once carries its own checksum in its last line: it i
 from __future__ import annotations
 
 from .reading import ACCEPT, LEFT_BEHIND, LOCK, NAME, SMALL, listed, open_checked, read_checked, read_entries
-from .seals import sealed, unsealed
+from .seals import line_seal, sealed, unsealed
 from .values import Checksum, DamagedError, Entry, damage
 from .verifying import Problems, verify
 from .writing import accept, announced, recording, settle, write_checked, write_checked_json
@@ -28,6 +28,7 @@ __all__ = [
     "accept",
     "announced",
     "damage",
+    "line_seal",
     "listed",
     "open_checked",
     "read_checked",

@@ -1,10 +1,11 @@
-"""JSON files that carry their own checksum in their last line."""
+"""JSON that carries its own checksum: files in their last line, lines of a file at their end."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,11 @@ def sealed(values: Mapping[str, Any]) -> bytes:
     """Values as indented JSON, with one more field at the end: the SHA-256 of all bytes before that field."""
     body = json.dumps(values, indent=1, ensure_ascii=False).removesuffix("\n}").encode()
     return body + b',\n "checksum": "' + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
+
+
+def line_seal(body: bytes) -> bytes:
+    """What ends a line of JSON: a tab and the CRC-32 of the bytes before it, 10 bytes with the line break."""
+    return b"\t%08x\n" % zlib.crc32(body)
 
 
 def unsealed(data: bytes) -> tuple[dict[str, Any], bool]:

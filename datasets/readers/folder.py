@@ -47,6 +47,19 @@ def find_files(filesystem: AbstractFileSystem, root: str) -> dict[str, int]:
     }
 
 
+def files_of(filesystem: AbstractFileSystem, folder: str) -> dict[str, int]:
+    """The files in a folder, without those of its subfolders, by their whole path, with their sizes.
+
+    Raises:
+        OSError: if the folder cannot be read.
+    """
+    if is_local(filesystem):
+        with os.scandir(folder) as entries:
+            return {entry.path: entry.stat().st_size for entry in entries if entry.is_file()}
+    found = filesystem.ls(folder, detail=True)
+    return {str(info["name"]): info.get("size") or 0 for info in found if info.get("type") == "file"}
+
+
 def _walk(root: str) -> Iterator[tuple[str, int]]:
     visits: Counter[tuple[int, int]] = Counter()
     # Folders that are still to be read, with those that they are in; they may be nested deeper than calls may be.

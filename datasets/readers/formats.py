@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from ..errors import InputError, ShardError
 from ..places import path_of
@@ -85,7 +86,8 @@ def reader_of_file(path: str) -> Reader | None:
     Raises:
         InputError: if two packages claim the ending.
     """
-    found = _with_ending(path, _BUILT_IN)
+    # Among a million shards are few endings.
+    found = _built_in("." + path_of(path).rpartition("/")[2].partition(".")[2].lower())
     if found is None and "." in path.rpartition("/")[2]:
         found = _with_ending(path, _installed())
     return found
@@ -113,6 +115,11 @@ def _reader(name: str) -> Reader | None:
     """The reader of a format; extensions are looked up only if no built-in reader has it."""
     found = next((reader for reader in _BUILT_IN if reader.format == name), None)
     return found or extensions.named(name, _BUILT_IN)
+
+
+@lru_cache
+def _built_in(ending: str) -> Reader | None:
+    return _with_ending(ending, _BUILT_IN)
 
 
 def _with_ending(path: str, readers: Sequence[Reader]) -> Reader | None:

@@ -18,6 +18,7 @@ from ...datasets.readers.formats import scan
 from ...datasets.types import Shard
 from ..encoders.spec import ImageEncoder
 from ..store.attempts import accept, remove_attempts
+from ..store.inventory import note_parts
 from ..store.layout import JOB_LOCK, remove_temporary_files
 from ..store.ledger import Ledger, ShardJob
 from ..store.manifest import Manifest, open_or_create
@@ -37,8 +38,9 @@ BATCH_SIZE = {"cpu": 16, "cuda": 256}
 # one second, the next one twice as long.
 _TRIES = 3
 _PAUSE_SECONDS = 1.0
-# The list of parts in gallery.json can be derived from the commit records, so it is not written after every part.
-_MANIFEST_SECONDS = 10.0
+# The list of parts in gallery.json can be derived from the commit records, so it is not written after every part. With
+# a million parts, writing it takes seconds; the pause is so many times as long.
+_MANIFEST_SECONDS, _MANIFEST_PAUSE = 10.0, 20.0
 _NAMED = 3  # keys of images that a message lists
 
 
@@ -228,7 +230,8 @@ class _Run:
     # What was left out beside the pixels of images, by sentence: their number, and the first of their keys.
     noted: Counter[str] = field(default_factory=Counter)
     named: dict[str, list[str]] = field(default_factory=dict)
-    saved_at: float = field(default_factory=time.monotonic)
+    accepted: list[int] = field(default_factory=list)  # since the list of parts was saved
+    next_save: float = field(default_factory=lambda: time.monotonic() + _MANIFEST_SECONDS)
     bar: tqdm = field(init=False)
 
     def __enter__(self) -> _Run:
@@ -254,19 +257,24 @@ class _Run:
             self.bar.set_postfix(failed=self.bar_failed, refresh=False)
             self.bar.update(event.num_images + event.num_failed)
         elif isinstance(event, Written):
-            accept(self.gallery, event.job.part, event.attempt)
+            if accept(self.gallery, event.job.part, event.attempt):
+                self.accepted.append(event.job.part)
             self.num_images += event.num_rows
             self.num_failed += event.num_failed
             for key, note in event.notes:
                 self.noted[note] += 1
                 named = self.named.setdefault(note, [])
                 named += [key] if len(named) < _NAMED else []
-        if time.monotonic() - self.saved_at > _MANIFEST_SECONDS:
+        if time.monotonic() > self.next_save:
             self.save()
 
     def save(self) -> None:
-        """Adds the parts committed since the last call to gallery.json."""
+        """Adds the parts committed since the last call to gallery.json, and to the inventory."""
+        started = time.monotonic()
         manifest = self.manifest.with_committed(self.gallery)
         if manifest != self.manifest:
             manifest.save(self.gallery)
-        self.manifest, self.saved_at = manifest, time.monotonic()
+        note_parts(self.gallery, self.accepted)
+        self.manifest, self.accepted = manifest, []
+        ended = time.monotonic()
+        self.next_save = ended + max(_MANIFEST_SECONDS, _MANIFEST_PAUSE * (ended - started))

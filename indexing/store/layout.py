@@ -40,7 +40,10 @@ def remove_temporary_files(root: Path) -> None:
 
 
 def part_name(number: int) -> str:
-    """A part's number with five digits, as in the names of its files."""
+    """A part's number as in the names of its files: with five digits, or six and more from part 100 000 on.
+
+    So the order of names is the order of parts only below that; sort numbers, never names.
+    """
     return f"{number:05d}"
 
 

@@ -5,6 +5,7 @@ This module imports neither numpy nor pyarrow, because `diantu status` needs onl
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,8 +21,6 @@ REMEDY = (
     "diantu status --verify lists the damaged files; remove the part's file in parts/ and run diantu embed to rebuild "
     "the part"
 )
-# Part names have five digits, so that the order of names is the order of parts.
-MAX_PARTS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +89,12 @@ def write_record(root: Path, part: Part) -> Part:
 
 def committed(root: Path) -> set[int]:
     """The numbers of all parts that have a commit record."""
-    return {int(path.stem) for path in (root / "parts").glob("[0-9]*.json")}
+    try:
+        names = os.listdir(root / "parts")
+    except FileNotFoundError:
+        return set()
+    stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return {int(stem) for stem in stems if stem.isdecimal()}
 
 
 def verify_part(root: Path, part: Part) -> list[str]:

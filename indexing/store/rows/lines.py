@@ -7,11 +7,12 @@ values and lists; a decimal is written as text, and dates, times and durations a
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ....datasets.checksums import line_seal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +22,7 @@ Values: TypeAlias = list[Any]
 LineSchema: TypeAlias = tuple[tuple[str, str], ...]
 _Restore: TypeAlias = Callable[[Any], Any]
 
-_SEAL_BYTES = len("\t00000000\n")
+_SEAL_BYTES = len(line_seal(b""))
 _DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 _PLAIN, _DECIMAL = "plain", "decimal"
@@ -69,7 +70,7 @@ class Codec:
             DamagedLineError: if the checksum does not fit, or there are fewer or more values than columns.
         """
         body = line[:-_SEAL_BYTES]
-        if line[-_SEAL_BYTES:] != _seal(body):
+        if line[-_SEAL_BYTES:] != line_seal(body):
             raise DamagedLineError("a line does not have its checksum")
         values, _ = _DECODER.raw_decode(str(body, "utf-8"))  # `json.loads` takes a quarter longer
         if len(values) != len(self.names):
@@ -94,11 +95,7 @@ def lines(table: pa.Table) -> Iterator[bytes]:
     encode = _ENCODER.encode
     for values in zip(*(_stored(column) for column in table.columns), strict=True):
         body = encode(values).encode("utf-8")
-        yield body + _seal(body)
-
-
-def _seal(body: bytes) -> bytes:
-    return b"\t%08x\n" % zlib.crc32(body)
+        yield body + line_seal(body)
 
 
 def _kind(kind: pa.DataType) -> str:

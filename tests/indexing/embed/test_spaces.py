@@ -20,11 +20,10 @@ from diantu.datasets import InputError, find_shards
 from diantu.indexing.embed import job as embed_module
 from diantu.indexing.embed.job import Summary, embed
 from diantu.indexing.encoders import ImageEncoder, load_encoder
-from diantu.indexing.store.ledger import Ledger
 from diantu.indexing.store.manifest import read_manifest
-from diantu.indexing.store.records import verify_part
 from diantu.indexing.store.snapshot import Snapshot
 from diantu.indexing.store.vectors import Vectors
+from diantu.indexing.store.verify import verify_gallery
 from diantu.indexing.upkeep.importing import import_vectors
 from diantu.search import Gallery
 
@@ -226,7 +225,7 @@ def test_a_folder_of_clip_retrieval_becomes_a_gallery(
         assert (hit.metadata["url"], hit.metadata["punsafe"]) == (f"u{row % 3}", 0.1)
     source = tmp_path / "c" / "img_emb" / f"img_emb_{0:0{digits}d}.npy"
     assert source.stat().st_nlink == (2 if linked else 1)
-    assert all(verify_part(tmp_path / "g", part) == [] for part in Ledger(tmp_path / "g").progress().parts)
+    assert not verify_gallery(tmp_path / "g").sentences
     with pytest.raises(FileNotFoundError, match="was imported"):
         hit.image()
 

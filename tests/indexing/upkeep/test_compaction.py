@@ -24,7 +24,7 @@ from diantu.indexing.store.layout import DELETION_LOCK, space_root
 from diantu.indexing.store.ledger import Ledger
 from diantu.indexing.store.manifest import Manifest, read_manifest
 from diantu.indexing.store.parts import read_failures, write_quarantined_part
-from diantu.indexing.store.records import Part, read_part, verify_part
+from diantu.indexing.store.records import Part, committed, read_part, verify_part
 from diantu.indexing.store.tombstones import read_deleted
 from diantu.indexing.upkeep import compaction
 from diantu.indexing.upkeep.compaction import Compacted, compact, renumbering
@@ -40,7 +40,8 @@ def metadata(root: Path) -> list[dict[str, object]]:
 
 
 def parts_of(root: Path) -> tuple[Part, ...]:
-    return Ledger(root).progress().parts
+    parts = (read_part(root, number) for number in sorted(committed(root)))
+    return tuple(part for part in parts if part is not None)
 
 
 def copied(root: Path, target: Path) -> Path:
