@@ -123,7 +123,7 @@ def _entries(root: Path) -> Iterator[Listed]:
         body = line[:-_SEAL_BYTES]
         if line[-_SEAL_BYTES:] == line_seal(body):
             for *values, state in json.loads(body):
-                yield Listed(*values, tuple(state))
+                yield Listed._make((*values, tuple(state)))
 
 
 def _states(root: Path) -> Iterator[tuple[int, _State]]:
