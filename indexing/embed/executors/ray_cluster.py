@@ -24,7 +24,7 @@ from .rounds import Assignments
 from .working import Work
 
 if TYPE_CHECKING:
-    from .ray_crew import Crew, End, Member
+    from .ray_crew import End, Member
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class RayCluster:
     """Runs the loop in actors of Ray: one for each GPU or, where there is none, for each few CPU cores.
 
     Only jobs and events travel through Ray. All nodes must see the gallery and the shards under the same paths. What an
-    actor had not finished when it died is tried again; see `Assignments`. Nodes that join get actors. At the end, actors
+    actor had not finished when it died is tried again; see `Assignments`. Nodes that join get actors. At the end, those
     without work try the jobs of the others a second time, and the first complete attempt counts.
 
     Use it as a context manager: leaving it ends the actors, and Ray if it was started for this.

@@ -50,7 +50,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """The end of an actor. It `is_lost` if that says nothing about what it was doing: its node has gone, for example."""
+    """The end of an actor. It `is_lost` if its work is not to blame: its node has gone, for example."""
 
     how: str
     is_lost: bool
