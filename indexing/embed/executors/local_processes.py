@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -55,6 +55,7 @@ class LocalProcesses:
             for device in devices
         ]
         self._workers: list[_Worker] = []
+        self._stopped: list[int] = []  # processes that are busy with what nobody wants any more
 
     def __enter__(self) -> LocalProcesses:
         try:
@@ -93,7 +94,16 @@ class LocalProcesses:
         Raises:
             JobError: if processes die one after another; the next run completes what was not finished.
         """
+        for number in self._stopped:
+            self._workers[number].process.terminate()
+            self._replace(number)
         assignments = Assignments(jobs)
+        try:
+            yield from self._run(assignments, gallery)
+        finally:
+            self._stopped = assignments.busy  # none, unless the caller has stopped or an error ends the job
+
+    def _run(self, assignments: Assignments, gallery: Path) -> Iterator[Event]:
         while not assignments.is_done:
             for number, worker in enumerate(self._workers):
                 for message in assignments.messages(number, gallery):
@@ -102,13 +112,19 @@ class LocalProcesses:
                 try:
                     message = self._workers[number].connection.recv()
                 except (EOFError, OSError):  # also in the middle of a message
-                    yield from assignments.died(number, f"exit code {self._workers[number].end()}")
-                    self._workers[number] = _Worker(self._work[number])
+                    exit_code = self._replace(number)
+                    yield from assignments.died(number, f"exit code {exit_code}")
                     continue
                 if isinstance(message, Failed):
                     raise message.error
                 if not isinstance(message, Ready):
                     yield from assignments.heard(number, message)
+
+    def _replace(self, number: int) -> int | None:
+        """Starts a process in place of one that has died or must end; returns the exit code of that."""
+        exit_code = self._workers[number].end()
+        self._workers[number] = _Worker(self._work[number])
+        return exit_code
 
     def _with_news(self) -> list[int]:
         """Waits until processes have sent something, or have died; returns their numbers."""

@@ -266,7 +266,7 @@ class _Waiting:
         elif now - self._since > self._patience:
             raise JobError(f"the Ray cluster has had no node that embeds for {self._patience / 60:.0f} minutes")
         elif now - self._since > _SAY_SECONDS and not self._has_said:
-            log.info("waiting until the Ray cluster has room for an actor")
+            log.info("no actor of the Ray cluster is ready yet; waiting")
             self._has_said = True
 
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 
 import ray
+from ray._private import ray_constants
 from ray._private import worker as ray_worker
 
 from ....datasets.errors import InputError, first_line
@@ -23,6 +24,7 @@ _OBJECT_STORE_BYTES = 80 << 20
 _CONNECT_SECONDS = 10.0
 # Names of sockets have at most 107 bytes, and Ray needs 65 of them below its folder.
 _MOST_PATH_BYTES = 40
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PLACE = re.compile(r"(?:ray://)?(?P<host>[^\s/:@]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
 
 
@@ -53,14 +55,13 @@ def connected(address: str | None) -> Iterator[None]:
 
 
 def _start(folder: str | None) -> None:
-    with _environment(RAY_USAGE_STATS_ENABLED="0"):  # or Ray would report to its makers
+    with _on_loopback(), _environment(RAY_USAGE_STATS_ENABLED="0"):  # or Ray would report to its makers
         ray.init(
             "local",
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=_OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",  # Ray asks nobody for a password, so no other machine may reach it
             _temp_dir=folder,
         )
 
@@ -70,14 +71,47 @@ def _connect(address: str) -> None:
     if address != "auto" and not place:
         raise InputError(f"--address {address!r} cannot be used; give auto, host:port or ray://host:port")
     try:
-        if place:
-            socket.create_connection((place["host"].strip("[]"), int(place["port"])), _CONNECT_SECONDS).close()
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        with contextlib.ExitStack() as stack:
+            if place:
+                host, port = place["host"].strip("[]"), int(place["port"])
+                _knock(host, port)
+                if host in _LOOPBACK and not address.startswith("ray://") and not _is_open(port):
+                    stack.enter_context(_on_loopback())
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError(
             f"no Ray cluster can be used at --address {address!r} ({first_line(error).rstrip('.')}); start one with "
             "ray start, or leave out --address"
         ) from error
+
+
+def _knock(host: str, port: int) -> None:
+    """Finds out soon that nobody is there; Ray tries for minutes."""
+    socket.create_connection((host, port), _CONNECT_SECONDS).close()
+
+
+def _is_open(port: int) -> bool:
+    """Whether a cluster of this machine can be reached from others."""
+    try:
+        _knock(ray.util.get_node_ip_address(), port)
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Makes Ray use 127.0.0.1, which it replaces by the machine's own address where others may join the cluster.
+
+    A Ray of one job must not be reachable from other machines. The variable is for processes that Ray starts.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        with _environment(**{ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}):
+            yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextlib.contextmanager
