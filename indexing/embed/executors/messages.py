@@ -49,9 +49,10 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """Asks a process on another machine whether it sees these files of this machine."""
+    """Asks a process on another machine whether it sees these files of this machine, for some seconds if it must."""
 
     paths: Sequence[str]
+    patience: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

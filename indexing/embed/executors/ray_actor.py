@@ -17,8 +17,6 @@ from ..forks import ignore_gone_readers
 from .messages import Failed, Look, NoMore, Ready, RoundOver, Seen, Stop
 from .working import Abandoned, Work, do_work
 
-# A network file system may show a new file to other machines some seconds later.
-_PATIENCE_SECONDS = 15.0
 _POLL_SECONDS = 0.25
 
 
@@ -112,7 +110,7 @@ class _Channel:
 
 def _missing(look: Look) -> str | None:
     """The first of the driver's files that this node does not see."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + look.patience
     while missing := next((path for path in look.paths if not os.path.exists(path)), None):
         if time.monotonic() > deadline:
             return missing

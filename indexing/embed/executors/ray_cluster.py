@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _GOODBYE_SECONDS = 15.0  # for what is not needed any more to end in order
+# A network file system may show a new file to other machines some seconds later.
+_LOOK_SECONDS = 15.0
 # A job waits so long for a node while there is none, because one that was lost is often replaced.
 _PATIENCE_SECONDS = 600.0
 _SAY_SECONDS = 30.0  # after which it says that it waits
@@ -135,7 +137,7 @@ class RayCluster:
             member.has_looked = member.has_seen = False
         with shown_to_others(gallery) as marker, ExitStack() as stack:
             stack.callback(lambda: self._end_rounds(assignments))
-            look = Look(paths=[str(marker), *_local_paths(jobs[0])])
+            look = Look(paths=[str(marker), *_local_paths(jobs[0])], patience=_LOOK_SECONDS)
             waiting = _Waiting()
             while not assignments.have_ended:
                 self._crew.look()

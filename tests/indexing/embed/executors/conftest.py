@@ -56,6 +56,6 @@ def cluster() -> Iterator[Nodes]:
     """A Ray cluster with its head and one node of two CPU cores; a test that adds nodes removes them again."""
     from ray_nodes import ray_nodes
 
-    with ray_nodes() as nodes:
+    with ray_nodes(HISTOGRAM_PACE="0.05") as nodes:
         nodes.add(num_cpus=2)
         yield nodes
