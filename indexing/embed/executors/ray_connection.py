@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -55,7 +56,11 @@ def connected(address: str | None) -> Iterator[None]:
 
 
 def _start(folder: str | None) -> None:
-    with _on_loopback(), _environment(RAY_USAGE_STATS_ENABLED="0"):  # or Ray would report to its makers
+    settings = {
+        "RAY_USAGE_STATS_ENABLED": "0",  # or Ray would report to its makers
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # or Ray would write one into the user's home
+    }
+    with _on_loopback(), _environment(**settings):
         ray.init(
             "local",
             include_dashboard=False,
@@ -138,16 +143,17 @@ def _without_messages() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _environment(**variables: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
+    """Sets variables for processes that Ray starts. Ray adds some of its own, which must not change the next start."""
+    before = dict(os.environ)
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
+        for name in {name for name in (*os.environ, *before) if name.startswith("RAY_")}:
+            if name in before:
+                os.environ[name] = before[name]
             else:
-                os.environ[name] = value
+                del os.environ[name]
 
 
 @contextlib.contextmanager

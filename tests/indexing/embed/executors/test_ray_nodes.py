@@ -142,7 +142,7 @@ def test_a_node_that_sees_another_folder_is_refused(
         with ray_cluster.RayCluster(["histogram"], address=cluster.address, num_processes=1) as executor:
             open_or_create(gallery, executor.specs, texts=False)
             tasks = Ledger(gallery).assign(find_shards(str(source)))
-            with pytest.raises(InputError, match="node 127.0.0.1 of the Ray cluster does not see /proc/self/"):
+            with pytest.raises(InputError, match=r"node 127\.0\.0\.1 of the Ray cluster does not see /proc/self/"):
                 list(executor.run(tasks, gallery))
     finally:
         os.close(200)
