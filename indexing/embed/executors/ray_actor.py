@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from ....datasets.errors import InputError
 from ..forks import ignore_gone_readers
 from .messages import Failed, Look, NoMore, Ready, RoundOver, Seen, Stop
 from .working import Abandoned, Work, do_work
@@ -22,22 +24,28 @@ _POLL_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
-    """Where the driver is: its current folder, and whether it imports modules from there."""
+    """Where the driver is: its version, its current folder, and whether it imports modules from there."""
 
+    version: str
     folder: str
     is_on_path: bool
 
     @classmethod
     def here(cls) -> Home:
         """That of this process."""
-        return cls(folder=os.getcwd(), is_on_path=bool({"", os.getcwd()} & set(sys.path)))
+        return cls(version=version("diantu"), folder=os.getcwd(), is_on_path=bool({"", os.getcwd()} & set(sys.path)))
 
     def enter(self) -> None:
         """Makes relative names of models mean what they mean for the driver, if this node has the folder.
 
         Ray puts the driver's current folder first into the module path, where a folder `datasets` would hide the
         package of that name.
+
+        Raises:
+            InputError: if this node has another version of diantu.
         """
+        if version("diantu") != self.version:
+            raise InputError(f"it has diantu {version('diantu')}, the job has {self.version}")
         with contextlib.suppress(OSError):
             os.chdir(self.folder)
         if not self.is_on_path:

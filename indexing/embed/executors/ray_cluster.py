@@ -170,6 +170,8 @@ class RayCluster:
             self._crew.look()
             for member, news in self._crew.news():
                 if not isinstance(news, list):
+                    if news.is_unusable:
+                        raise InputError(_refusal(member, f"cannot embed ({news.how})"))
                     num_lost += 1
                     if not news.is_lost or num_lost > _MOST_FALSE_STARTS:
                         raise JobError(f"an embedding process died while it started ({news.how})")
@@ -194,6 +196,8 @@ class RayCluster:
         if not isinstance(news, list):
             end = assignments.lost if news.is_lost else assignments.died
             yield from end(member.number, news.how)
+            if news.is_unusable:
+                yield from self._refuse(assignments, member, f"cannot embed ({news.how})")
             return
         for message in news:
             if isinstance(message, Failed) and member.ready and assignments.is_late(member.number):
@@ -220,7 +224,7 @@ class RayCluster:
         Raises:
             InputError: in that case.
         """
-        sentence = f"node {member.slot.address} of the Ray cluster {why}; all nodes need the same folders and packages"
+        sentence = _refusal(member, why)
         if member.slot.node in self._crew.first_nodes:
             raise InputError(sentence)
         log.warning("%s, so it is not used", sentence)
@@ -270,6 +274,10 @@ class _Waiting:
         elif now - self._since > _SAY_SECONDS and not self._has_said:
             log.info("no actor of the Ray cluster is ready yet; waiting")
             self._has_said = True
+
+
+def _refusal(member: Member, why: str) -> str:
+    return f"node {member.slot.address} of the Ray cluster {why}; all nodes need the same folders and packages"
 
 
 def _fingerprints(ready: Ready) -> list[str]:

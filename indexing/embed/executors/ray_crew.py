@@ -13,7 +13,6 @@ import ray
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ....datasets.errors import JobError
 from .messages import Ready
 from .ray_actor import Actor, Home
 from .ray_slots import Slot, Slots
@@ -50,10 +49,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """The end of an actor. It `is_lost` if its work is not to blame: its node has gone, for example."""
+    """The end of an actor.
+
+    It `is_lost` if its work is not to blame: its node has gone, for example. `is_unusable` is a node where none can run.
+    """
 
     how: str
     is_lost: bool
+    is_unusable: bool = False
 
 
 class Crew:
@@ -166,13 +169,9 @@ def _end(error: RayError, slot: Slot) -> End:
 
     Ray tells at once that a process has died, and of a node that it was shut down. A node that was cut off or killed
     counts as alive for some more seconds; its actors are only "unavailable" then.
-
-    Raises:
-        JobError: if the node cannot run actors at all.
     """
     if isinstance(error, RayTaskError) or (isinstance(error, ActorDiedError) and error.actor_init_failed):
-        reason = str(error).strip().splitlines()[-1]
-        raise JobError(f"node {slot.address} of the Ray cluster cannot embed: {reason}") from error
+        return End(how=str(error).strip().splitlines()[-1], is_lost=True, is_unusable=True)
     is_there = any(node["NodeID"] == slot.node and node["Alive"] for node in ray.nodes())
     if isinstance(error, ActorDiedError) and is_there and not error.preempted:
         detail = _DETAIL.search(str(error))
