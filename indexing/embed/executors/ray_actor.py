@@ -60,7 +60,7 @@ class Actor:
         ignore_gone_readers()
         self._channel = _Channel()
         self._lock = threading.Lock()
-        self._told: dict[int, object] = {}
+        self._told: dict[int, Sequence[object]] = {}
         self._num_told = 0
         threading.Thread(target=do_work, args=(work, self._channel), daemon=True).start()
 

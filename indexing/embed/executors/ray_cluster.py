@@ -87,9 +87,14 @@ class RayCluster:
                 raise InputError(f"num_processes is {num_processes}; give at least 1")
         LoopSettings(batch_size=1 if batch_size is None else batch_size, num_workers=num_workers or 0)  # checks them
         self._encoders = list(encoders)
-        self._batch_size, self._num_workers, self._texts = batch_size, num_workers, texts
-        self._device, self._precision, self._runtime = device, precision, runtime
-        self._address, self._num_processes = address, num_processes
+        self._texts = texts
+        self._batch_size = batch_size
+        self._num_workers = num_workers
+        self._device = device
+        self._precision: Precision = precision
+        self._runtime: Runtime = runtime
+        self._address = address
+        self._num_processes = num_processes
         self._stack = ExitStack()
 
     def __enter__(self) -> RayCluster:

@@ -51,7 +51,8 @@ class Member:
 class End:
     """The end of an actor.
 
-    It `is_lost` if its work is not to blame: its node has gone, for example. `is_unusable` is a node where none can run.
+    It `is_lost` if its work is not to blame: its node has gone, for example. No actor can run on a node that
+    `is_unusable`.
     """
 
     how: str

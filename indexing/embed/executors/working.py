@@ -46,8 +46,10 @@ class Work:
 def do_work(work: Work, channel: Channel) -> None:
     """Loads the encoders, then in every round takes jobs until none are left. Errors are sent, too."""
     try:
-        how = {"device": work.device, "precision": work.precision, "runtime": work.runtime}
-        encoders = [load_encoder(name, **how) for name in work.encoders]
+        encoders = [
+            load_encoder(name, device=work.device, precision=work.precision, runtime=work.runtime)
+            for name in work.encoders
+        ]
         specs = [encoder.spec for encoder in encoders]
         channel.send(Ready(specs=specs, encodes_texts=isinstance(encoders[0], TextEncoder)))
         while True:

@@ -157,7 +157,7 @@ def test_thousands_of_shards_while_a_node_is_killed_every_ten_seconds(tmp_path: 
     source = pack(tmp_path / "s", NUM_SHARDS, 4)
     rng = random.Random(1)
     num_killed = 0
-    with ray_nodes(HISTOGRAM_PACE="0.05") as nodes:
+    with ray_nodes() as nodes:
         for _ in range(3):
             nodes.add()
         started = time.monotonic()
