@@ -118,7 +118,7 @@ def _failed(error: Exception) -> int:
     """Says in one sentence why a command has failed, and returns the exit code."""
     import errno
 
-    from ..datasets.errors import FileError, InputError
+    from ..datasets.errors import FileError, InputError, JobError
     from ..datasets.files import file_error
 
     if isinstance(error, InputError):
@@ -128,7 +128,7 @@ def _failed(error: Exception) -> int:
         is_output = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT)
         error = file_error(error, "standard output" if is_output else None, "written" if is_output else "used")
         _drop_output()
-    if isinstance(error, FileError):
+    if isinstance(error, FileError | JobError):
         return _say(str(error), _FAILED)
     if isinstance(error, MemoryError):
         return _say("there is not enough memory; free some, or use smaller batches", _FAILED)

@@ -27,13 +27,10 @@ from ..store.parts import write_quarantined_part
 from ..store.records import Part
 from .events import Broken, Encoded, Event, Scanned, Written
 from .executors import Executor, InProcess
-from .loop import LoopSettings
+from .loop import BATCH_SIZE, LoopSettings
 
 log = logging.getLogger(__name__)
 
-# Images per batch of the model. A GPU needs many to be busy; a CPU is faster with batches that fit its cache (conse in
-# fp32 on two cores: 94 images/s with 16, 47 with 64), which also need less memory.
-BATCH_SIZE = {"cpu": 16, "cuda": 256}
 # A shard that cannot be read gets this many tries, because network file systems fail now and then. The first pause is
 # one second, the next one twice as long.
 _TRIES = 3

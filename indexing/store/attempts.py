@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ...datasets.errors import InputError
@@ -50,6 +52,19 @@ def accept(root: Path, number: int, attempt: str) -> bool:
         _move(folder / place, root / place, number)
     shutil.rmtree(folder.parent, ignore_errors=True)
     return is_new
+
+
+@contextmanager
+def shown_to_others(root: Path) -> Iterator[Path]:
+    """A file with a name of its own in a gallery: another machine that finds it sees this gallery, and no copy."""
+    path = root / ATTEMPTS / f"{uuid.uuid4().hex}.here"
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def remove_attempts(root: Path) -> None:

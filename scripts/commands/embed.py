@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from ...datasets.errors import InputError
 
 if TYPE_CHECKING:
     from ...indexing.embed.executors import Executor
     from ...indexing.embed.job import Summary
-    from ...indexing.embed.loop import LoopSettings
     from ...indexing.encoders import Precision, Runtime
 
 log = logging.getLogger(__name__)
@@ -21,11 +22,19 @@ log = logging.getLogger(__name__)
 _TEXTS = ("none", "captions")
 
 
-class _How(TypedDict):
-    """How encoders compute."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """What an executor is made from; see `run`."""
 
+    encoders: list[str]
+    texts: bool
+    batch_size: int | None
+    num_workers: int | None
+    num_processes: int | None
+    device: str
     precision: Precision
     runtime: Runtime
+    address: str | None
 
 
 def run(
@@ -40,6 +49,8 @@ def run(
     device: str = "auto",
     precision: str = "auto",
     runtime: str = "auto",
+    executor: str = "local",
+    address: str | None = None,
 ) -> int:
     """Computes the embeddings of images and makes a gallery; run it again to continue, or to add shards.
 
@@ -56,33 +67,90 @@ def run(
         batch_size: images per batch of the model; by default 16 on a CPU, 256 on a GPU.
         num_workers: number of processes that read and decode, per embedding process; 0 decodes in threads of that
             process. By default 0 on a CPU, and one per CPU core, shared by all GPUs, on GPUs.
-        num_processes: number of processes that embed, each with its own model; by default one per GPU.
-        device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
+        num_processes: number of processes that embed, each with its own model; by default one per GPU. With ray, at
+            most so many; by default one per GPU of the cluster, or per 4 CPU cores if it has no GPU.
+        device: where the encoder runs: auto, cpu, cuda or, with local, cuda:<number>.
         precision: auto (bf16 where the hardware supports it, else fp32), fp32 or bf16.
         runtime: what computes the vectors of images: torch, compiled, onnxruntime, openvino, tensorrt, or auto: torch,
             unless diantu bench-encoder has measured that another one is faster here.
+        executor: local (processes of this machine) or ray (actors of a Ray cluster).
+        address: of a running Ray cluster: auto, host:port or ray://host:port; by default Ray is started on this
+            machine.
     """
     from ...datasets import find_shards
-    from ...indexing.embed.job import BATCH_SIZE, embed_with
-    from ...indexing.embed.loop import LoopSettings
+    from ...indexing.embed.job import embed_with
     from ...indexing.encoders import as_runtime
     from ...indexing.encoders.spec import as_precision
-    from ...indexing.encoders.torch_encoder import resolve_device
 
     if texts not in _TEXTS:
         raise InputError(f"texts {texts!r} is not known; give one of: {', '.join(_TEXTS)}")
-    shards = find_shards(source, captions=captions)
-    devices = _devices(device, num_processes)
-    settings = LoopSettings(
-        batch_size=BATCH_SIZE.get(resolve_device(devices[0]).type, 16) if batch_size is None else batch_size,
-        num_workers=_default_workers(devices) if num_workers is None else num_workers,
+    if executor not in _EXECUTORS:
+        raise InputError(f"executor {executor!r} is not known; give one of: {', '.join(_EXECUTORS)}")
+    if num_processes is not None and num_processes < 1:
+        raise InputError(f"num_processes is {num_processes}; give at least 1")
+    options = _Options(
+        encoders=encoder,
         texts=texts == "captions",
+        batch_size=batch_size,
+        num_workers=num_workers,
+        num_processes=num_processes,
+        device=device,
+        precision=as_precision(precision),
+        runtime=as_runtime(runtime),
+        address=address,
     )
-    how: _How = {"precision": as_precision(precision), "runtime": as_runtime(runtime)}
+    shards = find_shards(source, captions=captions)
     with ExitStack() as stack:
-        executor = _executor(encoder, devices, how, settings, stack)
-        summary = embed_with(executor, shards, Path(output), show_progress=True)
+        summary = embed_with(_EXECUTORS[executor](options, stack), shards, Path(output), show_progress=True)
     return _report(summary, output)
+
+
+def _local(options: _Options, stack: ExitStack) -> Executor:
+    """This process, or several of this machine."""
+    from ...indexing.embed.executors import InProcess, LocalProcesses
+    from ...indexing.embed.loop import BATCH_SIZE, LoopSettings
+    from ...indexing.encoders import load_encoder
+    from ...indexing.encoders.torch_encoder import resolve_device
+
+    if options.address is not None:
+        raise InputError(f"address {options.address!r} is that of a Ray cluster; leave it out, or give --executor ray")
+    devices = _devices(options.device, options.num_processes)
+    kind = resolve_device(devices[0]).type
+    num_workers = 0 if kind == "cpu" else max(1, (os.cpu_count() or 1) // len(devices))
+    settings = LoopSettings(
+        batch_size=BATCH_SIZE.get(kind, 16) if options.batch_size is None else options.batch_size,
+        num_workers=num_workers if options.num_workers is None else options.num_workers,
+        texts=options.texts,
+    )
+    precision, runtime = options.precision, options.runtime
+    if len(devices) > 1:
+        several = LocalProcesses(options.encoders, settings, devices=devices, precision=precision, runtime=runtime)
+        return stack.enter_context(several)
+    encoders = [
+        load_encoder(name, device=devices[0], precision=precision, runtime=runtime) for name in options.encoders
+    ]
+    return InProcess(encoders, settings)
+
+
+def _ray(options: _Options, stack: ExitStack) -> Executor:
+    """Actors of a Ray cluster."""
+    from ...indexing.embed.executors.ray_cluster import RayCluster
+
+    executor = RayCluster(
+        options.encoders,
+        texts=options.texts,
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        device=options.device,
+        precision=options.precision,
+        runtime=options.runtime,
+        address=options.address,
+        num_processes=options.num_processes,
+    )
+    return stack.enter_context(executor)
+
+
+_EXECUTORS: dict[str, Callable[[_Options, ExitStack], Executor]] = {"local": _local, "ray": _ray}
 
 
 def _devices(device: str, num_processes: int | None) -> list[str]:
@@ -91,26 +159,7 @@ def _devices(device: str, num_processes: int | None) -> list[str]:
 
     num_gpus = torch.cuda.device_count() if device == "auto" else 0
     count = num_processes if num_processes is not None else max(1, num_gpus)
-    if count < 1:
-        raise InputError(f"num_processes is {num_processes}; give at least 1")
     return [f"cuda:{i % num_gpus}" if num_gpus else device for i in range(count)]
-
-
-def _default_workers(devices: list[str]) -> int:
-    from ...indexing.encoders.torch_encoder import resolve_device
-
-    if resolve_device(devices[0]).type == "cpu":
-        return 0
-    return max(1, (os.cpu_count() or 1) // len(devices))
-
-
-def _executor(encoders: list[str], devices: list[str], how: _How, settings: LoopSettings, stack: ExitStack) -> Executor:
-    from ...indexing.embed.executors import InProcess, LocalProcesses
-    from ...indexing.encoders import load_encoder
-
-    if len(devices) > 1:
-        return stack.enter_context(LocalProcesses(encoders, settings, devices=devices, **how))
-    return InProcess([load_encoder(name, device=devices[0], **how) for name in encoders], settings)
 
 
 def _report(summary: Summary, output: str) -> int:

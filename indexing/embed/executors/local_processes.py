@@ -8,17 +8,17 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
 
-from ....datasets.errors import DiantuError, JobError
-from ...encoders import Runtime, TextEncoder, load_encoder
+from ....datasets.errors import JobError
+from ...encoders import Runtime
 from ...encoders.spec import EncoderSpec, Precision
 from ...store.ledger import ShardJob
 from ..events import Event
 from ..forks import end_with_parent, ended, forkserver, ignore_gone_readers
-from ..loop import LoopSettings, run_jobs
-from .messages import Failed, Job, Ready, RoundOver, Taken
+from ..loop import LoopSettings
+from .messages import Failed, Ready
 from .rounds import Assignments
+from .working import Work, do_work
 
 
 class LocalProcesses:
@@ -48,12 +48,16 @@ class LocalProcesses:
         """
         self._settings = settings
         # What each process is started with, as often as it must be.
-        self._arguments = [(list(encoders), device, precision, runtime, settings) for device in devices]
+        self._work = [
+            Work(encoders=list(encoders), device=device, precision=precision, runtime=runtime, settings=settings)
+            for device in devices
+        ]
         self._workers: list[_Worker] = []
+        self._stopped: list[int] = []  # processes that are busy with what nobody wants any more
 
     def __enter__(self) -> LocalProcesses:
         try:
-            self._workers = [_Worker(arguments) for arguments in self._arguments]
+            self._workers = [_Worker(work) for work in self._work]
             ready = [worker.wait_until_ready() for worker in self._workers]
         except BaseException:
             self.__exit__()
@@ -88,7 +92,16 @@ class LocalProcesses:
         Raises:
             JobError: if processes die one after another; the next run completes what was not finished.
         """
-        assignments = Assignments(jobs, len(self._workers))
+        for number in self._stopped:
+            self._workers[number].process.terminate()
+            self._replace(number)
+        assignments = Assignments(jobs)
+        try:
+            yield from self._run(assignments, gallery)
+        finally:
+            self._stopped = assignments.busy  # none, unless the caller has stopped or an error ends the job
+
+    def _run(self, assignments: Assignments, gallery: Path) -> Iterator[Event]:
         while not assignments.is_done:
             for number, worker in enumerate(self._workers):
                 for message in assignments.messages(number, gallery):
@@ -97,13 +110,19 @@ class LocalProcesses:
                 try:
                     message = self._workers[number].connection.recv()
                 except (EOFError, OSError):  # also in the middle of a message
-                    yield from assignments.died(number, self._workers[number].end())
-                    self._workers[number] = _Worker(self._arguments[number])
+                    exit_code = self._replace(number)
+                    yield from assignments.died(number, f"exit code {exit_code}")
                     continue
                 if isinstance(message, Failed):
                     raise message.error
                 if not isinstance(message, Ready):
                     yield from assignments.heard(number, message)
+
+    def _replace(self, number: int) -> int | None:
+        """Starts a process in place of one that has died or must end; returns the exit code of that."""
+        exit_code = self._workers[number].end()
+        self._workers[number] = _Worker(self._work[number])
+        return exit_code
 
     def _with_news(self) -> list[int]:
         """Waits until processes have sent something, or have died; returns their numbers."""
@@ -114,10 +133,10 @@ class LocalProcesses:
 class _Worker:
     """A process, and the connection to it."""
 
-    def __init__(self, arguments: tuple[Any, ...]) -> None:
+    def __init__(self, work: Work) -> None:
         context = forkserver()
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(*arguments, theirs))
+        self.process = context.Process(target=_work, args=(work, theirs))
         self.process.start()
         theirs.close()  # so that the end of the process is the end of what it sends
 
@@ -133,7 +152,8 @@ class _Worker:
 
     def send(self, message: object) -> None:
         """Sends something, unless the process has died, which is noticed when it is listened to."""
-        _send(self.connection, message)
+        with suppress(OSError):
+            self.connection.send(message)
 
     def end(self) -> int | None:
         """Waits for the end of the process, for a while; returns its exit code."""
@@ -142,44 +162,10 @@ class _Worker:
         return exit_code
 
 
-def _work(
-    names: list[str],
-    device: str,
-    precision: Precision,
-    runtime: Runtime,
-    settings: LoopSettings,
-    connection: Connection,
-) -> None:
-    """The main function of a process: load the encoders, then in every round take jobs until none are left."""
+def _work(work: Work, connection: Connection) -> None:
+    """The main function of a process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group, but the parent ends us
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # an orderly exit, so that our decoding workers end too
     ignore_gone_readers()
     end_with_parent()  # so that no orphan computes for nobody
-    try:
-        encoders = [load_encoder(name, device=device, precision=precision, runtime=runtime) for name in names]
-        specs = [encoder.spec for encoder in encoders]
-        connection.send(Ready(specs=specs, encodes_texts=isinstance(encoders[0], TextEncoder)))
-        while True:
-            gallery: Path = connection.recv()
-            for event in run_jobs(_jobs(connection), gallery, encoders, settings):
-                connection.send(event)
-            connection.send(RoundOver())
-    except (DiantuError, OSError) as error:
-        _send(connection, Failed(error=error))
-    except EOFError:  # the parent has gone
-        pass
-    except Exception as error:  # raised again in the parent; an error of another type may fail to unpickle there
-        _send(connection, Failed(error=RuntimeError(f"{type(error).__name__}: {error}")))
-
-
-def _jobs(connection: Connection) -> Iterator[ShardJob]:
-    """The jobs of a round. The parent sends another one as soon as it knows that one was taken."""
-    while isinstance(message := connection.recv(), Job):
-        connection.send(Taken())
-        yield message.job
-
-
-def _send(connection: Connection, message: object) -> None:
-    """Sends something, unless there is nobody any more at the other end."""
-    with suppress(OSError):
-        connection.send(message)
+    do_work(work, connection)

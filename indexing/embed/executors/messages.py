@@ -1,4 +1,4 @@
-"""What a process of `LocalProcesses` and its parent say to each other."""
+"""What a process that embeds and the process that gives it jobs say to each other."""
 
 from __future__ import annotations
 
@@ -41,3 +41,22 @@ class Taken:
 
 class RoundOver:
     """A process has finished the last job of a round."""
+
+
+class Stop:
+    """What a process still has to do in this round is not needed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Asks a process on another machine whether it sees these files of this machine, for some seconds if it must."""
+
+    paths: Sequence[str]
+    patience: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """The answer: the first file that is missing there."""
+
+    missing: str | None
