@@ -17,15 +17,16 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..datasets import find_shards
 from ..datasets.checksums import sealed
 from ..datasets.types import Shard
 from ..indexing.encoders import EncoderSpec
-from ..indexing.store.layout import record_path, remove_temporary_files
+from ..indexing.store.layout import inventory_path, record_path, remove_temporary_files
 from ..indexing.store.ledger import Ledger
-from ..indexing.store.manifest import open_or_create
+from ..indexing.store.manifest import Manifest, open_or_create
 from ..indexing.store.records import Part
 from ..indexing.store.snapshot import Snapshot
 from .main import call
@@ -42,7 +43,7 @@ def run(output: str, shards: int = 1_000_000) -> int:
     """Measures galleries of a tenth of the shards and of all of them.
 
     Args:
-        output: a new folder, for files of about 5 kB per shard.
+        output: the folder for files of about 5 kB per shard; what is in it already is used again.
         shards: the number of shards.
     """
     few, many = (_measured(Path(output) / str(count), count) for count in (shards // 10, shards))
@@ -57,7 +58,8 @@ def run(output: str, shards: int = 1_000_000) -> int:
 
 def _measured(folder: Path, count: int) -> dict[str, float]:
     source, root = folder / "shards", folder / "g"
-    _write_shards(source, count)
+    if not source.exists():
+        _write_shards(source, count)
     seconds: dict[str, float] = {}
 
     def timed(what: str, work: Callable[[], Any]) -> Any:
@@ -69,10 +71,16 @@ def _measured(folder: Path, count: int) -> dict[str, float]:
     width = len(str(count - 1))
     timed("finding the shards by a range", lambda: find_shards(f"{source}/{{{0:0{width}d}..{count - 1}}}.tar"))
     found = timed("finding the shards in a folder", lambda: find_shards(str(source)))
-    manifest = open_or_create(root, [_SPEC])
-    timed("numbering them", lambda: Ledger(root).assign(found))
-    _write_records(root, found[:-_NEW])
-    manifest = timed("listing their parts, which nobody has read", lambda: manifest.with_committed(root))
+    with TemporaryDirectory(dir=folder) as new:
+        timed("numbering them", lambda: Ledger(Path(new)).assign(found))
+    if not root.exists():
+        open_or_create(root, [_SPEC])
+        Ledger(root).assign(found)
+        _write_records(root, found[:-_NEW])
+    inventory_path(root).unlink(missing_ok=True)
+    unlisted = Manifest(encoders=(_SPEC,))
+    manifest = timed("listing their parts, which nobody has read", lambda: unlisted.with_committed(root))
+    unlisted.save(root)
     timed("writing gallery.json", lambda: manifest.save(root))
     timed("the first plan of a further run", lambda: Ledger(root).assign(found))
     left = timed("another one", lambda: Ledger(root).assign(found))

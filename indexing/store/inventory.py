@@ -20,10 +20,9 @@ from typing import NamedTuple
 
 from ...datasets.checksums import line_seal
 from ...datasets.files import read_bytes, write_atomic, writing
-from .layout import record_path
+from .layout import inventory_path, record_path
 from .records import read_part
 
-_NAME = "inventory.jsonl"
 # With fewer parts, reading all records takes less than a second.
 _LEAST_PARTS = 5_000
 _ENTRIES_PER_LINE = 1_000
@@ -83,7 +82,7 @@ class Inventory:
         if len(self.parts) < _LEAST_PARTS:
             return
         if self._num_entries + len(self._missing) > _MOST_ENTRIES * len(self.parts):
-            write_atomic(self._root / "parts" / _NAME, b"".join(_lines(self.parts.values())))
+            write_atomic(inventory_path(self._root), b"".join(_lines(self.parts.values())))
         elif self._missing:
             _append(self._root, self._missing)
         self._missing = []
@@ -91,13 +90,13 @@ class Inventory:
 
 def note_parts(root: Path, numbers: Iterable[int]) -> None:
     """Adds parts that were just committed to the file, if there is one. Only while the gallery's lock is held."""
-    if (root / "parts" / _NAME).exists():
+    if inventory_path(root).exists():
         listed = (_listed(root, number, _state(record_path(root, number))) for number in numbers)
         _append(root, [entry for entry in listed if entry is not None])
 
 
 def _append(root: Path, entries: Iterable[Listed]) -> None:
-    path = root / "parts" / _NAME
+    path = inventory_path(root)
     with writing(path), path.open("ab+") as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
@@ -116,7 +115,7 @@ def _lines(entries: Iterable[Listed]) -> Iterator[bytes]:
 def _entries(root: Path) -> Iterator[Listed]:
     """The entries of all lines that are as they were written."""
     try:
-        lines = read_bytes(root / "parts" / _NAME).splitlines(keepends=True)
+        lines = read_bytes(inventory_path(root)).splitlines(keepends=True)
     except FileNotFoundError:
         return
     for line in lines:

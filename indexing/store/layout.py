@@ -72,6 +72,11 @@ def failures_path(root: Path, number: int) -> Path:
     return root / "failures" / f"failures_{part_name(number)}.parquet"
 
 
+def inventory_path(root: Path) -> Path:
+    """The file that repeats what all commit records say in short."""
+    return root / "parts" / "inventory.jsonl"
+
+
 def record_path(root: Path, number: int) -> Path:
     """The file of a part's commit record."""
     return root / "parts" / f"{part_name(number)}.json"
