@@ -78,7 +78,7 @@ class Crew:
         self._work_in = work_in
         self._most = most
         self._home = Home.here()
-        self._actor = ray.remote(Actor)
+        self._actor: Any = ray.remote(Actor)
         self._num_started = 0
         self._left_out: set[str] = set()
         self._looked_at = 0.0

@@ -158,7 +158,7 @@ def test_thousands_of_shards_while_a_node_is_killed_every_ten_seconds(tmp_path: 
     rng = random.Random(1)
     num_killed = 0
     with ray_nodes() as nodes:
-        for _ in range(3):
+        for _ in range(5):
             nodes.add()
         started = time.monotonic()
         job = start(jobs, source, tmp_path / "g", "--address", nodes.address)
