@@ -111,6 +111,8 @@ class Crew:
         if ready:
             ready, _ = ray.wait(list(listening), num_returns=len(listening), timeout=0)
         for member in [listening[ref] for ref in ready]:
+            if member.number not in self.members:
+                continue  # it was dismissed because of what another one has said
             try:
                 messages = ray.get(member.listening)
             except RayError as error:
