@@ -150,6 +150,8 @@ class RayCluster:
                 self._tell(assignments, gallery)
                 for member, news in self._crew.news():
                     yield from self._hear(assignments, member, news)
+        if assignments.num_tried_again:
+            log.info("%d shards were tried again, because actors or nodes were lost", assignments.num_tried_again)
 
     def _work_in(self, slot: Slot) -> Work:
         device = "cuda" if slot.num_gpus else "cpu"
