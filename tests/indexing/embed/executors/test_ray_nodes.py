@@ -157,9 +157,9 @@ def test_thousands_of_shards_while_a_node_is_killed_every_ten_seconds(tmp_path: 
     source = pack(tmp_path / "s", NUM_SHARDS, 4)
     rng = random.Random(1)
     num_killed = 0
-    # Ten nodes at first, so that the processors are not busy with starting new ones alone.
+    # Six nodes at first, so that the processors are not busy with starting new ones alone.
     with ray_nodes() as nodes:
-        for _ in range(10):
+        for _ in range(6):
             nodes.add()
         job = start(jobs, source, tmp_path / "g", "--address", nodes.address)
         wait_for_parts(job, tmp_path / "g", 1)
