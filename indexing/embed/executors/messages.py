@@ -57,6 +57,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The answer: the first file that is missing there."""
+    """The answer to a `Look`: the first file that is missing there."""
 
+    look: Look
     missing: str | None

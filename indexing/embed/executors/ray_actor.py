@@ -89,7 +89,7 @@ class _Channel:
     def put(self, message: object) -> None:
         """What the driver says."""
         if isinstance(message, Look):
-            self._outbox.put(Seen(missing=_missing(message)))
+            self._outbox.put(Seen(look=message, missing=_missing(message)))
         elif isinstance(message, Stop):
             self._is_stopped = True
             self._inbox.put(NoMore())  # in case that the thread waits for a job

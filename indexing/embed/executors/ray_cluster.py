@@ -142,14 +142,16 @@ class RayCluster:
             member.has_looked = member.has_seen = False
         with shown_to_others(gallery) as marker, ExitStack() as stack:
             stack.callback(lambda: self._end_rounds(assignments))
-            look = Look(paths=[str(marker), *_local_paths(jobs[0])], patience=_LOOK_SECONDS)
+            self._look = Look(paths=[str(marker), *_local_paths(jobs[0])], patience=_LOOK_SECONDS)
             waiting = _Waiting()
             while not assignments.have_ended:
                 self._crew.look()
                 waiting.check(any(member.ready for member in self._crew.members.values()))
-                self._tell(assignments, gallery, look)
+                self._tell(assignments, gallery)
                 for member, news in self._crew.news():
                     yield from self._hear(assignments, member, news)
+        if assignments.num_tried_again:
+            log.info("%d shards were tried again, because actors or nodes were lost", assignments.num_tried_again)
 
     def _work_in(self, slot: Slot) -> Work:
         device = "cuda" if slot.num_gpus else "cpu"
@@ -189,13 +191,13 @@ class RayCluster:
                     return message
             waiting.check(False)
 
-    def _tell(self, assignments: Assignments, gallery: Path, look: Look) -> None:
+    def _tell(self, assignments: Assignments, gallery: Path) -> None:
         for member in self._crew.members.values():
             if member.has_seen:
                 member.tell(list(assignments.messages(member.number, gallery)))
             elif member.ready and not member.has_looked:
                 member.has_looked = True
-                member.tell([look])
+                member.tell([self._look])
 
     def _hear(self, assignments: Assignments, member: Member, news: list[object] | End) -> Iterator[Event]:
         if not isinstance(news, list):
@@ -217,8 +219,10 @@ class RayCluster:
             elif isinstance(message, Failed):
                 raise message.error
             elif isinstance(message, Seen):
+                if message.look != self._look:
+                    continue  # of an earlier run, whose file is gone
                 member.has_seen = message.missing is None
-                if message.missing:
+                if message.missing and not assignments.have_ended:
                     yield from self._refuse(assignments, member, f"does not see {message.missing} of this machine")
             else:
                 yield from assignments.heard(member.number, message)
@@ -245,7 +249,7 @@ class RayCluster:
         for member in members:
             member.tell([Stop()])
         deadline = time.monotonic() + _GOODBYE_SECONDS
-        with suppress(JobError):  # of processes that die now
+        with suppress(JobError, InputError):  # of processes that die and nodes that are refused now
             while set(assignments.busy) & set(self._crew.members) and time.monotonic() < deadline:
                 for member, news in self._crew.news():
                     if isinstance(news, list) and any(isinstance(message, Failed) for message in news):

@@ -78,7 +78,7 @@ class Crew:
         self._work_in = work_in
         self._most = most
         self._home = Home.here()
-        self._actor = ray.remote(Actor)
+        self._actor: Any = ray.remote(Actor)
         self._num_started = 0
         self._left_out: set[str] = set()
         self._looked_at = 0.0
@@ -111,6 +111,8 @@ class Crew:
         if ready:
             ready, _ = ray.wait(list(listening), num_returns=len(listening), timeout=0)
         for member in [listening[ref] for ref in ready]:
+            if member.number not in self.members:
+                continue  # it was dismissed because of what another one has said
             try:
                 messages = ray.get(member.listening)
             except RayError as error:

@@ -69,6 +69,7 @@ class Assignments:
         self._losses: Counter[_Key] = Counter()
         self._open_at_first_loss: dict[_Key, int] = {}
         self._deaths_in_a_row = 0
+        self.num_tried_again = 0  # jobs that were taken back from dead or lost processes that had begun them
 
     @property
     def have_ended(self) -> bool:
@@ -193,7 +194,9 @@ class Assignments:
         for job in reversed(mine):
             if job not in begun:
                 self._return(job)
-        return [job for job in mine if job in begun]
+        taken_back = [job for job in mine if job in begun]
+        self.num_tried_again += len(taken_back)
+        return taken_back
 
     def _return(self, job: ShardJob) -> None:
         """Lets a job wait again, before the others; alone if a process died over it."""
