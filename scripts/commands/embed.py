@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypedDict
 from ...datasets.errors import InputError
 
 if TYPE_CHECKING:
-    from ...indexing.embed.executors import Executor
+    from ...datasets.types import Shard
+    from ...indexing.embed.executors import Executor, Slurm
     from ...indexing.embed.job import Summary
     from ...indexing.embed.loop import LoopSettings
     from ...indexing.encoders import Precision, Runtime
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TEXTS = ("none", "captions")
+_EXECUTORS = ("local", "slurm")
 
 
 class _How(TypedDict):
@@ -40,6 +42,9 @@ def run(
     device: str = "auto",
     precision: str = "auto",
     runtime: str = "auto",
+    executor: str = "local",
+    slurm_template: str | None = None,
+    wait: bool = False,
 ) -> int:
     """Computes the embeddings of images and makes a gallery; run it again to continue, or to add shards.
 
@@ -56,13 +61,18 @@ def run(
         batch_size: images per batch of the model; by default 16 on a CPU, 256 on a GPU.
         num_workers: number of processes that read and decode, per embedding process; 0 decodes in threads of that
             process. By default 0 on a CPU, and one per CPU core, shared by all GPUs, on GPUs.
-        num_processes: number of processes that embed, each with its own model; by default one per GPU.
+        num_processes: number of processes that embed, each with its own model; by default one per GPU. With slurm, the
+            number of tasks; by default 8.
         device: where the encoder runs: auto, cpu, cuda or cuda:<number>.
         precision: auto (bf16 where the hardware supports it, else fp32), fp32 or bf16.
         runtime: what computes the vectors of images: torch, compiled, onnxruntime, openvino, tensorrt, or auto: torch,
             unless diantu bench-encoder has measured that another one is faster here.
+        executor: local (processes of this machine) or slurm (submits array jobs; diantu status follows them).
+        slurm_template: the batch script with your partition, GPUs and time limit: a changed copy of configs/slurm.sh.
+        wait: with slurm, wait for the jobs, and cancel them on Ctrl-C.
     """
     from ...datasets import find_shards
+    from ...indexing.embed.executors import Slurm
     from ...indexing.embed.job import BATCH_SIZE, embed_with
     from ...indexing.embed.loop import LoopSettings
     from ...indexing.encoders import as_runtime
@@ -71,7 +81,24 @@ def run(
 
     if texts not in _TEXTS:
         raise InputError(f"texts {texts!r} is not known; give one of: {', '.join(_TEXTS)}")
+    if executor not in _EXECUTORS:
+        raise InputError(f"executor {executor!r} is not known; give one of: {', '.join(_EXECUTORS)}")
+    if executor != "slurm" and (wait or slurm_template is not None):
+        raise InputError("--wait and --slurm-template belong to --executor slurm; give that, or leave them out")
     shards = find_shards(source, captions=captions)
+    if executor == "slurm":
+        slurm = Slurm(
+            encoder,
+            texts=texts == "captions",
+            batch_size=batch_size,
+            num_workers=num_workers,
+            device=device,
+            precision=as_precision(precision),
+            runtime=as_runtime(runtime),
+            num_tasks=num_processes,
+            template=None if slurm_template is None else Path(slurm_template),
+        )
+        return _wait(slurm, shards, output) if wait else _submit(slurm, shards, output)
     devices = _devices(device, num_processes)
     settings = LoopSettings(
         batch_size=BATCH_SIZE.get(resolve_device(devices[0]).type, 16) if batch_size is None else batch_size,
@@ -80,8 +107,8 @@ def run(
     )
     how: _How = {"precision": as_precision(precision), "runtime": as_runtime(runtime)}
     with ExitStack() as stack:
-        executor = _executor(encoder, devices, how, settings, stack)
-        summary = embed_with(executor, shards, Path(output), show_progress=True)
+        local = _executor(encoder, devices, how, settings, stack)
+        summary = embed_with(local, shards, Path(output), show_progress=True)
     return _report(summary, output)
 
 
@@ -111,6 +138,19 @@ def _executor(encoders: list[str], devices: list[str], how: _How, settings: Loop
     if len(devices) > 1:
         return stack.enter_context(LocalProcesses(encoders, settings, devices=devices, **how))
     return InProcess([load_encoder(name, device=devices[0], **how) for name in encoders], settings)
+
+
+def _wait(executor: Slurm, shards: list[Shard], output: str) -> int:
+    from ...indexing.embed.job import embed_with
+
+    return _report(embed_with(executor, shards, Path(output), show_progress=True), output)
+
+
+def _submit(executor: Slurm, shards: list[Shard], output: str) -> int:
+    from ...indexing.embed.slurm import submit
+
+    submit(executor, shards, Path(output))
+    return 0
 
 
 def _report(summary: Summary, output: str) -> int:
