@@ -68,7 +68,8 @@ def run(
         runtime: what computes the vectors of images: torch, compiled, onnxruntime, openvino, tensorrt, or auto: torch,
             unless diantu bench-encoder has measured that another one is faster here.
         executor: local (processes of this machine) or slurm (submits array jobs; diantu status follows them).
-        slurm_template: the batch script with your partition, GPUs and time limit: a changed copy of configs/slurm.sh.
+        slurm_template: the batch script with your partition, GPUs and time limit: a changed copy of what
+            python -m diantu.scripts.slurm_template prints.
         wait: with slurm, wait for the jobs, and cancel them on Ctrl-C.
     """
     from ...datasets import find_shards

@@ -7,7 +7,6 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 
 from .....datasets import arguments
@@ -26,6 +25,7 @@ from .submission import State, Submission, Work, forget
 log = logging.getLogger(__name__)
 
 NUM_TASKS = 8
+TEMPLATE = Path(__file__).with_name("template.sh")
 _POLL_SECONDS = 5.0
 _MOST_SILENCES = 60  # polls in a row that SLURM does not answer
 
@@ -62,7 +62,7 @@ class Slurm:
             precision: as in `load_encoder`.
             runtime: as in `load_encoder`.
             num_tasks: tasks of an array at most; None for `NUM_TASKS`.
-            template: a batch script with placeholders; None for `configs/slurm.sh`.
+            template: a batch script with placeholders; None for `TEMPLATE`.
             lease_seconds: after which a task that gives no sign of life may lose its shards to others.
 
         Raises:
@@ -73,7 +73,7 @@ class Slurm:
             raise InputError(f"num_tasks is {num_tasks}; give at least 1")
         LoopSettings(batch_size=1 if batch_size is None else batch_size, num_workers=num_workers or 0)  # checks them
         commands.require("sbatch")
-        self._template = _read_template(template)
+        self._template = _read_template(TEMPLATE if template is None else Path(template))
         check_template(self._template)
         work = Work(
             encoders=list(encoders),
@@ -215,9 +215,7 @@ def _cancel(submission: Submission) -> None:
         commands.cancel(submission.name)
 
 
-def _read_template(path: Path | None) -> str:
-    if path is None:
-        return (resources.files("diantu.configs") / "slurm.sh").read_text("utf-8")
+def _read_template(path: Path) -> str:
     try:
         return read_text(path)
     except (FileNotFoundError, UnicodeDecodeError) as error:

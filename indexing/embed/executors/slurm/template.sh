@@ -1,7 +1,7 @@
 #!/bin/bash
-# What `diantu embed --executor slurm` submits. Copy it, change it, and give it with --slurm-template.
-# diantu fills in the words that begin with a dollar sign and stand below: array, log and command. Write $$ for a
-# dollar sign of your own. The last task, which commits and reports, is started from the same file without --array.
+# What `diantu embed --executor slurm` submits. Change a copy of it, and give that with --slurm-template.
+# diantu fills in the three names behind a dollar sign; write $$ for any other dollar sign. The last task, which commits
+# and reports, is started from the same file without the line --array.
 #SBATCH --array=$array
 #SBATCH --output="$log"
 #SBATCH --open-mode=append
@@ -9,7 +9,7 @@
 # Two minutes before the time limit a task takes no more shards, finishes what it can, and is queued again.
 #SBATCH --signal=B:USR1@120
 
-# One # more than SLURM wants: remove it from what you need.
+# Remove one # from what you need, and add what your cluster wants.
 ##SBATCH --partition=gpu
 ##SBATCH --time=04:00:00
 ##SBATCH --gpus-per-task=1
