@@ -14,7 +14,7 @@ from pathlib import Path
 from zygote import wait_until
 
 _DAEMONS = ("munged", "slurmctld", "slurmd")
-_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 _CONFIGURATION = """
 ClusterName=diantu
 SlurmctldHost={host}(127.0.0.1)
@@ -54,7 +54,7 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 def why_not() -> str | None:
     """Why there can be no SLURM here; None if there can be one."""
-    missing = [name for name in (*_DAEMONS, "sbatch", "squeue") if shutil.which(name, path=_PATH) is None]
+    missing = [name for name in (*_DAEMONS, "sbatch", "squeue") if shutil.which(name, path=PATH) is None]
     if missing:
         return f"SLURM is not installed here: no {', '.join(missing)} (Debian: apt-get install slurm-wlm munge)"
     return None if os.geteuid() == 0 else "the daemons of SLURM need root"
@@ -87,12 +87,20 @@ class Cluster:
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 words = (process / "cmdline").read_bytes().split(b"\0")
-                if b"task" in words and any(b"diantu.indexing.embed.slurm" in word for word in words):
+                is_task = b"task" in words and any(b"diantu.indexing.embed.slurm" in word for word in words)
+                if is_task and os.fsencode(f"SLURM_CONF={self.folder}") in (process / "environ").read_bytes():
                     found.append(int(process.name))
         return sorted(found)
 
+    def start_now(self) -> None:
+        """Starts jobs that were queued again at once; SLURM lets them wait for two minutes."""
+        for line in self.command("squeue", "--noheader", "--array", "--format=%i %r").splitlines():
+            job, reason = line.split()
+            if reason == "BeginTime":
+                self.command("scontrol", "update", f"jobid={job}", "starttime=now", code=None)
+
     def wait_until_idle(self) -> None:
-        wait_until(lambda: not self.jobs(), "the end of all jobs of SLURM", pause=0.5)
+        wait_until(lambda: self.start_now() or not self.jobs(), "the end of all jobs of SLURM", pause=0.5)
 
 
 @contextlib.contextmanager
@@ -113,11 +121,9 @@ def slurm(folder: Path, environment: dict[str, str], *, cpus: int = 4) -> Iterat
     controller_port, node_port = _free_ports(2)
     configuration = folder / "slurm.conf"
     configuration.write_text(
-        _CONFIGURATION.format(
-            folder=folder, host=host, controller_port=controller_port, node_port=node_port, cpus=cpus
-        )
+        _CONFIGURATION.format(folder=folder, host=host, controller_port=controller_port, node_port=node_port, cpus=cpus)
     )
-    environment = {**environment, "SLURM_CONF": str(configuration), "PATH": _PATH}
+    environment = {**environment, "SLURM_CONF": str(configuration), "PATH": PATH}
     cluster = Cluster(folder, environment)
     munge = [f"--{name}={folder}/munge.{file}" for name, file in _MUNGE_FILES.items()]
     daemons: list[subprocess.Popen[bytes]] = []
