@@ -172,7 +172,7 @@ def _submission_lines(submitted: dict[str, Any]) -> Iterator[str]:
     if submitted["problem"]:
         tasks = f"whether its tasks run is not known ({submitted['problem']})"
     elif submitted["tasks"]:
-        tasks = ", ".join(f"{count} tasks {state}" for state, count in submitted["tasks"].items())
+        tasks = "tasks: " + ", ".join(f"{count} {state}" for state, count in submitted["tasks"].items())
     else:
         tasks = "no tasks any more; diantu embed continues"
     yield f"slurm   {submitted['name']}: {shards}; {tasks}"
@@ -187,6 +187,8 @@ def _run_lines(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _state(report: dict[str, Any]) -> str:
+    if report.get("slurm", {}).get("tasks"):
+        return "jobs of SLURM work on it"
     return "a job is running" if report["running"] else "no job is running"
 
 

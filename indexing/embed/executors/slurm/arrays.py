@@ -78,7 +78,7 @@ def give_up(submission: Submission) -> None:
         begun_by = [owner for number in numbers if (owner := owner_of(folder, index, number))]
         if index not in ended and is_given_up(begun_by, everybody):
             job = submission.jobs[index]
-            reason = f"{job.shard.uri}: {MOST_DEATHS} embedding processes died over it (logs: {submission.logs})"
+            reason = f"{job.shard.uri}: {MOST_DEATHS} embedding processes died over it"
             submission.record(index, Broken(job=job, reason=reason, may_pass=False), "nobody")
             submission.update(num_given_up=submission.state.num_given_up + 1)
 

@@ -10,13 +10,17 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 from .....datasets.errors import InputError, JobError
 from ....encoders import load_encoder
 from ....encoders.spec import ImageEncoder
+from ....encoders.torch_encoder import resolve_device
+from ....store.ledger import ShardJob
 from ...events import Broken, Written
-from ...loop import LoopSettings, run_jobs
+from ...loop import BATCH_SIZE, LoopSettings, run_jobs
 from . import commands
 from .beats import Beats, Owner
 from .claims import Claims
@@ -139,10 +143,10 @@ class _Task:
 
     def _run(self, indices: Iterable[int], encoders: list[ImageEncoder], *, is_last_try: bool) -> list[int]:
         """Runs jobs, and tells how they ended; returns those that are worth another try."""
-        jobs, numbers = self._submission.jobs, {}
-        again = []
+        jobs, numbers = self._submission.jobs, dict[Any, int]()
+        again: list[int] = []
 
-        def named() -> Iterator:
+        def named() -> Iterator[ShardJob]:
             for index in indices:
                 numbers[jobs[index].key] = index
                 yield jobs[index]
@@ -155,9 +159,11 @@ class _Task:
                 if isinstance(event, Broken) and event.may_pass and not is_last_try:
                     again.append(index)
                     continue
+                if isinstance(event, Broken):
+                    event = replace(event, may_pass=False)  # all tries were made here
                 self._submission.record(index, event, str(self._beats.owner))
                 self._claims.finished(index)
-                log.info("%s: %s", event.job.shard.uri, _said(event))
+                log.info("%s", _said(event))
         return again
 
     def _load(self) -> list[ImageEncoder]:
@@ -166,9 +172,6 @@ class _Task:
         return [load_encoder(name, **how) for name in work.encoders]
 
     def _settings(self) -> LoopSettings:
-        from ....encoders.torch_encoder import resolve_device
-        from ...loop import BATCH_SIZE
-
         work = self._submission.state.work
         kind = resolve_device(work.device).type
         num_workers = 0 if kind == "cpu" else max(1, len(os.sched_getaffinity(0)))
@@ -182,4 +185,4 @@ class _Task:
 def _said(event: Written | Broken) -> str:
     if isinstance(event, Broken):
         return event.reason
-    return f"{event.num_rows} rows, {event.num_failed} failed"
+    return f"{event.job.shard.uri}: {event.num_rows} rows, {event.num_failed} failed"
