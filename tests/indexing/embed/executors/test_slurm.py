@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import random
 import shutil
@@ -20,16 +21,20 @@ from unittest import mock
 
 import pytest
 import slurm_cluster
-from histogram import Histogram
+from histogram import FATAL, Histogram
 from pictures import jpeg, same_tree, write_tar
+from PIL import Image
 from slurm_cluster import Cluster
-from zygote import Zygote, zygote
+from zygote import Zygote, wait_until, zygote
 
-from diantu.datasets import find_shards
+from diantu.datasets import InputError, find_shards
 from diantu.indexing.embed import LoopSettings, Slurm, Written, embed, run_jobs
+from diantu.indexing.embed.executors.slurm.beats import Owner
+from diantu.indexing.embed.executors.slurm.claims import claimed
 from diantu.indexing.embed.executors.slurm.submission import current
 from diantu.indexing.embed.executors.slurm.task import run_task
 from diantu.indexing.embed.job import planned
+from diantu.indexing.store.ledger import Ledger
 from diantu.indexing.store.verify import verify_gallery
 
 SHARDS = int(os.environ.get("DIANTU_SLURM_SHARDS", "200"))
@@ -105,9 +110,10 @@ def ended(gallery: Path) -> int:
 def assert_complete(gallery: Path, whole: Path) -> None:
     """The same bytes as one process, and nothing besides but the logs."""
     assert not verify_gallery(gallery).sentences
-    assert [path.name for path in (gallery / "slurm").iterdir()] == ["logs"]
     shutil.copytree(gallery, gallery.with_name("bare"))
-    shutil.rmtree(gallery.with_name("bare") / "slurm")
+    if (gallery / "slurm").exists():
+        assert [path.name for path in (gallery / "slurm").iterdir()] == ["logs"]
+        shutil.rmtree(gallery.with_name("bare") / "slurm")
     assert same_tree(gallery.with_name("bare"), whole)
 
 
@@ -133,27 +139,67 @@ def test_a_gallery_is_submitted_followed_and_committed(
     assert_complete(gallery, whole)
 
 
+def test_what_slurm_refuses_ends_in_its_own_words(
+    source: Path, whole: Path, tmp_path: Path, jobs: Zygote, cluster: Cluster
+) -> None:
+    """Nothing is left behind, so that another executor can embed the gallery."""
+    gallery, template = tmp_path / "g", tmp_path / "slurm.sh"
+    template.write_text("#!/bin/bash\n#SBATCH --partition=nowhere\n#SBATCH --array=$array\nexec $command\n")
+    refused = jobs.start(*command(source, gallery, "--slurm-template", template))
+    assert refused.wait() == 2
+    assert "SLURM did not take the job" in refused.stderr().splitlines()[-1]
+    assert "invalid partition specified: nowhere" in refused.stderr().splitlines()[-1]
+    assert not cluster.jobs()
+    local = jobs.start(*command(source, gallery, "--executor", "local", "--num-processes", "1"))
+    assert local.wait() == 1, local.stderr()  # one file is not a tar
+    assert_complete(gallery, whole)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("exec $command --gres=$gpus", "'gpus'"),
+        ("exec $command; echo $?", "Invalid placeholder"),
+        ("#SBATCH --array=$array", "has no $command"),
+    ],
+)
+def test_a_template_that_cannot_be_used_is_refused(text: str, complaint: str, tmp_path: Path, here: Cluster) -> None:
+    (tmp_path / "t.sh").write_text(text)
+    with pytest.raises(InputError) as refused:
+        Slurm(["histogram"], template=tmp_path / "t.sh")
+    assert complaint in str(refused.value)
+
+
 def test_a_task_that_was_given_up_but_lives_does_no_harm(
     source: Path, whole: Path, tmp_path: Path, here: Cluster
 ) -> None:
+    """Its shard ends twice. What the cancelled submission has done is kept by the next job, whatever runs that."""
     gallery = tmp_path / "g"
     executor = Slurm(["histogram"], num_tasks=1, lease_seconds=0.2, template=held(tmp_path))
     with planned(executor, find_shards([str(source)]), gallery) as wanted:
         submission = executor.submit(wanted, gallery)
-    array = submission.state.array
-    zombie = run_jobs(submission.jobs[:1], gallery, [Histogram()], LoopSettings())
-    next(zombie)  # it has begun
-    (submission.folder / "beats" / f"{array}_7.0").touch()
-    (submission.folder / "claims" / "0.0").symlink_to(f"{array}_7.0")
-    time.sleep(0.3)
+    zombie = Owner(str(submission.state.array), 7, 0)
+    late = run_jobs(submission.jobs[:1], gallery, [Histogram()], LoopSettings())
+    next(late)  # it has begun
+    (submission.folder / "beats" / str(zombie)).touch()
+    (submission.folder / "claims" / "0.0").symlink_to(str(zombie))
+    with pytest.raises(InputError, match="is being embedded by 2 tasks of SLURM"):
+        embed(find_shards([str(source)]), gallery, Histogram())
     with signals_kept():
-        run_task(submission, {"SLURM_JOB_ID": "99", "SLURM_ARRAY_JOB_ID": str(array), "SLURM_ARRAY_TASK_ID": "0"})
-    # The lease was fresh when the task began to watch it, so that it has left the shard alone.
+        run_task(submission, {"SLURM_JOB_ID": "99", "SLURM_ARRAY_JOB_ID": zombie.array, "SLURM_ARRAY_TASK_ID": "0"})
+        time.sleep(0.3)
+        run_task(submission, {"SLURM_JOB_ID": "99", "SLURM_ARRAY_JOB_ID": zombie.array, "SLURM_ARRAY_TASK_ID": "1"})
+    assert submission.ended() == set(range(12))
+    taken_over = submission.end_of(0, submission.jobs[0])
+    (written,) = [event for event in late if isinstance(event, Written)]
+    assert isinstance(taken_over, Written)
+    assert written.attempt != taken_over.attempt
+    submission.record(0, written, str(zombie))
     here.command("scancel", f"--name={submission.name}")
     here.wait_until_idle()
-    late = [event for event in zombie if isinstance(event, Written)]
-    embed(find_shards([str(source)]), gallery, Histogram())
-    assert not (gallery / late[0].attempt).exists()
+    summary = embed(find_shards([str(source)]), gallery, Histogram())
+    assert summary.num_images == 22
+    assert submission.is_over()
     assert_complete(gallery, whole)
 
 
@@ -172,6 +218,69 @@ def signals_kept() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.slow
+def test_who_waits_gets_a_summary(source: Path, whole: Path, tmp_path: Path, jobs: Zygote, cluster: Cluster) -> None:
+    waiting = jobs.start(*command(source, tmp_path / "g", "--wait"))
+    assert waiting.wait() == 1, waiting.stderr()  # one file is not a tar
+    assert "22 images in" in waiting.stderr().splitlines()[-1]
+    assert_complete(tmp_path / "g", whole)
+    cluster.wait_until_idle()
+
+
+@pytest.mark.slow
+def test_who_stops_waiting_cancels_the_tasks_and_another_executor_continues(
+    source: Path, whole: Path, tmp_path: Path, jobs: Zygote, cluster: Cluster
+) -> None:
+    gallery = tmp_path / "g"
+    waiting = jobs.start(*command(source, gallery, "--wait"))
+    wait_until(lambda: ended(gallery) or waiting.poll() is not None, "a shard", pause=0.01)
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait() == 130, waiting.stderr()
+    cluster.wait_until_idle()
+    assert jobs.start(*command(source, gallery, "--executor", "local")).wait() == 1  # two processes
+    assert_complete(gallery, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("warning", ["USR1", "TERM"])
+def test_a_task_that_is_warned_gives_back_its_shards(
+    tmp_path: Path, jobs: Zygote, cluster: Cluster, warning: str
+) -> None:
+    """SIGUSR1 before the time limit queues it again; SIGTERM ends it, and the last task submits another array."""
+    (tmp_path / "s").mkdir()
+    source, gallery = write_shards(tmp_path / "s", 300), tmp_path / "g"
+    assert jobs.start(*command(source, gallery, tasks=1)).wait() == 0
+    wait_until(lambda: ended(gallery) > 3, "the first shards", pause=0.1)
+    submission = current(gallery)
+    assert submission
+    array = f"{submission.state.array}_0"
+    cluster.command("scancel", f"--signal={warning}", "--batch", array)
+    wait_until(lambda: not cluster.tasks(), "the end of the task", pause=0.1)
+    assert len(submission.ended()) < 300
+    assert set(claimed(submission.folder / "claims")) == submission.ended()  # the others were never begun
+    assert (array in cluster.jobs()) == (warning == "USR1")
+    cluster.wait_until_idle()
+    embed(find_shards([str(source)]), tmp_path / "w", Histogram())
+    assert report(gallery).count("shards are left, submitted again") == (0 if warning == "USR1" else 1)
+    assert_complete(gallery, tmp_path / "w")
+
+
+@pytest.mark.slow
+def test_a_shard_over_which_every_task_dies_is_given_up(tmp_path: Path, jobs: Zygote, cluster: Cluster) -> None:
+    (tmp_path / "s").mkdir()
+    source, gallery = write_shards(tmp_path / "s", 12), tmp_path / "g"
+    image = io.BytesIO()
+    Image.new("RGB", (64, 64), FATAL).save(image, "PNG")
+    write_tar(source / "00005.tar", [("w.png", image.getvalue())])
+    assert jobs.start(*command(source, gallery)).wait() == 0
+    cluster.wait_until_idle()
+    assert "00005.tar: 3 embedding processes died over it" in report(gallery)
+    progress = Ledger(gallery).progress()
+    assert [part.number for part in progress.quarantined] == [2, 5]
+    assert progress.num_rows == 20
+    assert not verify_gallery(gallery).sentences
 
 
 @pytest.mark.slow
