@@ -95,7 +95,7 @@ class Cluster:
     def start_now(self) -> None:
         """Starts jobs that were queued again at once; SLURM lets them wait for two minutes."""
         for line in self.command("squeue", "--noheader", "--array", "--format=%i %r").splitlines():
-            job, reason = line.split()
+            job, _, reason = line.partition(" ")
             if reason == "BeginTime":
                 self.command("scontrol", "update", f"jobid={job}", "starttime=now", code=None)
 
