@@ -11,6 +11,7 @@ from pathlib import Path
 from ...datasets.errors import DiantuError
 from ...datasets.types import Shard
 from ..encoders import load_encoder
+from ..store.ledger import Ledger
 from .executors.slurm import commands
 from .executors.slurm.executor import Finishing, Slurm, SubmittedAgain
 from .executors.slurm.submission import Submission, current, running
@@ -70,7 +71,7 @@ def main() -> None:
     try:
         submission = Submission(Path(gallery), name)
         sys.exit(_last(submission) if kind == "last" else run_task(submission))
-    except DiantuError as error:
+    except (DiantuError, OSError) as error:
         sys.exit(f"diantu: {error}")
 
 
@@ -85,5 +86,12 @@ def _last(submission: Submission) -> int:
         log.error("shard left out: %s", part.quarantined)
     for reason in summary.lacking:
         log.error("part not completed: %s", reason)
-    log.info("%s", summary)
+    progress = Ledger(submission.gallery).progress()
+    log.info(
+        "%d rows from %d of %d shards, %d samples left out",
+        progress.num_rows,
+        len(progress.parts) - len(progress.quarantined),
+        progress.num_shards,
+        sum(progress.failures.values()),
+    )
     return 1 if summary.quarantined or summary.lacking else 0

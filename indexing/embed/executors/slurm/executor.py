@@ -15,7 +15,7 @@ from .....datasets.files import read_text
 from ....encoders import Runtime, TextEncoder, load_encoder
 from ....encoders.spec import EncoderSpec, ImageEncoder, Precision
 from ....store.ledger import ShardJob
-from ...events import Event
+from ...events import Broken, Event
 from ...loop import LoopSettings
 from . import commands
 from .arrays import check_template, ends_of, give_up, submit_array, submit_last
@@ -161,8 +161,14 @@ class Finishing:
         give_up(submission)
         ended, wanted = submission.ended(), {job.key for job in jobs}
         for index, job in enumerate(submission.jobs):
-            if index in ended and job.key in wanted:
-                yield from ends_of(submission, index)
+            if index not in ended or job.key not in wanted:
+                continue
+            event = submission.end_of(index, job)
+            if isinstance(event, Broken):
+                yield event
+            else:  # what it has written would have been accepted, but this machine does not see it
+                submission.take_back(index)
+                ended.discard(index)
         if num_left := submission.num_jobs - len(ended):
             array = submit_array(submission, num_left)
             submit_last(submission)

@@ -149,6 +149,10 @@ class Submission:
             os.fsync(file.fileno())
         temporary.replace(self.folder / "ended" / f"{index}.json")
 
+    def take_back(self, index: int) -> None:
+        """Forgets how a job has ended, so that another task runs it."""
+        (self.folder / "ended" / f"{index}.json").unlink(missing_ok=True)
+
     def ended(self) -> set[int]:
         """The numbers of the jobs that have ended."""
         names = os.listdir(self.folder / "ended")
