@@ -20,7 +20,7 @@ from ...loop import LoopSettings
 from . import commands
 from .arrays import check_template, ends_of, give_up, submit_array, submit_last
 from .beats import LEASE_SECONDS
-from .submission import State, Submission, Work, forget
+from .submission import State, Submission, Work, forget, forget_logs
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +135,7 @@ class Slurm:
                 yield from _follow(submission, told)
         _cancel(submission)  # a task may still be starting
         forget(gallery)
+        forget_logs(submission)
 
 
 class Finishing:

@@ -8,6 +8,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -94,7 +95,7 @@ class Submission:
         forget(gallery)
         name = f"diantu-{uuid.uuid4().hex[:8]}"
         folder = gallery / SLURM / name
-        for inner in (*_FOLDERS, f"../{_LOGS}"):
+        for inner in (*_FOLDERS, f"../{_LOGS}/{name}"):
             (folder / inner).mkdir(parents=True, exist_ok=True)
         keys = {job.key: [job.part, job.spaces] for job in jobs}
         write_atomic(folder / _JOBS, json.dumps(list(keys.values())).encode())
@@ -110,7 +111,7 @@ class Submission:
     @property
     def logs(self) -> Path:
         """The folder of what tasks print, which stays when the submission is over."""
-        return self.gallery / SLURM / _LOGS
+        return self.gallery / SLURM / _LOGS / self.name
 
     @property
     def num_jobs(self) -> int:
@@ -190,6 +191,14 @@ def forget(gallery: Path) -> None:
     for state in (gallery / SLURM).glob(f"*/{_STATE}"):
         state.unlink()  # first, because it makes the submission
         shutil.rmtree(state.parent, ignore_errors=True)
+
+
+def forget_logs(submission: Submission) -> None:
+    """Removes what the tasks of a submission have printed, and the folders above if nothing else is in them."""
+    shutil.rmtree(submission.logs, ignore_errors=True)
+    with suppress(OSError):
+        for folder in (submission.logs.parent, submission.folder.parent):
+            folder.rmdir()
 
 
 def refuse_while_submitted(gallery: Path) -> None:

@@ -98,7 +98,7 @@ def command(source: Path, gallery: Path, *options: str | Path, tasks: int = 2) -
 
 def report(gallery: Path) -> str:
     """What the last tasks have printed."""
-    return "".join(path.read_text() for path in sorted((gallery / "slurm" / "logs").glob("*-last.out")))
+    return "".join(path.read_text() for path in sorted((gallery / "slurm" / "logs").glob("*/*-last.out")))
 
 
 def ended(gallery: Path) -> int:
@@ -305,7 +305,7 @@ def test_tasks_and_the_node_are_killed_every_ten_seconds(
     seconds = time.monotonic() - started
     assert (gallery / "parts").exists(), report(gallery)
     embed(find_shards([str(source)]), tmp_path / "w", Histogram())
-    logs = len(list((gallery / "slurm" / "logs").glob("*-last.out")))
+    logs = len(list((gallery / "slurm" / "logs").glob("*/*-last.out")))
     with capsys.disabled():
         sys.stdout.write(f"\n{SHARDS} shards in {seconds:.0f} s, kills {kills}, {logs} arrays; {report(gallery)}\n")
     assert sum(kills.values())
