@@ -5,7 +5,7 @@
 
 from ..store.ledger import ShardJob
 from .events import Broken, Encoded, Event, Scanned, Written
-from .executors import Executor, InProcess, LocalProcesses
+from .executors import Executor, InProcess, LocalProcesses, Slurm
 from .job import BATCH_SIZE, Summary, embed, embed_with
 from .loop import LoopSettings, run_jobs
 
@@ -20,6 +20,7 @@ __all__ = [
     "LoopSettings",
     "Scanned",
     "ShardJob",
+    "Slurm",
     "Summary",
     "Written",
     "embed",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from ..store.parts import write_quarantined_part
 from ..store.records import Part
 from .events import Broken, Encoded, Event, Scanned, Written
 from .executors import Executor, InProcess
+from .executors.slurm.submission import forget, left_by_submission, refuse_while_submitted
 from .loop import BATCH_SIZE, LoopSettings
 
 log = logging.getLogger(__name__)
@@ -105,23 +106,15 @@ def embed_with(executor: Executor, shards: Sequence[Shard], gallery: Path, *, sh
     """
     started = time.perf_counter()
     gallery = Path(gallery)
-    _check(executor)
-    with exclusive(gallery, JOB_LOCK):
-        manifest = open_or_create(gallery, executor.specs, texts=executor.texts)
+    with _begun(executor, gallery, show_progress) as run:
+        jobs = _lacking(shards, run)
+        run.num_jobs = len(jobs)
+        broken = _run_with_retries(executor, jobs, run)
+        incomplete = _quarantine(broken, executor, run)
+        run.save()
         remove_attempts(gallery)
-        remove_temporary_files(gallery)
-        ledger = Ledger(gallery)
-        moves = Moves.read(gallery)
-        found = [moves.shard_recorded(shard) for shard in shards]
-        jobs = [
-            *ledger.assign(found, lambda shard: _can_scan(moves.shard_now(shard))),
-            *ledger.lacking([spec.slug for spec in manifest.encoders[1:]]),
-        ]
-        with _Run(gallery, manifest, len(jobs), show_progress) as run:
-            broken = _run_with_retries(executor, jobs, run)
-            incomplete = _quarantine(broken, executor, run)
-        remove_attempts(gallery)
-        quarantined = ledger.progress().quarantined
+        forget(gallery)
+        quarantined = Ledger(gallery).progress().quarantined
     return Summary(
         num_images=run.num_images,
         num_failed=run.num_failed,
@@ -129,6 +122,45 @@ def embed_with(executor: Executor, shards: Sequence[Shard], gallery: Path, *, sh
         quarantined=quarantined,
         lacking=incomplete,
     )
+
+
+@contextmanager
+def planned(executor: Executor, shards: Sequence[Shard], gallery: Path) -> Iterator[list[ShardJob]]:
+    """Yields what `embed_with` would let an executor do, and holds the gallery's lock meanwhile.
+
+    It is for work that nobody waits for: what it has written is accepted when a job begins later.
+
+    Raises:
+        InputError: if the gallery belongs to other encoders or settings, or another job is writing to it.
+    """
+    with _begun(executor, gallery, show_progress=False) as run:
+        yield _lacking(shards, run)
+
+
+@contextmanager
+def _begun(executor: Executor, gallery: Path, show_progress: bool) -> Iterator[_Run]:
+    """Takes the gallery's lock, accepts what was written while nobody held it, and removes what is left besides."""
+    _check(executor)
+    with exclusive(gallery, JOB_LOCK):
+        refuse_while_submitted(gallery)
+        manifest = open_or_create(gallery, executor.specs, texts=executor.texts)
+        remove_temporary_files(gallery)
+        with _Run(gallery, manifest, show_progress) as run:
+            for event in left_by_submission(gallery):
+                run.take(event)
+            remove_attempts(gallery)
+            yield run
+
+
+def _lacking(shards: Sequence[Shard], run: _Run) -> list[ShardJob]:
+    """Gives new shards their numbers, and returns the jobs that are not done."""
+    moves = Moves.read(run.gallery)
+    ledger = Ledger(run.gallery)
+    found = [moves.shard_recorded(shard) for shard in shards]
+    return [
+        *ledger.assign(found, lambda shard: _can_scan(moves.shard_now(shard))),
+        *ledger.lacking([spec.slug for spec in run.manifest.encoders[1:]]),
+    ]
 
 
 def _as_encoders(given: ImageEncoder | Sequence[ImageEncoder]) -> list[ImageEncoder]:
@@ -217,8 +249,8 @@ class _Run:
 
     gallery: Path
     manifest: Manifest
-    num_jobs: int
     show_progress: bool
+    num_jobs: int = 0
     num_images: int = 0
     num_failed: int = 0
     bar_failed: int = 0

@@ -24,6 +24,8 @@ ROWS = "rows/rows.json"
 ADDED = "added"
 # What workers write, until it is accepted.
 ATTEMPTS = "attempts"
+# What was submitted to SLURM, and the logs of its tasks.
+SLURM = "slurm"
 
 
 def replaced_files(root: Path) -> list[str]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from ...datasets.errors import InputError
 
 if TYPE_CHECKING:
-    from ...indexing.embed.executors import Executor
+    from ...datasets.types import Shard
+    from ...indexing.embed.executors import Executor, Slurm
     from ...indexing.embed.job import Summary
     from ...indexing.encoders import Precision, Runtime
 
@@ -35,6 +36,7 @@ class _Options:
     precision: Precision
     runtime: Runtime
     address: str | None
+    slurm_template: Path | None
 
 
 def run(
@@ -51,6 +53,8 @@ def run(
     runtime: str = "auto",
     executor: str = "local",
     address: str | None = None,
+    slurm_template: str | None = None,
+    wait: bool = False,
 ) -> int:
     """Computes the embeddings of images and makes a gallery; run it again to continue, or to add shards.
 
@@ -68,16 +72,22 @@ def run(
         num_workers: number of processes that read and decode, per embedding process; 0 decodes in threads of that
             process. By default 0 on a CPU, and one per CPU core, shared by all GPUs, on GPUs.
         num_processes: number of processes that embed, each with its own model; by default one per GPU. With ray, at
-            most so many; by default one per GPU of the cluster, or per 4 CPU cores if it has no GPU.
+            most so many; by default one per GPU of the cluster, or per 4 CPU cores if it has no GPU. With slurm, the
+            number of tasks; by default 8.
         device: where the encoder runs: auto, cpu, cuda or, with local, cuda:<number>.
         precision: auto (bf16 where the hardware supports it, else fp32), fp32 or bf16.
         runtime: what computes the vectors of images: torch, compiled, onnxruntime, openvino, tensorrt, or auto: torch,
             unless diantu bench-encoder has measured that another one is faster here.
-        executor: local (processes of this machine) or ray (actors of a Ray cluster).
+        executor: local (processes of this machine), ray (actors of a Ray cluster) or slurm (submits array jobs; diantu
+            status follows them).
         address: of a running Ray cluster: auto, host:port or ray://host:port; by default Ray is started on this
             machine.
+        slurm_template: the batch script with your partition, GPUs and time limit: a changed copy of what
+            python -m diantu.scripts.slurm_template prints.
+        wait: with slurm, wait for the jobs, and cancel them on Ctrl-C.
     """
     from ...datasets import find_shards
+    from ...indexing.embed.executors import Slurm
     from ...indexing.embed.job import embed_with
     from ...indexing.encoders import as_runtime
     from ...indexing.encoders.spec import as_precision
@@ -88,6 +98,10 @@ def run(
         raise InputError(f"executor {executor!r} is not known; give one of: {', '.join(_EXECUTORS)}")
     if num_processes is not None and num_processes < 1:
         raise InputError(f"num_processes is {num_processes}; give at least 1")
+    if executor != "ray" and address is not None:
+        raise InputError(f"address {address!r} is that of a Ray cluster; leave it out, or give --executor ray")
+    if executor != "slurm" and (wait or slurm_template is not None):
+        raise InputError("--wait and --slurm-template belong to --executor slurm; give that, or leave them out")
     options = _Options(
         encoders=encoder,
         texts=texts == "captions",
@@ -98,10 +112,14 @@ def run(
         precision=as_precision(precision),
         runtime=as_runtime(runtime),
         address=address,
+        slurm_template=None if slurm_template is None else Path(slurm_template),
     )
     shards = find_shards(source, captions=captions)
     with ExitStack() as stack:
-        summary = embed_with(_EXECUTORS[executor](options, stack), shards, Path(output), show_progress=True)
+        made = _EXECUTORS[executor](options, stack)
+        if isinstance(made, Slurm) and not wait:
+            return _submit(made, shards, output)
+        summary = embed_with(made, shards, Path(output), show_progress=True)
     return _report(summary, output)
 
 
@@ -112,8 +130,6 @@ def _local(options: _Options, stack: ExitStack) -> Executor:
     from ...indexing.encoders import load_encoder
     from ...indexing.encoders.torch_encoder import resolve_device
 
-    if options.address is not None:
-        raise InputError(f"address {options.address!r} is that of a Ray cluster; leave it out, or give --executor ray")
     devices = _devices(options.device, options.num_processes)
     kind = resolve_device(devices[0]).type
     num_workers = 0 if kind == "cpu" else max(1, (os.cpu_count() or 1) // len(devices))
@@ -150,7 +166,25 @@ def _ray(options: _Options, stack: ExitStack) -> Executor:
     return stack.enter_context(executor)
 
 
-_EXECUTORS: dict[str, Callable[[_Options, ExitStack], Executor]] = {"local": _local, "ray": _ray}
+def _slurm(options: _Options, stack: ExitStack) -> Executor:
+    """Array jobs of SLURM."""
+    from ...indexing.embed.executors import Slurm
+
+    del stack
+    return Slurm(
+        options.encoders,
+        texts=options.texts,
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        device=options.device,
+        precision=options.precision,
+        runtime=options.runtime,
+        num_tasks=options.num_processes,
+        template=options.slurm_template,
+    )
+
+
+_EXECUTORS: dict[str, Callable[[_Options, ExitStack], Executor]] = {"local": _local, "ray": _ray, "slurm": _slurm}
 
 
 def _devices(device: str, num_processes: int | None) -> list[str]:
@@ -160,6 +194,13 @@ def _devices(device: str, num_processes: int | None) -> list[str]:
     num_gpus = torch.cuda.device_count() if device == "auto" else 0
     count = num_processes if num_processes is not None else max(1, num_gpus)
     return [f"cuda:{i % num_gpus}" if num_gpus else device for i in range(count)]
+
+
+def _submit(executor: Slurm, shards: list[Shard], output: str) -> int:
+    from ...indexing.embed.slurm import submit
+
+    submit(executor, shards, Path(output))
+    return 0
 
 
 def _report(summary: Summary, output: str) -> int:

@@ -60,7 +60,7 @@ def run(
 
 def _describe_gallery(root: Path, failures: bool) -> dict[str, Any]:
     from ...datasets.files import is_locked
-    from ...indexing.store.layout import JOB_LOCK
+    from ...indexing.store.layout import JOB_LOCK, SLURM
     from ...indexing.store.ledger import Ledger
     from ...indexing.store.manifest import read_manifest
     from ...indexing.store.tombstones import read_deleted
@@ -78,6 +78,10 @@ def _describe_gallery(root: Path, failures: bool) -> dict[str, Any]:
         "failures_by_reason": progress.failures,
         "quarantined": [part.quarantined for part in progress.quarantined],
     }
+    if any((root / SLURM).glob("*/submission.json")):
+        from ...indexing.embed.executors.slurm.report import describe  # loads torch
+
+        report |= {"slurm": described} if (described := describe(root)) else {}
     if failures:
         from ...indexing.store.parts import read_failures  # loads pyarrow
 
@@ -153,10 +157,25 @@ def _gallery_lines(report: dict[str, Any]) -> Iterator[str]:
     reasons = ", ".join(f"{count} {reason}" for reason, count in report["failures_by_reason"].items())
     yield f"failed  {report['failed']}" + (f" ({reasons})" if reasons else "")
     yield f"deleted {report['deleted']}" + (" (diantu compact removes them)" if report["deleted"] else "")
+    if "slurm" in report:
+        yield from _submission_lines(report["slurm"])
     for reason in report["quarantined"]:
         yield f"shard left out: {reason}"
     for row in report.get("failures", ()):
         yield f"  {row['shard']}  {row['key'] or '(the shard)'}  {row['reason']}: {row['detail']}"
+
+
+def _submission_lines(submitted: dict[str, Any]) -> Iterator[str]:
+    shards = (
+        f"{submitted['shards_embedded']} of {submitted['shards']} shards embedded, {submitted['shards_begun']} begun"
+    )
+    if submitted["problem"]:
+        tasks = f"whether its tasks run is not known ({submitted['problem']})"
+    elif submitted["tasks"]:
+        tasks = "tasks: " + ", ".join(f"{count} {state}" for state, count in submitted["tasks"].items())
+    else:
+        tasks = "no tasks any more; diantu embed continues"
+    yield f"slurm   {submitted['name']}: {shards}; {tasks}"
 
 
 def _run_lines(report: dict[str, Any]) -> Iterator[str]:
@@ -168,6 +187,8 @@ def _run_lines(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _state(report: dict[str, Any]) -> str:
+    if report.get("slurm", {}).get("tasks"):
+        return "jobs of SLURM work on it"
     return "a job is running" if report["running"] else "no job is running"
 
 

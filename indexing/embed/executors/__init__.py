@@ -11,8 +11,9 @@ from ...store.ledger import ShardJob
 from ..events import Event
 from .in_process import InProcess
 from .local_processes import LocalProcesses
+from .slurm.executor import Slurm
 
-__all__ = ["Executor", "InProcess", "LocalProcesses"]
+__all__ = ["Executor", "InProcess", "LocalProcesses", "Slurm"]
 
 
 class Executor(Protocol):
