@@ -7,14 +7,18 @@ cannot be killed without the caller.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import slurm_cluster
 from histogram import Histogram
 
-from diantu.indexing.embed import Executor, InProcess, LocalProcesses, LoopSettings
+from diantu.indexing.embed import Executor, InProcess, LocalProcesses, LoopSettings, Slurm
 
 BATCH_SIZE = 4
 Processes = Callable[[], list[int]]
@@ -59,4 +63,23 @@ def ray_cluster(request: pytest.FixtureRequest) -> Iterator[Made]:
         yield executor, cluster.actors
 
 
-EXECUTORS = {"in_process": in_process, "local_processes": local_processes, "ray_cluster": ray_cluster}
+@contextmanager
+def slurm(request: pytest.FixtureRequest) -> Iterator[Made]:
+    """A SLURM of its own; the executor submits to it and waits, as `diantu embed --executor slurm --wait` does."""
+    del request
+    if (missing := slurm_cluster.why_not()) is not None:
+        pytest.skip(missing)
+    with tempfile.TemporaryDirectory(prefix="slurm") as folder:
+        environment = {**os.environ, "HISTOGRAM_PACE": "0.05"}
+        with slurm_cluster.slurm(Path(folder), environment) as cluster:
+            variables = {name: cluster.environment[name] for name in ("SLURM_CONF", "PATH")}
+            with mock.patch.dict(os.environ, variables):
+                yield Slurm(["histogram"], batch_size=BATCH_SIZE, num_tasks=2), cluster.tasks
+
+
+EXECUTORS = {
+    "in_process": in_process,
+    "local_processes": local_processes,
+    "ray_cluster": ray_cluster,
+    "slurm": slurm,
+}
