@@ -168,8 +168,10 @@ class _Task:
 
     def _load(self) -> list[ImageEncoder]:
         work = self._submission.state.work
-        how = {"device": work.device, "precision": work.precision, "runtime": work.runtime}
-        return [load_encoder(name, **how) for name in work.encoders]
+        return [
+            load_encoder(name, device=work.device, precision=work.precision, runtime=work.runtime)
+            for name in work.encoders
+        ]
 
     def _settings(self) -> LoopSettings:
         work = self._submission.state.work
