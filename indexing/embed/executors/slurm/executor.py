@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 NUM_TASKS = 8
 TEMPLATE = Path(__file__).with_name("template.sh")
 _POLL_SECONDS = 5.0
+_GOODBYE_SECONDS = 15.0
+_GOODBYE_POLL_SECONDS = 0.5
 _MOST_SILENCES = 60  # polls in a row that SLURM does not answer
 
 
@@ -215,11 +217,17 @@ class _undone_by_errors:  # noqa: N801 - a context manager
         if kind:
             _cancel(self._submission)
             forget(self._submission.gallery)
+        if kind is GeneratorExit:  # it is no error, so nobody looks for its reason
+            forget_logs(self._submission)
 
 
 def _cancel(submission: Submission) -> None:
-    with suppress(InputError, JobError):  # what goes on finds no submission any more, and ends
+    """Ends the tasks, and waits for their end for a while. One that goes on finds no submission, and does no harm."""
+    deadline = time.monotonic() + _GOODBYE_SECONDS
+    with suppress(InputError, JobError):
         commands.cancel(submission.name)
+        while commands.living(submission.name) and time.monotonic() < deadline:
+            time.sleep(_GOODBYE_POLL_SECONDS)
 
 
 def _read_template(path: Path) -> str:
