@@ -19,7 +19,7 @@ def source(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--executor moon", "executor 'moon' is not known; give one of: local, ray"),
+        ("--executor moon", "executor 'moon' is not known; give one of: local, ray, slurm"),
         ("--num-processes 0", "num_processes is 0; give at least 1"),
         ("--executor ray --num-processes 0", "num_processes is 0; give at least 1"),
         ("--address auto", "address 'auto' is that of a Ray cluster; leave it out, or give --executor ray"),
