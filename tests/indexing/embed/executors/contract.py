@@ -74,7 +74,8 @@ def slurm(request: pytest.FixtureRequest) -> Iterator[Made]:
         with slurm_cluster.slurm(Path(folder), environment) as cluster:
             variables = {name: cluster.environment[name] for name in ("SLURM_CONF", "PATH")}
             with mock.patch.dict(os.environ, variables):
-                yield Slurm(["histogram"], batch_size=BATCH_SIZE, num_tasks=2), cluster.tasks
+                # Its tasks may have ended before the caller hears of the first shard; `test_slurm.py` kills them.
+                yield Slurm(["histogram"], batch_size=BATCH_SIZE, num_tasks=2), list
 
 
 EXECUTORS = {

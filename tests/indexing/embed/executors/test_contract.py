@@ -135,7 +135,7 @@ class Killing:
 
 def test_a_process_that_dies_costs_nothing(made: Made, source: Path, whole: Path, tmp_path: Path) -> None:
     if made[1] is list:
-        pytest.skip("its process is ours; test_kill.py kills that")
+        pytest.skip("test_kill.py and test_slurm.py kill its processes")
     killing = Killing(made)
     summary = embed_with(killing, find_shards(str(source)), tmp_path / "g")
     assert killing.num_killed == 2
