@@ -112,7 +112,9 @@ def sample_captions(snapshot: Snapshot, rng: np.random.Generator) -> dict[str, d
     root, manifest = snapshot.root, snapshot.manifest
     first_rows = np.cumsum([0, *(rows for _, rows in manifest.parts)])
     columns: dict[str, dict[int, str]] = {"caption": {}}
-    for num_read, position in enumerate(rng.permutation(len(manifest.parts))):
+    drawn = rng.permutation(len(manifest.parts))
+    with_rows = [position for position in drawn if manifest.parts[position][1]]  # others may have no files
+    for num_read, position in enumerate(with_rows):
         if num_read >= _CAPTION_PARTS and any(columns.values()):
             break
         number, _ = manifest.parts[position]

@@ -135,6 +135,8 @@ class _Present:
 
     def rows(self, part: Part) -> dict[str, int]:
         """The rows of a part that are not deleted, by key."""
+        if not part.num_rows:
+            return {}  # it may have no files
         first = self._first_rows[part.number]
         keys = read_metadata(self._root, part.number, ["key"])["key"].to_pylist()
         return {key: first + i for i, key in enumerate(keys) if first + i not in self._deleted}

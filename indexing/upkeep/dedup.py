@@ -118,6 +118,8 @@ def _read_looks(snapshot: Snapshot) -> _Looks:
     hashes, has_hash, areas = np.zeros(size, np.uint64), np.zeros(size, bool), np.zeros(size, np.int64)
     first = 0
     for number, count in snapshot.manifest.parts:
+        if not count:
+            continue  # it may have no files
         here = slice(first, first + count)
         table = read_metadata(snapshot.root, number, ["phash", "width", "height"])
         hashes[here] = table["phash"].fill_null(0).to_numpy()

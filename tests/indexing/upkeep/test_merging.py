@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from galleries import DIM, FURTHER, add_rows, keyed, new_gallery, unit, write_gallery
+from histogram import Histogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import jpeg
 
 from diantu.datasets import InputError
 from diantu.indexing.build.job import build_index
+from diantu.indexing.build.request import IndexRequest
 from diantu.indexing.store.ledger import Ledger
 from diantu.indexing.store.manifest import read_manifest
 from diantu.indexing.store.metadata import Metadata
@@ -22,7 +25,9 @@ from diantu.indexing.store.snapshot import Snapshot
 from diantu.indexing.store.vectors import Vectors
 from diantu.indexing.store.verify import verify_gallery
 from diantu.indexing.upkeep import merging
+from diantu.indexing.upkeep.adding import add_images
 from diantu.indexing.upkeep.compaction import compact
+from diantu.indexing.upkeep.dedup import find_duplicates
 from diantu.indexing.upkeep.deletion import delete
 from diantu.search import Gallery
 
@@ -120,6 +125,21 @@ def test_a_merged_gallery_grows_and_is_searched(tmp_path: Path) -> None:
     assert len(gallery) == 11
     assert gallery.search(vector=np.eye(DIM)[1], k=1)[0].row == 10
     assert [job.part for job in Ledger(tmp_path / "new").assign([])] == []
+
+
+def test_parts_without_files_are_passed_over(tmp_path: Path) -> None:
+    """What reads the metadata of every part, or of some at random, meets those that were joined with others."""
+    root = tmp_path / "g"
+    for number in range(4):
+        images = [(f"{number}-{i}", jpeg(10 * number + i), {"caption": "red"}) for i in range(2)]
+        add_images(root, images, Histogram())
+    compact(root, tmp_path / "new", merge=True)
+    assert find_duplicates(tmp_path / "new").num_rows == 8
+    for seed in range(3):
+        report = build_index(tmp_path / "new", Histogram(), request=IndexRequest(seed=seed, rebuild=True))
+        assert report.queries["text"].source == "captions of the gallery"
+    add_images(tmp_path / "new", [("4-0", jpeg(40), {"caption": "red"})], Histogram())
+    assert len(Gallery.open(tmp_path / "new")) == 9
 
 
 def test_one_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:

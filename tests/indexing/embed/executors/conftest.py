@@ -21,6 +21,23 @@ if TYPE_CHECKING:
     from ray_nodes import Nodes
 
 
+# A Ray cluster and a SLURM take minutes, and should have the machine for themselves.
+CLUSTERS = os.environ.get("DIANTU_CLUSTERS") == "1"
+_OF_CLUSTERS = ("test_ray_nodes.py", "test_slurm.py", "test_switching.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves out the tests that start a cluster, unless they are asked for."""
+    skip = pytest.mark.skip(reason="starts a Ray cluster or a SLURM, in minutes: DIANTU_CLUSTERS=1 runs it")
+    for item in items:
+        if item.path.parent != Path(__file__).parent or CLUSTERS:
+            continue
+        callspec = getattr(item, "callspec", None)
+        of_cluster = callspec is not None and callspec.params.get("made") in ("ray_cluster", "slurm")
+        if item.path.name in _OF_CLUSTERS or of_cluster:
+            item.add_marker(skip)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _known_encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Makes `histogram` a name that processes started by these tests can load, as after `pip install`."""

@@ -175,7 +175,7 @@ def test_a_task_that_was_given_up_but_lives_does_no_harm(
 ) -> None:
     """Its shard ends twice. What the cancelled submission has done is kept by the next job, whatever runs that."""
     gallery = tmp_path / "g"
-    executor = Slurm(["histogram"], num_tasks=1, lease_seconds=0.2, template=held(tmp_path))
+    executor = Slurm(["histogram"], num_tasks=1, lease_seconds=0.01, template=held(tmp_path))
     with planned(executor, find_shards([str(source)]), gallery) as wanted:
         submission = executor.submit(wanted, gallery)
     zombie = Owner(str(submission.state.array), 7, 0)
